@@ -1,0 +1,47 @@
+# Every target sets up .venv by itself; nothing else is needed but Python 3.11 or newer with venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test test-slow lint train benchmark clean
+.DEFAULT_GOAL := help
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(READY)  ## Make .venv with the pinned packages
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "$(PYTHON) is missing or older than 3.11: run make PYTHON=/path/to/a/newer/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make virtual environments (no ensurepip): install your system's python3-venv package" >&2; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[train,dev]"
+	@touch $@
+
+demo: $(READY)  ## Draw the bundled example into out/demo
+	$(BIN)/twinset generate --prompt "short hair, smiling, on the beach" \
+		--selfie examples/selfie.png --garment examples/garment.png --pose walking \
+		--num 4 --seed 7 -o out/demo
+
+test: $(READY)  ## Run the tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)  ## Run the slow tests only
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+train: $(READY)  ## Train the studio model from nothing
+	$(BIN)/python -m twinset.training.recipe training/studio.toml
+
+benchmark: $(READY)  ## Measure the model on held-out people
+	$(BIN)/python -m twinset.benchmarks.joint
+
+clean:  ## Remove .venv, caches and build leftovers (not out/, data/, runs/)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The room for conditions: identity, garment, control, regions and joint attention."""

@@ -1,0 +1,102 @@
+"""A condition: one thing that a picture must obey (an identity, a garment), computed once before the pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from twinset.models.figure.labels import GARMENT_KINDS, LABELS
+from twinset.models.region_controlnet import Paint
+
+Kind = Literal["identity", "garment"]
+FACE_LABELS = (LABELS.index("face"),)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are in the picture asked for.
+
+    Attributes:
+        keypoints: (18, 3) float32: x and y in pixels, visibility, in OpenPose order.
+        labels: (H, W) uint8 human-parsing map with ATR's 18 labels.
+    """
+
+    keypoints: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.keypoints.shape != (18, 3):
+            raise ValueError(f"keypoints have shape {self.keypoints.shape}; 18 OpenPose keypoints (18, 3) are needed")
+        if self.labels.ndim != 2 or self.labels.max() >= len(LABELS):
+            raise ValueError(f"labels must be (H, W) with values below {len(LABELS)}, not {self.labels.shape}")
+
+    def region(self, labels: tuple[int, ...]) -> Tensor:
+        """Mask (1, 1, H, W) in {0, 1} of the pixels that carry one of `labels`."""
+        return torch.from_numpy(np.isin(self.labels, labels).astype(np.float32))[None, None]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An identity or a garment, ready for the pass.
+
+    Attributes:
+        kind: "identity" or "garment".
+        tokens: (B, n, X) tokens for cross-attention; B is 1 at inference, the batch in training.
+        region: (B, 1, H, W) soft mask in [0, 1] of the pixels it owns.
+        draft: (B, latent channels, h, w) latents laid where they belong.
+        reference: hidden states (B, m, C) by self-attention site, from the reference pass; garments only.
+        weight: strength; 1 as trained, 0 leaves it out.
+        start, end: part of the pass, as fractions from pure noise (0) to the picture (1), in which it acts.
+    """
+
+    kind: Kind
+    tokens: Tensor
+    region: Tensor
+    draft: Tensor
+    reference: dict[str, Tensor] | None = None
+    weight: float | Tensor = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def at(self, fraction: float) -> float | Tensor:
+        """Weight at this fraction of the pass: `weight` within [start, end], else 0."""
+        return self.weight if self.start <= fraction <= self.end else 0.0
+
+    def weighted(self, weight: float) -> Condition:
+        """The same condition at another strength."""
+        return replace(self, weight=weight)
+
+    def mask(self, size: tuple[int, int]) -> Tensor:
+        """The region at a resolution (h, w): (B, 1, h, w), the share of owned pixels."""
+        return F.adaptive_avg_pool2d(self.region, size)
+
+
+def garment_labels(kind: str) -> tuple[int, ...]:
+    """Parsing labels that a garment kind owns, e.g. `dress` → (7,)."""
+    if kind not in GARMENT_KINDS:
+        raise ValueError(f"unknown garment kind {kind!r}; one of {', '.join(GARMENT_KINDS)}")
+    return tuple(GARMENT_KINDS[kind][1])
+
+
+def paint(conditions: list[Condition], batch: int, like: Paint) -> Paint:
+    """Lay all conditions onto the latent grid: Σ w·M⊙draft, Σ w·M⊙(mean token), and who was given where.
+
+    Args:
+        conditions: identities and garments; regions of different conditions should not overlap.
+        batch: size of the batch to paint for.
+        like: a blank `Paint` of this batch.
+    """
+    draft, pooled, given = like.draft.clone(), like.pooled.clone(), like.given.clone()
+    for c in conditions:
+        weight = c.weight.view(-1, 1, 1, 1) if isinstance(c.weight, Tensor) else c.weight
+        owned = (weight * c.mask((draft.shape[2], draft.shape[3]))).to(draft.dtype)
+        draft = draft + owned * c.draft.to(draft.dtype)
+        pooled = pooled + owned * c.tokens.mean(1)[:, :, None, None].to(draft.dtype)
+        channel = 0 if c.kind == "identity" else 1
+        given = given + F.one_hot(torch.tensor(channel, device=given.device), 2).view(1, 2, 1, 1) * owned
+    return Paint(draft, pooled, given.to(draft.dtype))

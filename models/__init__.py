@@ -1,0 +1,1 @@
+"""Networks and the drawn figure that conditions them."""

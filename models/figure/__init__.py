@@ -1,0 +1,1 @@
+"""The drawn figure: keypoints, poses, labels, layouts and flat garments."""

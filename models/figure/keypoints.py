@@ -1,0 +1,83 @@
+"""The 18 OpenPose keypoints, their skeleton picture, and the frame all pictures share."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+#: Width and height of every picture, in pixels.
+FRAME = (192, 256)
+
+#: COCO-18 order of OpenPose. "right" is the person's right: smaller x in a front view.
+KEYPOINT_NAMES: tuple[str, ...] = (
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+    "right_eye", "left_eye", "right_ear", "left_ear",
+)  # fmt: skip
+
+(
+    NOSE, NECK, R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST,
+    R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE, R_EYE, L_EYE, R_EAR, L_EAR,
+) = range(18)  # fmt: skip
+
+#: float32 (18, 3): x px, y px, visible 0/1.
+Keypoints = np.ndarray
+
+#: Limbs of the OpenPose drawing, in its order.
+LIMBS = (
+    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
+    (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
+)  # fmt: skip
+
+#: OpenPose's rainbow; joint i has colour i, limb j has colour j.
+COLOURS = (
+    (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0),
+    (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255),
+    (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85),
+)  # fmt: skip
+
+
+def check_keypoints(keypoints: np.ndarray) -> np.ndarray:
+    """Returns keypoints as float32 (18, 3).
+
+    Raises:
+        ValueError: if the shape is another or a value is not finite.
+    """
+    array = np.asarray(keypoints, dtype=np.float32)
+    if array.shape != (18, 3):
+        raise ValueError(f"keypoints have shape {array.shape}; expected (18, 3): x, y, visible in OpenPose order")
+    if not np.isfinite(array).all():
+        raise ValueError("keypoints contain NaN or infinity; give unknown joints as 0, 0, 0")
+    return array
+
+
+def known_joints(keypoints: np.ndarray) -> np.ndarray:
+    """Boolean (18,): joints with coordinates, whether inside the frame or not. Unknown joints are 0, 0, 0."""
+    return (keypoints[:, 2] > 0) | (np.abs(keypoints[:, :2]).sum(1) > 0)
+
+
+def with_visibility(points: np.ndarray, size: tuple[int, int] = FRAME) -> Keypoints:
+    """Adds the visible column to (18, 2) points: 1 inside the frame of `size` (width, height), else 0."""
+    inside = (points >= 0).all(1) & (points[:, 0] < size[0]) & (points[:, 1] < size[1])
+    return np.concatenate([points, inside[:, None]], axis=1).astype(np.float32)
+
+
+def draw_skeleton(keypoints: Keypoints, size: tuple[int, int] = FRAME) -> np.ndarray:
+    """OpenPose's coloured skeleton on black, uint8 (height, width, 3).
+
+    Limbs to a known joint outside the frame are drawn up to the border, since that direction is known.
+    """
+    array = check_keypoints(keypoints)
+    known, scale = known_joints(array), 2
+    points = array[:, :2] * (np.array(size) / np.array(FRAME)) * scale
+    image = Image.new("RGB", (size[0] * scale, size[1] * scale))
+    draw = ImageDraw.Draw(image)
+    for index, (a, b) in enumerate(LIMBS):
+        if known[a] and known[b]:
+            colour = tuple(int(0.6 * c) for c in COLOURS[index])
+            draw.line([tuple(points[a]), tuple(points[b])], fill=colour, width=3 * scale)
+    for index in np.flatnonzero(known):
+        x, y = points[index]
+        r = 2.0 * scale
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=COLOURS[index])
+    return np.asarray(image.reduce(scale))

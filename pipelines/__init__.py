@@ -1,0 +1,1 @@
+"""The room for generation: a Request becomes pictures in one denoising pass."""

@@ -1,0 +1,171 @@
+"""A request's way to pictures: compose, draw each picture, write it with its record, and do so again on demand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from PIL import Image
+
+from twinset.errors import InputError
+from twinset.pipelines.compose import Composition, compose
+from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.pictures import file_hash
+from twinset.pipelines.record import (
+    Record,
+    composed,
+    input_hashes,
+    load_record,
+    located,
+    machine,
+    request_sheet,
+    save_picture,
+    save_record,
+    weights_revision,
+)
+from twinset.pipelines.request import Request
+from twinset.scoring.iqa import clip_iqa
+
+Progress = Callable[[int, int], None]
+"""Called with the picture's index and the number of steps done."""
+
+
+def generate(pipe: JointPipeline, request: Request, out: Path, progress: Progress | None = None) -> list[Record]:
+    """Draw what a request asks for.
+
+    Each picture is written with its record as soon as it is drawn; `sheet.png` shows inputs and pictures together.
+
+    Args:
+        pipe: The model.
+        request: What to draw; a seed is drawn when it has none.
+        out: Folder for the files, made when missing.
+        progress: Told after each step.
+
+    Returns:
+        One record per picture, in order.
+
+    Raises:
+        InputError: The user can mend it, see `compose`.
+    """
+    request = located(request.seeded())
+    composition = compose(pipe, request)
+    out.mkdir(parents=True, exist_ok=True)
+    inputs, revision = input_hashes(request), weights_revision(Path(pipe.name_or_path))
+    records, pictures = [], []
+    for index in range(request.num):
+        started = time.perf_counter()
+        picture = draw(pipe, request, composition, index, progress)
+        name = picture_name(out, _seed(request, index), request)
+        record = Record(
+            picture=name,
+            sha256=save_picture(picture, out / name),
+            index=index,
+            seed=_seed(request, index),
+            request=request,
+            inputs=inputs,
+            composed=composed(composition),
+            model={"name": request.model, "revision": revision},
+            machine=machine(pipe.device),
+            scores={f"clip_iqa_{name}": value for name, value in clip_iqa(pipe.clip, np.array(picture)).items()},
+            seconds=round(time.perf_counter() - started, 3),
+        )
+        save_record(record, out)
+        records.append(record)
+        pictures.append(picture)
+    save_picture(request_sheet(composition, pictures), out / "sheet.png")
+    return records
+
+
+def draw(
+    pipe: JointPipeline, request: Request, composition: Composition, index: int, progress: Progress | None = None
+) -> Image.Image:
+    """Draw one picture of a request.
+
+    It is the same picture whether it is drawn alone or among others, which is what lets a record give it again
+    byte for byte.
+    """
+    output = pipe(
+        composition.prompt,
+        layout=composition.layout,
+        conditions=list(composition.conditions),
+        num_images=1,
+        seed=_seed(request, index),
+        steps=request.steps,
+        guidance=request.guidance,
+        pose_strength=request.pose_strength,
+        callback=None if progress is None else lambda step, _: progress(index, step),
+    )
+    return cast(list[Image.Image], output.images)[0]
+
+
+def replay(pipe: JointPipeline, record: Record, out: Path, progress: Progress | None = None) -> tuple[Path, bool]:
+    """Draw a record's picture again.
+
+    Args:
+        pipe: The model that the record names.
+        record: Of the picture.
+        out: Folder for the new picture.
+        progress: Told after each step.
+
+    Returns:
+        The new file, and whether its bytes equal the first one's.
+
+    Raises:
+        InputError: An input or the model is not what it was.
+    """
+    check_unchanged(pipe, record)
+    torch.set_num_threads(int(record.machine["threads"]))
+    out.mkdir(parents=True, exist_ok=True)
+    picture = draw(pipe, record.request, compose(pipe, record.request), record.index, progress)
+    path = out / record.picture
+    path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
+    return path, save_picture(picture, path) == record.sha256
+
+
+def check_unchanged(pipe: JointPipeline, record: Record) -> None:
+    """Refuse to replay a record with other inputs or other weights than its own.
+
+    Raises:
+        InputError: Names the file or model that changed.
+    """
+    for name, expected in record.inputs.items():
+        if not Path(name).is_file():
+            raise InputError(f"input {name!r} of the record is gone; put the file back")
+        if file_hash(Path(name)) != expected:
+            raise InputError(f"input {name!r} is not the file that the record used; put the old file back")
+    revision = weights_revision(Path(pipe.name_or_path))
+    if revision != record.model["revision"]:
+        raise InputError(
+            f"model {record.model['name']!r} has revision {revision[:12]}, the record was made "
+            f"with {record.model['revision'][:12]}; give that model with --model"
+        )
+
+
+def picture_name(out: Path, seed: int, request: Request) -> str:
+    """A name from the picture's seed, such as `0007.png`; another request's picture of that name is kept."""
+    name, again = f"{seed:04d}.png", 1
+    while not _is_ours(out / name, request):
+        again += 1
+        name = f"{seed:04d}-{again}.png"
+    return name
+
+
+def _is_ours(picture: Path, request: Request) -> bool:
+    """Whether a file name is free or holds a picture of the same request, its number of pictures aside."""
+    if not picture.exists():
+        return True
+    try:
+        theirs = load_record(picture.with_suffix(".json")).request
+    except InputError:
+        return False
+    return theirs.model_copy(update={"num": request.num}) == request
+
+
+def _seed(request: Request, index: int) -> int:
+    if request.seed is None:
+        raise ValueError("request.seed is None; call request.seeded() first")
+    return request.seed + index

@@ -1,0 +1,79 @@
+"""Reading pictures a user gives, and what a record keeps of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from twinset.errors import InputError
+
+MOST_PIXELS = 64_000_000
+"""Larger pictures are refused before they are decoded (a decompression bomb fills the memory)."""
+
+
+def read_picture(path: Path, what: str = "picture") -> np.ndarray:
+    """Read a picture upright, on white where it is transparent, without its metadata.
+
+    Args:
+        path: PNG, JPEG, WebP or any other format that Pillow reads.
+        what: The name of the input in messages, for example "selfie".
+
+    Returns:
+        uint8 RGB array of shape (height, width, 3).
+
+    Raises:
+        InputError: The file is missing, too large, or not a picture.
+    """
+    if not path.is_file():
+        raise InputError(f"{what} {str(path)!r} is not a file; check the path")
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise InputError(
+                    f"{what} {str(path)!r} has {image.width} x {image.height} pixels; "
+                    f"shrink it below {MOST_PIXELS // 1_000_000} megapixels"
+                )
+            upright = ImageOps.exif_transpose(image).convert("RGBA")
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{what} {str(path)!r} cannot be read as a picture ({error}); give a PNG or JPEG") from None
+    white = Image.new("RGBA", upright.size, "white")
+    return np.array(Image.alpha_composite(white, upright).convert("RGB"))
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[np.ndarray]], tile: tuple[int, int] = (192, 256), gap: int = 4
+) -> Image.Image:
+    """Put pictures on one white sheet.
+
+    Args:
+        rows: uint8 (H, W, 3) pictures of any size, row by row; each is fitted whole into its tile.
+        tile: Width and height of a tile in pixels.
+        gap: Pixels between tiles and around the sheet.
+
+    Returns:
+        RGB picture.
+    """
+    width, height = tile[0] + gap, tile[1] + gap
+    columns = max(len(row) for row in rows)
+    sheet = Image.new("RGB", (columns * width + gap, len(rows) * height + gap), "white")
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            fitted = ImageOps.contain(Image.fromarray(picture), tile, Image.Resampling.LANCZOS)
+            left = gap + x * width + (tile[0] - fitted.width) // 2
+            sheet.paste(fitted, (left, gap + y * height + (tile[1] - fitted.height) // 2))
+    return sheet
+
+
+def in_rows(pictures: Sequence[np.ndarray], columns: int) -> list[Sequence[np.ndarray]]:
+    """Break a list of pictures into rows of at most `columns`."""
+    return [pictures[start : start + columns] for start in range(0, len(pictures), columns)]

@@ -1,0 +1,148 @@
+"""What is written for a picture: the PNG, and a JSON record from which the same bytes come again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from twinset.errors import InputError
+from twinset.models.figure.keypoints import draw_skeleton
+from twinset.models.figure.labels import colourise
+from twinset.pipelines.compose import Composition
+from twinset.pipelines.pictures import contact_sheet, file_hash, in_rows
+from twinset.pipelines.request import Request
+
+LIBRARIES = ("twinset", "torch", "diffusers", "transformers", "numpy", "pillow", "resvg_py")
+
+
+class Record(BaseModel):
+    """How one picture came about.
+
+    Attributes:
+        format: Version of these keys.
+        picture: File name beside the record.
+        sha256: Of that file's bytes.
+        index: Which picture of the request, from 0.
+        seed: The picture's own seed, `request.seed + index`.
+        request: As asked, with the seed that was drawn and absolute paths.
+        inputs: SHA-256 of every file read, by path.
+        composed: What was decided: prompt, pose, hair, kinds worn, notes.
+        model: Name and revision (SHA-256 over all weights).
+        machine: Libraries, device and number of threads: bytes are equal where these are.
+        scores: Measures of the picture by name.
+        seconds: Duration of this picture's pass.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    picture: str
+    sha256: str
+    index: int
+    seed: int
+    request: Request
+    inputs: dict[str, str]
+    composed: dict[str, Any]
+    model: dict[str, str]
+    machine: dict[str, str]
+    scores: dict[str, float]
+    seconds: float
+
+
+def located(request: Request) -> Request:
+    """The request with absolute paths, so that its record works from any folder."""
+    garments = tuple(g.model_copy(update={"path": g.path.absolute()}) for g in request.garments)
+    selfie = request.selfie and request.selfie.absolute()
+    is_file = request.pose is not None and Path(request.pose).is_file()
+    pose = str(Path(str(request.pose)).absolute()) if is_file else request.pose
+    return request.model_copy(update={"garments": garments, "selfie": selfie, "pose": pose})
+
+
+def input_hashes(request: Request) -> dict[str, str]:
+    """SHA-256 of every file a request names, by path."""
+    files = [garment.path for garment in request.garments]
+    files += [request.selfie] if request.selfie else []
+    files += [Path(request.pose)] if request.pose and Path(request.pose).is_file() else []
+    return {str(path): file_hash(path) for path in files}
+
+
+def weights_revision(folder: Path) -> str:
+    """One SHA-256 over all weights of a model folder, names included."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        total.update(f"{path.relative_to(folder).as_posix()} {file_hash(path)}\n".encode())
+    return total.hexdigest()
+
+
+def machine(device: torch.device | str) -> dict[str, str]:
+    """Versions of the libraries, the device and the number of threads."""
+    versions = {name: _installed(name) for name in LIBRARIES}
+    where = {"python": platform.python_version(), "platform": platform.platform(), "device": str(device)}
+    return versions | where | {"threads": str(torch.get_num_threads())}
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def composed(composition: Composition) -> dict[str, Any]:
+    """The decisions of a composition, for its record."""
+    return {
+        "prompt": composition.prompt,
+        "pose": composition.pose,
+        "hair": composition.hair,
+        "kinds": list(composition.kinds),
+        "notes": list(composition.notes),
+    }
+
+
+def save_picture(picture: Image.Image, path: Path) -> str:
+    """Write a PNG of the pixels alone (no metadata) in one step; returns its SHA-256."""
+    part = path.with_suffix(".part")
+    Image.fromarray(np.asarray(picture.convert("RGB"))).save(part, format="PNG")
+    os.replace(part, path)
+    return file_hash(path)
+
+
+def save_record(record: Record, folder: Path) -> Path:
+    """Write a record beside its picture; returns its path."""
+    path = folder / Path(record.picture).with_suffix(".json")
+    path.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def load_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        InputError: The file is missing or is no record.
+    """
+    if not path.is_file():
+        raise InputError(f"record {str(path)!r} is not a file; `twinset generate` writes one beside each picture")
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        reason = f"{error.error_count()} wrong keys" if isinstance(error, ValidationError) else "not text"
+        raise InputError(f"record {str(path)!r} is no Twinset record ({reason}); give the .json of a picture") from None
+
+
+def request_sheet(composition: Composition, pictures: Sequence[Image.Image]) -> Image.Image:
+    """Contact sheet: selfie, garments, pose and parsing map first, then the pictures."""
+    layout = composition.layout
+    selfie = [] if composition.selfie is None else [composition.selfie]
+    asked = [*selfie, *composition.flats.values(), draw_skeleton(layout.keypoints), colourise(layout.labels)]
+    drawn = [np.asarray(picture) for picture in pictures]
+    return contact_sheet(in_rows([*asked, *drawn], columns=8))

@@ -1,0 +1,100 @@
+"""What a user asks for: one object for the command line, Python and every later front end."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from twinset.errors import InputError
+
+Framing = Literal["portrait", "half", "three_quarter", "full"]
+Strength = Field(default=1.0, ge=0.0, le=2.0)
+LARGEST_SEED = 2**32 - 1
+
+
+class GarmentPicture(BaseModel):
+    """A garment given as a picture; its kind is recognised when it is not told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    kind: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_text(cls, value: Any) -> Any:
+        """Accept `dress.png` and `dress=anything.png` where an object is expected."""
+        if not isinstance(value, str | Path):
+            return value
+        kind, equals, path = str(value).partition("=")
+        named = equals and "/" not in kind and "." not in kind
+        return {"path": path, "kind": kind} if named else {"path": str(value)}
+
+
+class Request(BaseModel):
+    """One order for pictures.
+
+    Attributes:
+        prompt: A sentence, English or Chinese.
+        selfie: A picture of the person, ordinary or an aligned face crop.
+        garments: Pictures of the garments to wear, each `path` or `kind=path`.
+        pose: The name of a preset (`walking`, mirrored `walking:mirror`) or a keypoint file; without one the
+            prompt's pose word counts, else the seed draws a preset.
+        framing: How much of the body is seen.
+        num: Number of pictures; picture `i` has the seed `seed + i`.
+        seed: Drawn at random when not given; see `seeded`.
+        identity_strength: Weight of the selfie, 0 (off) to 2.
+        garment_strength: Weight of the garments, 0 (off) to 2.
+        pose_strength: Weight of the pose, 0 (off) to 2.
+        steps: Denoising steps.
+        guidance: Classifier-free guidance; 1 switches it off.
+        model: A profile's name or a folder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str
+    selfie: Path | None = None
+    garments: tuple[GarmentPicture, ...] = ()
+    pose: str | None = None
+    framing: Framing = "three_quarter"
+    num: int = Field(default=1, ge=1, le=256)
+    seed: int | None = Field(default=None, ge=0, le=LARGEST_SEED)
+    steps: int = Field(default=12, ge=1, le=1000)
+    guidance: float = Field(default=1.5, ge=0.0, le=30.0)
+    identity_strength: float = Strength
+    garment_strength: float = Strength
+    pose_strength: float = Strength
+    model: str = "studio"
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_words(cls, prompt: str) -> str:
+        if not prompt.strip():
+            raise ValueError("has no words; say what to draw, as in 'short hair, red dress, beach'")
+        return prompt.strip()
+
+    def seeded(self) -> Request:
+        """The same request with a seed: its own, or one drawn at random."""
+        return self if self.seed is not None else self.model_copy(update={"seed": secrets.randbelow(2**31)})
+
+
+def read_request(fields: dict[str, Any]) -> Request:
+    """Check what a user gave.
+
+    Args:
+        fields: `Request`'s fields, as text or values.
+
+    Raises:
+        InputError: In one line: the field, the value, what is wrong with it.
+    """
+    try:
+        return Request.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "request"
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{name} = {first['input']!r}: {message}") from None

@@ -1,0 +1,1 @@
+"""Measures of pictures: identity, garment, pose, naturalness. Pure functions, no generation."""

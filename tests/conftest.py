@@ -1,0 +1,26 @@
+"""Settings for every test: no model hub, few threads, the same random numbers."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before diffusers and transformers are imported
+
+import pytest
+import torch
+
+torch.set_num_threads(min(2, torch.get_num_threads()))  # OMP_NUM_THREADS=1 still lowers it
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `gpu` where there is no CUDA device."""
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="needs a CUDA device")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Give every test the same torch random state, whatever ran before it."""
+    torch.manual_seed(0)

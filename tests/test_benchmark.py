@@ -1,0 +1,167 @@
+"""The benchmark's figures on cases whose answer is known, and its run on a tiny pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny import tiny_pipeline
+from twinset.benchmarks.figures import (
+    attribute_figures,
+    bootstrap,
+    garment_difference,
+    identity_figures,
+    pose_figures,
+    strangers,
+)
+from twinset.benchmarks.joint import CELLS, GIVEN, draw_people, held_out_person, measure, through_vae, write
+from twinset.benchmarks.judges import Judges
+from twinset.benchmarks.page import HEADINGS, grid, table
+from twinset.models.figure.poses import preset
+from twinset.scoring.garment import colour_difference, mean_albedo, region_inside, retrieved
+from twinset.scoring.identity import copy_paste, cosine, recovery
+from twinset.scoring.pose import mean_iou, pck, torso_length
+from twinset.training.judge_networks import FaceJudge, GarmentJudge, PictureJudge
+from twinset.training.mannequin.attributes import ATTRIBUTES
+
+RNG = np.random.default_rng(0)
+
+
+def test_cosine() -> None:
+    a = np.array([[1.0, 0.0], [3.0, 4.0]])
+    np.testing.assert_allclose(cosine(a, np.array([[0.0, 2.0], [6.0, 8.0]])), [0.0, 1.0])
+
+
+def test_copy_paste_is_1_for_the_reference_and_minus_1_for_the_truth() -> None:
+    truth, reference = RNG.normal(size=(2, 5, 8))
+    np.testing.assert_allclose(copy_paste(reference, truth, reference), 1.0, atol=1e-6)
+    np.testing.assert_allclose(copy_paste(truth, truth, reference), -1.0, atol=1e-6)
+
+
+def test_recovery_is_0_for_a_stranger_and_1_for_another_photograph() -> None:
+    np.testing.assert_allclose(recovery(np.array([0.1, 0.9, 0.5]), stranger=0.1, same=0.9), [0.0, 1.0, 0.5])
+    with pytest.raises(ValueError, match="use another judge"):
+        recovery(np.array([0.5]), stranger=0.5, same=0.5)
+
+
+def test_strangers_leaves_the_person_out() -> None:
+    faces = np.eye(4)
+    np.testing.assert_allclose(strangers(faces, faces), 0.0)
+    assert set(identity_figures(faces, faces, faces)) == {"sim_ref", "sim_gt", "copy_paste"}
+
+
+def test_albedo_does_not_depend_on_the_light() -> None:
+    albedo, light = np.full((8, 8, 3), (100, 120, 60), np.uint8), np.array([1.2, 0.9, 0.7])
+    lit = (albedo * light).round().astype(np.uint8)
+    region = np.ones((8, 8), bool)
+    a, b = mean_albedo(albedo, region, np.ones(3)), mean_albedo(lit, region, light)
+    assert colour_difference(a, b) < 0.5
+    assert np.isnan(mean_albedo(albedo, np.zeros((8, 8), bool), light)).all()
+
+
+def test_colour_difference_of_a_published_pair() -> None:
+    """Black and white are 100 apart in CIEDE2000, equal colours 0."""
+    np.testing.assert_allclose(colour_difference(np.zeros(3), np.ones(3)), 100, atol=1e-3)
+    assert colour_difference(np.full(3, 0.3), np.full(3, 0.3)) == 0
+
+
+def test_region_loses_its_rim_unless_nothing_would_be_left() -> None:
+    labels = np.zeros((40, 40), np.uint8)
+    labels[10:30, 10:30] = 4
+    assert region_inside(labels, (4,)).sum() == 16**2
+    labels[:] = 0
+    labels[10, 10:15] = 4
+    assert region_inside(labels, (4,)).sum() == 5
+
+
+def test_garment_difference_is_0_for_the_truth_and_nan_without_a_garment() -> None:
+    truths = RNG.integers(0, 255, (2, 40, 40, 3), dtype=np.uint8)
+    labels = np.zeros((2, 40, 40), np.uint8)
+    labels[0, 5:35, 5:35] = 4
+    found = garment_difference(truths, truths, labels, [[(4,)], [(4,)]], np.ones((2, 3)))
+    assert found[0] == 0 and np.isnan(found[1])
+
+
+def test_retrieval() -> None:
+    gallery = np.eye(150)
+    np.testing.assert_array_equal(retrieved(gallery, gallery, np.arange(150)), 1)
+    chance = retrieved(RNG.normal(size=(150, 150)), gallery, np.arange(150)).mean()
+    assert chance < 0.06
+
+
+def test_pck_and_iou() -> None:
+    pose = preset("standing", "full")
+    torso = torso_length(pose)
+    assert pck(pose, pose, torso) == 1
+    assert pck(pose + np.float32([0.09 * torso, 0, 0]), pose, torso) == 1
+    assert pck(pose + np.float32([0.11 * torso, 0, 0]), pose, torso) == 0
+    labels = np.repeat(np.arange(2, dtype=np.uint8), 8).reshape(4, 4)
+    assert mean_iou(labels, labels) == 1 and mean_iou(1 - labels, labels) == 0
+    figures = pose_figures(pose[None], pose[None], labels[None], labels[None])
+    assert {name: value.tolist() for name, value in figures.items()} == {"pck": [1.0], "parsing_miou": [1.0]}
+
+
+def test_attributes_by_language() -> None:
+    found, truth = np.array([[1, 2], [1, 2], [0, 0]]), np.array([[1, 0], [1, 2], [0, -1]])
+    figures = attribute_figures(found, truth, ("hair", "shoes"), ("hair", "shoes"), np.array([False, True, True]))
+    np.testing.assert_array_equal(figures["right_shoes"], [0, 1, np.nan])
+    np.testing.assert_array_equal(figures["named_english"], [0.5, np.nan, np.nan])
+    np.testing.assert_array_equal(figures["named_chinese"], [np.nan, 1, 1])
+
+
+def test_bootstrap_covers_the_mean_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(1)
+    estimates = [bootstrap(rng.normal(size=60), draws=400, seed=i) for i in range(200)]
+    assert 0.88 < np.mean([e.low <= 0 <= e.high for e in estimates]) < 0.99
+    assert bootstrap(np.array([1.0, np.nan])).people == 1
+    assert np.isnan(bootstrap(np.array([np.nan])).mean)
+
+
+def test_page() -> None:
+    estimate, nobody = bootstrap(np.array([0.5, 0.7])), bootstrap(np.array([np.nan]))
+    text = table({"both": {"pck": estimate, "right_logo": nobody}, "neither": {"pck": estimate}})
+    assert "| PCK@0.1, % ↑ | 60.0 [50.0, 70.0] | 60.0 [50.0, 70.0] |" in text
+    assert "| logo right, % ↑ | – | – |" in text
+    pictures = [np.zeros((256, 192, 3), np.uint8)] * 14
+    assert grid({"a": pictures, "b": pictures}).size == (2 * 196 + 4, 12 * 260 + 24)
+
+
+def test_people_are_held_out_and_drawing_resumes(tmp_path: Path) -> None:
+    pipe = tiny_pipeline()
+    people = [held_out_person(pipe, index) for index in range(3)]
+    assert all(person.spec.seed >= 900_000_000 for person in people)
+    assert [person.chinese for person in people] == [False, True, False]
+    assert all(
+        set(person.flats) <= {person.spec.garments[s].kind for s in GIVEN if s in person.spec.garments}
+        for person in people
+    )
+    drawn = draw_people(pipe, people, tmp_path, steps=1, guidance=1.0, batch=2)
+    assert drawn.shape == (len(CELLS), 3, 256, 192, 3)
+    (tmp_path / "00002-1.npz").unlink()
+    written = (tmp_path / "00000-2.npz").stat().st_mtime_ns
+    np.testing.assert_array_equal(draw_people(pipe, people, tmp_path, steps=1, guidance=1.0, batch=2), drawn)
+    assert (tmp_path / "00000-2.npz").stat().st_mtime_ns == written
+    assert through_vae(pipe, drawn[0]).shape == drawn[0].shape
+
+
+def test_results_are_written_with_ceilings_and_floor(tmp_path: Path) -> None:
+    """With untrained judges the figures mean nothing, but every one of them is there."""
+    torch.manual_seed(0)
+    picture = PictureJudge({name: len(classes) for name, classes in ATTRIBUTES.items()})
+    judges = Judges(FaceJudge(), picture, GarmentJudge({"kind": 3}))
+    pipe = tiny_pipeline()
+    people = [held_out_person(pipe, index) for index in range(4)]
+    drawn = np.stack([np.stack([person.truth for person in people])] * len(CELLS))
+    results = measure(judges, pipe, people, drawn)
+    assert list(results) == [*CELLS, "truth", "truth through VAE", "stranger"]
+    assert results["truth"]["identity_recovery"].mean == pytest.approx(1.0)
+    assert results["truth"]["garment_difference"].mean == 0 < results["stranger"]["garment_difference"].mean
+    assert set(results["neither"]) >= set(HEADINGS)
+    write(tmp_path, results, people, drawn, {"people": 4})
+    stored = json.loads((tmp_path / "joint.json").read_text(encoding="utf-8"))
+    assert stored["figures"]["truth"]["garment_difference"]["mean"] == 0
+    assert (tmp_path / "joint.md").stat().st_size and (tmp_path / "joint.png").stat().st_size

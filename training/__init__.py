@@ -1,0 +1,1 @@
+"""Training: the Mannequin renderer and the recipes of every network."""

@@ -1,0 +1,79 @@
+"""Put trained parts together into one pipeline folder, in half precision, with checksums.
+
+    python -m twinset.training.assemble --joint runs/joint --parts runs/parts --out models/studio
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from twinset.models.clip import StudioCLIP
+from twinset.models.face_encoder import FaceEncoder
+from twinset.models.face_finder import FaceFinder
+from twinset.models.region_controlnet import JointControlNets
+from twinset.models.vae import PatchAutoencoderKL
+from twinset.pipelines.joint import JointPipeline
+
+from .joint import new_model
+from .joint_model import JointModel, studio_scheduler
+from .loop import load_result
+from .settings import from_command_line
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssembleSettings:
+    """Where the parts are and where the pipeline goes.
+
+    Attributes:
+        joint: run folder of `training.joint`; its newest good checkpoint is taken.
+        parts: folder with `vae`, `face_encoder`, `face_finder` and CLIP.
+        out: folder of the pipeline.
+        wide: as in the joint training.
+    """
+
+    joint: Path
+    parts: Path
+    out: Path
+    wide: int = 1
+
+
+def pipeline(model: JointModel, parts: Path) -> JointPipeline:
+    """The pipeline of a joint model and the frozen parts in folder `parts`."""
+    clip = StudioCLIP.from_pretrained(parts)
+    model.attention.eject()
+    return JointPipeline(
+        vae=PatchAutoencoderKL.from_pretrained(parts / "vae"),
+        text_encoder=clip.text_encoder,
+        tokenizer=clip.tokenizer,
+        unet=model.unet,
+        controlnet=JointControlNets([model.pose_net, model.parsing_net]),
+        scheduler=studio_scheduler(),
+        image_encoder=clip.image_encoder,
+        identity_adapter=model.identity,
+        garment_adapter=model.garment,
+        face_encoder=FaceEncoder.from_pretrained(parts / "face_encoder"),
+        face_finder=FaceFinder.from_pretrained(parts / "face_finder"),
+    )
+
+
+def assemble(settings: AssembleSettings) -> Path:
+    """Write the pipeline folder and `checksums.json` (SHA-256 of every weight file)."""
+    model = new_model(settings.wide)
+    load_result(settings.joint, model)
+    pipe = pipeline(model, settings.parts).to(torch.float16)
+    pipe.save_pretrained(settings.out)
+    shutil.copytree(settings.parts / "clip", settings.out / "clip", dirs_exist_ok=True)
+    sums = {str(p.relative_to(settings.out)): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(settings.out.rglob("*.safetensors"))}
+    (settings.out / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
+    return settings.out
+
+
+if __name__ == "__main__":
+    print(assemble(from_command_line(AssembleSettings)))

@@ -1,0 +1,114 @@
+"""Train the joint model: UNet, ControlNets, identity and garment adapters, from nothing, together.
+
+    python -m twinset.training.joint --data data/train --parts models/studio --out runs/joint --minutes 60
+
+Needs the autoencoder, face encoder and CLIP trained before (`--parts` holds their folders).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from twinset.models.clip import StudioCLIP
+from twinset.models.face_encoder import FaceEncoder
+from twinset.models.vae import PatchAutoencoderKL
+
+from .joint_data import Dropout, Encoders, JointData, encode_store
+from .joint_model import JointModel, JointShape, joint_loss, studio_scheduler
+from .loop import FitSettings, fit
+from .settings import from_command_line
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointSettings:
+    """What the joint model is trained on and for how long.
+
+    Attributes:
+        data: picture store.
+        parts: folder with the trained `vae`, `face_encoder` and CLIP (`text_encoder`, `image_encoder`, `tokenizer`, `clip`).
+        out: folder of the run; the encoded store goes to `out/cache`, samples to `out/samples`.
+        minutes: wall-clock budget, resumed parts included.
+        batch: samples per step.
+        wide: 1 for the size that two CPU cores can train, 2 for twice the channels on a large GPU.
+        preview_every: steps between sample pictures.
+    """
+
+    data: Path
+    parts: Path
+    out: Path
+    minutes: float = 60.0
+    batch: int = 32
+    learning_rate: float = 1e-3
+    wide: int = 1
+    preview_every: int = 250
+    seed: int = 0
+
+
+def load_encoders(parts: Path) -> Encoders:
+    """The frozen networks from their folders below `parts`."""
+    return Encoders(
+        PatchAutoencoderKL.from_pretrained(parts / "vae").eval(),
+        FaceEncoder.from_pretrained(parts / "face_encoder").eval(),
+        StudioCLIP.from_pretrained(parts),
+    )
+
+
+def new_model(wide: int = 1) -> JointModel:
+    """An untrained joint model, `wide` times as many channels as the CPU size."""
+    base = (64, 128, 192)
+    return JointModel(JointShape(widths=tuple(wide * c for c in base), heads=(4, 4, 6)))
+
+
+def train(settings: JointSettings) -> JointModel:
+    """Encode the store, train, return the model with its averaged weights (also in the run's checkpoints)."""
+    torch.manual_seed(settings.seed)
+    encoders = load_encoders(settings.parts)
+    cache = encode_store(settings.data, settings.out / "cache", encoders)
+    data = JointData(cache, encoders.clip, settings.batch, Dropout(), settings.seed)
+    model = new_model(settings.wide)
+    fit(
+        model,
+        data.batch,
+        joint_loss(studio_scheduler()),
+        FitSettings(
+            out=settings.out, minutes=settings.minutes, learning_rate=settings.learning_rate, warmup=200,
+            ema=0.999, bf16=True, preview_every=settings.preview_every, seed=settings.seed,
+        ),
+        preview=lambda step: preview(model, data, encoders, settings.out / "samples" / f"{step:07d}.png"),
+    )
+    return model
+
+
+@torch.no_grad()
+def preview(model: JointModel, data: JointData, encoders: Encoders, path: Path, steps: int = 8) -> dict[str, np.ndarray]:
+    """Sample pictures of fixed training rows, truth above result; written to `path` and logged."""
+    from PIL import Image
+
+    batch = {k: v for k, v in data.batch(2**40).items()}
+    batch["with_reference"] = torch.tensor(True)
+    for switch in ("identity_on", "garment_on", "pose_on", "parsing_on"):
+        batch[switch] = torch.ones_like(batch[switch])
+    scheduler = studio_scheduler()
+    scheduler.set_timesteps(steps)
+    latents = batch["noise"]
+    for t in scheduler.timesteps:
+        output = model(latents, t.expand(len(latents)), batch).float()
+        latents = scheduler.step(output, int(t), latents).prev_sample
+    rows = [_pictures(encoders, x[:10]) for x in (batch["latents"], latents)]
+    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(path)
+    return {"samples": sheet}
+
+
+def _pictures(encoders: Encoders, latents: torch.Tensor) -> np.ndarray:
+    pixels = encoders.vae.decode(latents / encoders.vae.config.scaling_factor).sample
+    return ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+if __name__ == "__main__":
+    train(from_command_line(JointSettings))

@@ -1,0 +1,192 @@
+"""Everything that the joint training reads, encoded once and kept on disk beside the picture store.
+
+The frozen networks (autoencoder, face encoder, CLIP) see every picture once; a training step then only gathers rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional as F
+
+from twinset.adapters.condition import FACE_LABELS, garment_labels
+from twinset.adapters.identity import face_placement
+from twinset.models.clip import StudioCLIP, letterbox, token_ids
+from twinset.models.face_encoder import FaceEncoder
+from twinset.models.figure.keypoints import draw_skeleton
+from twinset.models.figure.labels import PALETTE
+from twinset.models.vae import PatchAutoencoderKL
+
+from .mannequin.store import load_store
+from .vae import to_pixels
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The frozen networks that turn pictures and words into what the joint model sees."""
+
+    vae: PatchAutoencoderKL
+    faces: FaceEncoder
+    clip: StudioCLIP
+
+    @torch.no_grad()
+    def latents(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 (B, H, W, 3) → scaled latents (B, C, H/8, W/8), float16."""
+        latents = self.vae.encode(to_pixels(pictures)).latent_dist.mean * self.vae.config.scaling_factor
+        return latents.half().numpy()
+
+    @torch.no_grad()
+    def embeddings(self, crops: np.ndarray) -> np.ndarray:
+        """uint8 (B, 112, 112, 3) → L2-normed embeddings (B, 512), float16."""
+        return self.faces.embed(to_pixels(crops)).half().numpy()
+
+    @torch.no_grad()
+    def states(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 (B, H, W, 3) → CLIP hidden states (B, 50, 192), float16."""
+        return _states(self.clip, pictures)
+
+
+def _states(clip: StudioCLIP, pictures: np.ndarray) -> np.ndarray:
+    pixels = letterbox(torch.from_numpy(np.ascontiguousarray(pictures)))
+    return clip.image_encoder(pixels, output_hidden_states=True).hidden_states[-2].half().numpy()
+
+
+def encode_store(data: Path, cache: Path, encoders: Encoders, batch: int = 64) -> Path:
+    """Encode a picture store; each field becomes one `.npy` file, written whole or not at all. Existing fields are kept."""
+    store = load_store(data)
+    cache.mkdir(parents=True, exist_ok=True)
+
+    def pieces(field: str, encode: Callable[[np.ndarray], np.ndarray]) -> Callable[[slice], np.ndarray]:
+        """Encode a field that holds several pictures per sample, (B, k, …)."""
+        return lambda rows: np.stack(
+            [encode(store[field][rows][:, k]) for k in range(store[field].shape[1])], axis=1
+        )
+
+    fields: dict[str, Callable[[slice], np.ndarray]] = {
+        "latents": lambda rows: encoders.latents(store["picture"][rows]),
+        "draft": lambda rows: encoders.latents(store["draft"][rows]),
+        "neutral": lambda rows: encoders.latents(store["neutral"][rows]),
+        "flats": pieces("flats", encoders.latents),
+        "face_embedding": pieces("crops", encoders.embeddings),
+        "face_states": pieces("crops", encoders.states),
+        "flat_states": pieces("flats", encoders.states),
+        "skeleton": lambda rows: np.stack([draw_skeleton(k) for k in store["layout_keypoints"][rows]]),
+        "placement": lambda rows: np.stack([face_placement(k).numpy() for k in store["layout_keypoints"][rows]]),
+        "layout": lambda rows: store["layout"][rows],
+        "garment_labels": lambda rows: _garment_labels(store, rows),
+        "tokens": lambda rows: token_ids(encoders.clip.tokenizer, store["captions"][rows].ravel().tolist()).int().numpy().reshape(-1, 4, 77),
+    }
+    count = len(store["seed"])
+    for name, encode in fields.items():
+        if not (cache / f"{name}.npy").exists():
+            starts = range(0, count, batch)
+            parts = [encode(slice(s, s + batch)) for s in track(starts, description=f"encoding {name}")]
+            _save(cache / f"{name}.npy", np.concatenate(parts))
+    return cache
+
+
+def _garment_labels(store: dict[str, np.ndarray], rows: slice) -> np.ndarray:
+    """The label owned by the upper and the lower piece, (B, 2); 255 where there is none."""
+    kinds = zip(store["upper_kind"][rows], store["lower_kind"][rows], strict=True)
+    return np.array([[garment_labels(str(k))[0] if str(k) not in ("", "none") else 255 for k in pair] for pair in kinds], np.uint8)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        np.save(file, array)
+    partial.replace(path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout:
+    """How often each condition is left out in training, so that each may be absent later."""
+
+    words: float = 0.1
+    identity: float = 0.1
+    garment: float = 0.12
+    pose: float = 0.1
+    parsing: float = 0.05
+
+
+class JointData:
+    """Training batches from an encoded store.
+
+    Args:
+        cache: folder written by `encode_store`.
+        clip: text encoder of the captions.
+        size: samples per batch.
+        dropout: how often conditions are absent.
+        seed: of the batch order and all draws; batch `step` is always the same.
+    """
+
+    def __init__(self, cache: Path, clip: StudioCLIP, size: int, dropout: Dropout, seed: int = 0):
+        self.fields = {p.stem: np.load(p, mmap_mode="r") for p in sorted(cache.glob("*.npy"))}
+        self.clip, self.size, self.dropout, self.seed = clip, size, dropout, seed
+        self.count = len(self.fields["latents"])
+        with torch.no_grad():
+            self.empty = clip.text_encoder(token_ids(clip.tokenizer, [""]))[0]
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """Batch number `step`: latents (B, C, h, w), noise, timesteps, words (B, 77, X) and all conditions."""
+        rng = np.random.default_rng([self.seed, step])
+        rows = np.sort(rng.choice(self.count, self.size, replace=self.count < self.size))
+        take = {k: torch.from_numpy(np.array(v[rows])) for k, v in self.fields.items()}
+        each = torch.arange(self.size)
+        selfie = torch.from_numpy(rng.integers(2, size=self.size))
+        caption = torch.from_numpy(rng.integers(4, size=self.size))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        # stratified timesteps: every batch covers the pass evenly
+        uniform = (torch.arange(self.size) + torch.rand(self.size, generator=generator)) / self.size
+        return {
+            "latents": take["latents"].float(),
+            "noise": torch.randn(take["latents"].shape, generator=generator),
+            "timestep": (uniform * 1000).long().clamp(max=999)[torch.randperm(self.size, generator=generator)],
+            "neutral": take["neutral"].float(),
+            "draft": take["draft"].float(),
+            "flats": take["flats"].float(),
+            "face_embedding": take["face_embedding"][each, selfie].float(),
+            "face_states": take["face_states"][each, selfie].float(),
+            "flat_states": take["flat_states"].float(),
+            "placement": take["placement"].float(),
+            "skeleton": take["skeleton"].permute(0, 3, 1, 2).float() / 255,
+            "palette": torch.from_numpy(PALETTE)[take["layout"].long()].permute(0, 3, 1, 2).float() / 255,
+            "words": self._words(take["tokens"][each, caption], rng),
+            "empty": self.empty,
+            "with_reference": torch.tensor(rng.random() < 1 / 3),
+            **self._regions(take["layout"], take["garment_labels"]),
+            **self._switches(rng),
+        }
+
+    @torch.no_grad()
+    def _words(self, tokens: Tensor, rng: np.random.Generator) -> Tensor:
+        states = self.clip.text_encoder(tokens.long())[0]
+        silent = torch.from_numpy(rng.random(self.size) < self.dropout.words)
+        return torch.where(silent[:, None, None], self.empty, states)
+
+    def _regions(self, layout: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Soft regions of the face (B, 1, h, w) and of the upper and lower garment (B, 2, h, w) on the latent grid."""
+        size = self.fields["latents"].shape[2:]
+        face = torch.isin(layout, torch.tensor(FACE_LABELS, dtype=layout.dtype))[:, None]
+        garments = layout[:, None] == labels[:, :, None, None]
+        return {"face_region": F.adaptive_avg_pool2d(face.float(), size),
+                "garment_region": F.adaptive_avg_pool2d(garments.float(), size)}
+
+    def _switches(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Which conditions are there: 1 or 0 per sample."""
+
+        def on(probability: float, *shape: int) -> Tensor:
+            return torch.from_numpy((rng.random((self.size, *shape)) >= probability).astype(np.float32))
+
+        return {
+            "identity_on": on(self.dropout.identity),
+            "garment_on": on(self.dropout.garment, 2),
+            "pose_on": on(self.dropout.pose, 1, 1, 1),
+            "parsing_on": on(self.dropout.parsing, 1, 1, 1),
+        }

@@ -1,0 +1,148 @@
+"""The networks of the bundled joint model, and its loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+
+from twinset.adapters.condition import Condition, paint
+from twinset.adapters.garment import GarmentAdapter, reference_features
+from twinset.adapters.identity import IdentityAdapter
+from twinset.adapters.joint_attention import JointAttention, site_names
+from twinset.models.region_controlnet import Paint, RegionControlNetModel
+from twinset.pipelines.denoise import predict
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointShape:
+    """Sizes of the joint model.
+
+    Attributes:
+        widths: channels of the UNet's stages; attention sits in all stages but the first.
+        heads: attention heads by stage.
+        layers: residual blocks per stage.
+        latent_channels, latent_size: the autoencoder's channels and (height, width).
+        text_width: channels X of text states and tokens.
+        clip_width: channels of the image encoder's hidden states.
+    """
+
+    widths: tuple[int, ...] = (96, 160, 224)
+    heads: tuple[int, ...] = (4, 5, 7)
+    layers: int = 1
+    latent_channels: int = 16
+    latent_size: tuple[int, int] = (32, 24)
+    text_width: int = 128
+    clip_width: int = 192
+
+
+def studio_scheduler() -> DDIMScheduler:
+    """DDIM on x₀ with zero terminal SNR (Lin 2023), trailing steps: few steps suffice and the first sees pure noise."""
+    return DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="sample",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
+
+
+class JointModel(nn.Module):
+    """UNet, pose and parsing ControlNets, identity and garment adapters, as trained together."""
+
+    def __init__(self, shape: JointShape):
+        super().__init__()
+        self.shape = shape
+        stages = len(shape.widths)
+        common = {
+            "in_channels": shape.latent_channels,
+            "block_out_channels": shape.widths,
+            "layers_per_block": shape.layers,
+            "cross_attention_dim": shape.text_width,
+            "attention_head_dim": shape.heads,
+            "norm_num_groups": 16,
+        }
+        down = ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (stages - 1)
+        up = ("CrossAttnUpBlock2D",) * (stages - 1) + ("UpBlock2D",)
+        self.unet = UNet2DConditionModel(
+            sample_size=shape.latent_size, out_channels=shape.latent_channels, down_block_types=down, up_block_types=up, **common
+        )
+        embedding = (8, 16, 32, 64)
+        self.pose_net = ControlNetModel(
+            down_block_types=("DownBlock2D",) * stages, conditioning_embedding_out_channels=embedding,
+            mid_block_type="UNetMidBlock2D", **common,
+        )
+        self.parsing_net = RegionControlNetModel(
+            down_block_types=("DownBlock2D",) * stages, conditioning_embedding_out_channels=embedding,
+            mid_block_type="UNetMidBlock2D", **common,
+        )
+        for conv in (self.pose_net.controlnet_cond_embedding.conv_out, self.parsing_net.controlnet_cond_embedding.conv_out):
+            nn.init.kaiming_uniform_(conv.weight, a=5**0.5)  # zero starts serve a trained UNet; this one starts with them
+        self_sites, cross_sites = site_names(self.unet)
+        self.identity = IdentityAdapter(cross_sites, shape.text_width, clip_width=shape.clip_width,
+                                        latent_channels=shape.latent_channels)
+        self.garment = GarmentAdapter(cross_sites, self_sites, shape.text_width, clip_width=shape.clip_width)
+        self.attention = JointAttention(self.unet).inject()
+
+    def conditions(self, batch: dict[str, Tensor]) -> list[Condition]:
+        """Identity and garment conditions of a training batch (see `joint_data.JointData.batch` for its fields)."""
+        size = self.shape.latent_size
+        face = self.identity.place(self.identity.face(batch["face_embedding"]), batch["placement"], size)
+        found = [Condition("identity", self.identity(batch["face_embedding"], batch["face_states"]),
+                           batch["face_region"], face, weight=batch["identity_on"])]
+        features = self.references(batch) if bool(batch["with_reference"]) else None
+        for piece in (0, 1):  # upper, lower
+            reference = features and {site: f.unflatten(0, (-1, 2))[:, piece] for site, f in features.items()}
+            region = batch["garment_region"][:, piece : piece + 1]
+            found.append(Condition("garment", self.garment(batch["flat_states"][:, piece]), region,
+                                   batch["draft"], reference, weight=batch["garment_on"][:, piece]))
+        return found
+
+    def references(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Reference features of both garments, (2·B, m, C) by site; without gradient."""
+        self.attention.forget()
+        words = batch["empty"].expand(2 * len(batch["flats"]), -1, -1)
+        return reference_features(self.attention, self.unet, batch["flats"].flatten(0, 1), words)
+
+    def forward(self, noisy: Tensor, timestep: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Predict x₀ (B, C, h, w) from noisy latents, all conditions of the batch at work."""
+        conditions = self.conditions(batch)
+        self.attention.forget()
+        for c in conditions:
+            sites, reference = (self.identity.sites, None) if c.kind == "identity" else (
+                self.garment.sites, self.garment.reference_sites)
+            self.attention.remember(c, sites, reference, self.shape.latent_size)
+        self.attention.set_gates(0.5, [("identity", "garment")], len(noisy))
+        blank = Paint.blank(len(noisy), self.shape.latent_channels, self.shape.text_width, self.shape.latent_size, noisy)
+        painted = self.parsing_net.embed(batch["palette"], batch["words"], paint(conditions, len(noisy), blank))
+        pose = self.pose_net.controlnet_cond_embedding(batch["skeleton"])
+        controls = [(self.pose_net, pose, batch["pose_on"]), (self.parsing_net, painted, batch["parsing_on"])]
+        return predict(self.unet, controls, noisy, timestep, batch["words"])
+
+
+def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0):
+    """x₀ loss weighted by min(SNR + 1, γ), faces more; the weight stays above zero at zero terminal SNR (Min-SNR, Hang 2023)."""
+    alphas = scheduler.alphas_cumprod.float()
+    snr = alphas / (1 - alphas).clamp_min(1e-8)
+
+    def loss_fn(model: JointModel, batch: dict[str, Tensor]):
+        latents, noise, t = batch["latents"], batch["noise"], batch["timestep"]
+        noisy = scheduler.add_noise(latents, noise, t)
+        predicted = model(noisy, t, batch).float()
+        error = (predicted - latents).square()
+        weight = (snr.to(t.device)[t] + 1).clamp(max=gamma).view(-1, 1, 1, 1)
+        face_mask = batch["face_region"]
+        emphasis = 1 + 3 * face_mask
+        # the canvas learns directly: the embedding's neutral face against the person's real one
+        canvas = getattr(model, "module", model).identity.face(batch["face_embedding"])
+        canvas_error = (canvas.float() - batch["neutral"]).square().mean()
+        loss = (weight * emphasis * error).mean() + canvas_error
+        face_error = (error * face_mask).sum() / (face_mask.sum() * error.shape[1] + 1e-6)
+        return loss, {"x0": error.mean().detach(), "face": face_error.detach(), "canvas": canvas_error.detach()}
+
+    return loss_fn

@@ -1,0 +1,169 @@
+"""The networks that judge results. They never take part in making a picture.
+
+Each differs in architecture from the network that conditions the model, and is trained on other people (split
+"judge") with other seeds, so that a result that fools one does not fool the other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from twinset.models.figure.labels import LABELS
+
+#: Regions of the parsing map that attribute heads read: background, hair, face, upper, lower, shoes.
+REGIONS: tuple[tuple[int, ...], ...] = ((0,), (2,), (11,), (4, 7), (5, 6), (9, 10))
+KEYPOINTS = 18
+#: Pixels of a picture per cell of PictureJudge's maps.
+STRIDE = 4
+#: Side of a garment crop, px.
+GARMENT_SIDE = 96
+
+
+class FaceJudge(ModelMixin, ConfigMixin):
+    """A plain convolutional network without short cuts, margins or learnt pooling: every cell goes into the head."""
+
+    config_name = "config.json"
+
+    @register_to_config
+    def __init__(self, widths: tuple[int, ...] = (24, 40, 80, 128), squeezed: int = 48, size: int = 128):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for k, (before, width) in enumerate(zip((3, *widths), widths, strict=False)):
+            layers += [_conv(before, width, 2)] + ([_conv(width, width)] if k > 1 else [])
+        self.body = nn.Sequential(*layers, nn.Conv2d(widths[-1], squeezed, 1))
+        cells = (112 // 2 ** len(widths)) ** 2
+        self.head = nn.Sequential(nn.LayerNorm(squeezed * cells), nn.Linear(squeezed * cells, size))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Aligned crops (B, 3, 112, 112) in [-1, 1] → embeddings (B, 128), not normalised."""
+        return self.head(self.body(crops).flatten(1))
+
+
+class PictureJudge(ModelMixin, ConfigMixin):
+    """Reads keypoints, parsing map and attributes off a picture of 192×256.
+
+    Attribute heads see the mean feature of every region that the network itself parses, and of the whole.
+    """
+
+    config_name = "config.json"
+
+    @register_to_config
+    def __init__(self, classes: dict[str, int], widths: tuple[int, ...] = (16, 32, 64, 112), features: int = 48):
+        super().__init__()
+        self.fine = nn.Sequential(_conv(3, widths[0], 2), _conv(widths[0], widths[1], 2), _conv(widths[1], widths[1]))
+        self.middle = nn.Sequential(_conv(widths[1], widths[2], 2), _conv(widths[2], widths[2]))
+        self.coarse = nn.Sequential(
+            _conv(widths[2], widths[3], 2), _conv(widths[3], widths[3]), _conv(widths[3], widths[3])
+        )
+        self.lateral = nn.ModuleList(nn.Conv2d(width, features, 1) for width in widths[1:])
+        self.join = nn.Sequential(_conv(features, features), _conv(features, features))
+        self.maps = nn.Conv2d(features, KEYPOINTS + len(LABELS), 1)
+        nn.init.constant_(self.maps.bias[:KEYPOINTS], -4.0)
+        read = len(REGIONS) * (features + 3) + widths[3]
+        self.hidden = nn.Sequential(nn.LayerNorm(read), nn.Linear(read, 160), nn.SiLU())
+        self.heads = nn.ModuleDict({name: nn.Linear(160, count) for name, count in classes.items()})
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Pictures (B, 3, 256, 192) in [-1, 1] → keypoint logits (B, 18, 64, 48), label logits, attribute logits."""
+        fine = self.fine(pictures)
+        middle = self.middle(fine)
+        coarse = self.coarse(middle)
+        joined = F.interpolate(self.lateral[2](coarse), scale_factor=2.0) + self.lateral[1](middle)
+        joined = self.join(F.interpolate(joined, scale_factor=2.0) + self.lateral[0](fine))
+        heat, parsing = self.maps(joined).split([KEYPOINTS, len(LABELS)], dim=1)
+        colours = F.avg_pool2d(pictures, STRIDE).to(joined.dtype)
+        means = _region_means(torch.cat([joined, colours], 1), parsing.detach().float().softmax(1))
+        state = self.hidden(torch.cat([means, coarse.mean((2, 3))], dim=1))
+        return heat, parsing, {name: head(state) for name, head in self.heads.items()}
+
+
+class GarmentJudge(ModelMixin, ConfigMixin):
+    """Embeds a garment, worn or flat, cut out on white; the same garment is near itself, whatever the pose."""
+
+    config_name = "config.json"
+
+    @register_to_config
+    def __init__(self, classes: dict[str, int], widths: tuple[int, ...] = (24, 48, 96, 144), size: int = 128):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, width in zip((3, *widths), widths, strict=False):
+            layers += [_conv(before, width, 2)] + ([_conv(width, width)] if before > 3 else [])
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(2 * widths[-1], size)
+        self.scale = nn.Parameter(torch.tensor(10.0))
+        self.heads = nn.ModuleDict({name: nn.Linear(2 * widths[-1], count) for name, count in classes.items()})
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Crops (B, 3, 96, 96) in [-1, 1] → unit embeddings (B, 128), logits of kind, colour, pattern and logo."""
+        maps = self.body(crops)
+        state = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], dim=1)
+        return F.normalize(self.head(state).float(), dim=1), {name: head(state) for name, head in self.heads.items()}
+
+
+def garment_crop(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Cuts a garment out on white, as large as it fits.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        mask: bool (H, W), where the garment is; everything where it is empty.
+
+    Returns:
+        uint8 (96, 96, 3).
+    """
+    mask = mask if mask.any() else np.ones_like(mask)
+    (ys, xs), white = np.nonzero(mask), np.full_like(picture, 255)
+    top, bottom, left, right = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
+    cut = Image.fromarray(np.where(mask[..., None], picture, white)[top:bottom, left:right])
+    scale = GARMENT_SIDE / max(cut.size)
+    size = max(1, round(cut.width * scale)), max(1, round(cut.height * scale))
+    canvas = Image.new("RGB", (GARMENT_SIDE, GARMENT_SIDE), "white")
+    canvas.paste(
+        cut.resize(size, Image.Resampling.BILINEAR), ((GARMENT_SIDE - size[0]) // 2, (GARMENT_SIDE - size[1]) // 2)
+    )
+    return np.asarray(canvas)
+
+
+def flat_mask(flat: np.ndarray) -> np.ndarray:
+    """Where a flat picture on white shows the garment: bool (H, W)."""
+    return (flat < 250).any(-1)
+
+
+def peaks(heat: Tensor, threshold: float = 0.3) -> Tensor:
+    """Keypoints from their heat maps.
+
+    Args:
+        heat: logits (B, K, h, w).
+        threshold: Probability below which a keypoint is not visible.
+
+    Returns:
+        float (B, K, 3): x, y in pixels of the picture, and 1 or 0.
+    """
+    chance = heat.float().sigmoid()
+    height, width = chance.shape[2:]
+    highest, at = chance.flatten(2).max(dim=2)
+    row, column = at // width, at % width
+    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    ys, xs = ys.to(heat.device), xs.to(heat.device)
+    near = ((ys - row[..., None, None]).abs() <= 2) & ((xs - column[..., None, None]).abs() <= 2)
+    weight = chance.square() * near
+    total = weight.sum((2, 3)).clamp(min=1e-9)
+    x, y = (((weight * axis).sum((2, 3)) / total + 0.5) * STRIDE for axis in (xs, ys))
+    return torch.stack([x, y, (highest > threshold).float()], dim=2)
+
+
+def _region_means(features: Tensor, parsing: Tensor) -> Tensor:
+    """Features (B, C, h, w) averaged over REGIONS of label probabilities (B, 18, h, w): (B, 6 · C)."""
+    weights = torch.stack([parsing[:, list(labels)].sum(1) for labels in REGIONS], dim=1).to(features.dtype)
+    means = torch.einsum("brhw,bchw->brc", weights, features)
+    return (means / (weights.sum((2, 3))[..., None] + 1.0)).flatten(1)
+
+
+def _conv(before: int, width: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(before, width, 3, stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.SiLU(inplace=True))

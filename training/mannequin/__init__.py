@@ -1,0 +1,1 @@
+"""Mannequin: drawn people with ground truth for everything."""

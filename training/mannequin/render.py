@@ -1,0 +1,156 @@
+"""Pictures and their ground truth from a Spec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...models.figure.body import body_parts, head_parts
+from ...models.figure.flat import flat_keypoints
+from ...models.figure.garments import garment_parts
+from ...models.figure.hair import hair_parts
+from ...models.figure.keypoints import FRAME, L_EAR, NOSE, R_EYE, Keypoints, with_visibility
+from ...models.figure.layout import draw_layout
+from ...models.figure.parts import Part, label_map
+from ...models.figure.poses import Arm, Pose, place, placement
+from ...models.figure.raster import matrix_text, rasterise
+from ...models.figure.rig import Rig, build_rig
+from . import face
+from .paint import paint
+from .scenes import scene_svg
+from .spec import Garment, Light, Spec, white_light
+
+#: ArcFace's 5-point template in a 112x112 crop (insightface, face_align.py).
+ARCFACE_TEMPLATE = np.array(
+    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
+)
+_SELFIE_ZOOM = 1.12
+
+
+def lit(albedo: np.ndarray, light: Light) -> np.ndarray:
+    """Picture under a light: albedo times the tint gain times a soft ramp along the light's direction."""
+    height, width = albedo.shape[:2]
+    angle = np.deg2rad(light.direction)
+    across = np.linspace(-0.5, 0.5, width, dtype=np.float32) * np.float32(np.cos(angle))
+    down = np.linspace(-0.5, 0.5, height, dtype=np.float32) * np.float32(np.sin(angle))
+    ramp = 1 - light.strength * (across[None] + down[:, None]) * 0.9
+    picture = albedo.astype(np.float32) * ramp[..., None] * np.array(light.gain, dtype=np.float32)
+    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+
+
+def layout_keypoints(spec: Spec) -> Keypoints:
+    """Keypoints with the average head: what the model is given."""
+    return place(spec.pose, spec.where)
+
+
+def true_keypoints(spec: Spec) -> Keypoints:
+    """Keypoints with the person's own eyes, nose and ears."""
+    average = layout_keypoints(spec)
+    frame = build_rig(average).frames["head"]
+    head = face.head_keypoints(spec.identity, spec.head_turn)
+    points = average[:, :2].copy()
+    points[[NOSE, *range(R_EYE, L_EAR + 1)]] = head @ frame[:, :2].T + frame[:, 2]
+    return with_visibility(points)
+
+
+def person_parts(spec: Spec, rig: Rig, hair: bool = True) -> list[Part]:
+    """Parts of the person with the own head."""
+    identity = spec.identity
+    parts = body_parts(rig) + head_parts(rig, face.outline(identity), face.ears(identity))
+    parts += [part for kind in spec.kinds for part in garment_parts(kind, rig)]
+    return parts + (hair_parts(rig, spec.hair.style, face.face_width(identity)) if hair else [])
+
+
+def _person_svg(spec: Spec, rig: Rig, hair: bool = True) -> str:
+    features = face.features(spec.identity, spec.expression, spec.head_turn)
+    parts = person_parts(spec, rig, hair)
+    return paint(parts, face.skin_colour(spec.identity), spec.hair.colour, spec.garments, features)
+
+
+def render_picture(spec: Spec) -> np.ndarray:
+    """The person in the scene, uint8 (256, 192, 3)."""
+    rig = build_rig(layout_keypoints(spec))
+    return lit(rasterise(scene_svg(spec.scene, spec.scene_seed) + _person_svg(spec, rig)), spec.light)
+
+
+def render_scene(spec: Spec) -> np.ndarray:
+    """The scene without the person, uint8 (256, 192, 3)."""
+    return lit(rasterise(scene_svg(spec.scene, spec.scene_seed)), spec.light)
+
+
+def render_parsing(spec: Spec) -> np.ndarray:
+    """True ATR labels, uint8 (256, 192)."""
+    return label_map(person_parts(spec, build_rig(layout_keypoints(spec))))
+
+
+def render_layout(spec: Spec) -> np.ndarray:
+    """Labels of the average person in the same pose, clothes and hair style, uint8 (256, 192)."""
+    return draw_layout(layout_keypoints(spec), spec.kinds, spec.hair.style)
+
+
+def _selfie_spec(spec: Spec) -> Spec:
+    """The person close up, arms down."""
+    pose = replace(spec.pose, right_arm=Arm(12, 4), left_arm=Arm(12, 4), lean=0.3 * spec.pose.lean)
+    return replace(spec, pose=pose, framing="portrait", where=placement("portrait", _SELFIE_ZOOM))
+
+
+def _upper_only(parts: Sequence[Part]) -> list[Part]:
+    """Without legs and shoes, which a close-up never shows."""
+    return [part for part in parts if part.role not in ("lower", "shoes") and not part.name.endswith(("shin", "thigh"))]
+
+
+def _close_up(spec: Spec, hair: bool = True) -> str:
+    near = _selfie_spec(spec)
+    parts = _upper_only(person_parts(near, build_rig(layout_keypoints(near)), hair))
+    features = face.features(near.identity, near.expression, near.head_turn)
+    return paint(parts, face.skin_colour(near.identity), near.hair.colour, near.garments, features)
+
+
+def render_selfie(spec: Spec) -> np.ndarray:
+    """Head and shoulders in the scene, uint8 (256, 192, 3)."""
+    return lit(rasterise(scene_svg(spec.scene, spec.scene_seed) + _close_up(spec)), spec.light)
+
+
+def selfie_landmarks(spec: Spec) -> np.ndarray:
+    """float32 (5, 2) px in `render_selfie`: image-left eye, image-right eye, nose, mouth corners."""
+    near = _selfie_spec(spec)
+    frame = build_rig(layout_keypoints(near)).frames["head"]
+    local = face.landmarks(near.identity, near.expression, near.head_turn)
+    return (local @ frame[:, :2].T + frame[:, 2]).astype(np.float32)
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(2, 3) least-squares similarity from source to target points (Umeyama 1991, no reflection)."""
+    centre, goal = source.mean(0), target.mean(0)
+    a, b = source - centre, target - goal
+    real, imaginary = (a * b).sum(), (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
+    c, s = np.array([real, imaginary]) / (a**2).sum()
+    turn = np.array([[c, -s], [s, c]])
+    return np.concatenate([turn, (goal - turn @ centre)[:, None]], axis=1)
+
+
+def _crop(spec: Spec, background: str, hair: bool) -> np.ndarray:
+    matrix = similarity(selfie_landmarks(spec).astype(np.float64), ARCFACE_TEMPLATE)
+    return lit(rasterise(background + _close_up(spec, hair), (112, 112), matrix_text(matrix)), spec.light)
+
+
+def render_crop(spec: Spec) -> np.ndarray:
+    """The selfie's face aligned to ARCFACE_TEMPLATE, uint8 (112, 112, 3)."""
+    return _crop(spec, scene_svg(spec.scene, spec.scene_seed), True)
+
+
+def render_neutral_crop(spec: Spec) -> np.ndarray:
+    """The same person bald, neutral, frontal, in white light on grey, aligned; uint8 (112, 112, 3)."""
+    grey = Garment("t_shirt", "grey", (150, 150, 150), (250, 250, 250))
+    plain = replace(spec, pose=Pose(), expression="neutral", light=white_light(), garments={"upper": grey})
+    return _crop(plain, '<rect x="-500" y="-500" width="2000" height="2000" fill="#b0b0b0"/>', False)
+
+
+def render_flat(garment: Garment, size: tuple[int, int] = FRAME) -> np.ndarray:
+    """The garment alone on white in its canonical pose, uint8 (height, width, 3)."""
+    parts = garment_parts(garment.kind, build_rig(flat_keypoints(garment.kind)))
+    slot = parts[0].role
+    body = '<rect width="192" height="256" fill="#fff"/>' + paint(parts, np.zeros(3), (0, 0, 0), {slot: garment})
+    return rasterise(body, size, f"scale({size[0] / FRAME[0]} {size[1] / FRAME[1]})")

@@ -1,0 +1,197 @@
+"""Stores of rendered samples: shards of 256 written by several processes, resumable.
+
+Run: `python -m twinset.training.mannequin.store --out data/train --count 20000 --split train --workers 2`
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ...models.figure.flat import warp_flat
+from ...models.figure.keypoints import FRAME, Keypoints
+from ...models.figure.labels import GARMENT_KINDS
+from . import render
+from .attributes import attributes
+from .captions import captions
+from .spec import SPLITS, Spec, draw_spec
+
+SHARD = 256
+FLAT_SIZE = (FRAME[0] // 2, FRAME[1] // 2)
+HELD_OUT_START = 900_000_000
+
+
+def garment_draft(layout: np.ndarray, keypoints: Keypoints, flats: dict[str, np.ndarray]) -> np.ndarray:
+    """Flat pictures warped into the layout: grey 127 wherever no garment (with a flat) is.
+
+    Args:
+        layout: uint8 (256, 192) labels.
+        keypoints: the layout's keypoints.
+        flats: garment kind -> uint8 (256, 192, 3).
+    """
+    draft = np.full((*layout.shape, 3), 127, dtype=np.uint8)
+    for kind, flat in flats.items():
+        warped, coverage = warp_flat(flat, kind, keypoints)
+        owned = np.isin(layout, GARMENT_KINDS[kind][1]) & (coverage > 0.5)
+        draft[owned] = warped[owned]
+    return draft
+
+
+def _enlarged(flat: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(flat).resize(FRAME, Image.Resampling.BILINEAR))
+
+
+def _worn_flats(spec: Spec) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """(2, 128, 96, 3) upper and lower (white when absent), and the same by kind at full size."""
+    flats, by_kind = np.full((2, FLAT_SIZE[1], FLAT_SIZE[0], 3), 255, dtype=np.uint8), {}
+    for index, slot in enumerate(("upper", "lower")):
+        if slot in spec.garments:
+            flats[index] = render.render_flat(spec.garments[slot], FLAT_SIZE)
+            by_kind[spec.garments[slot].kind] = _enlarged(flats[index])
+    return flats, by_kind
+
+
+def render_sample(seed: int, split: str) -> dict[str, np.ndarray]:
+    """One sample with all its ground truth, by field."""
+    spec = draw_spec(seed, split)
+    rng = np.random.default_rng([7, SPLITS[split][0] + seed])
+    layout, keypoints = render.render_layout(spec), render.layout_keypoints(spec)
+    flats, by_kind = _worn_flats(spec)
+    words = captions(spec, rng)
+    lower = spec.garments.get("lower")
+    return {
+        "seed": np.int64(seed),
+        "picture": render.render_picture(spec),
+        "parsing": render.render_parsing(spec),
+        "layout": layout,
+        "keypoints": render.true_keypoints(spec),
+        "layout_keypoints": keypoints,
+        "crops": np.stack([render.render_crop(spec.restyled(rng)) for _ in range(2)]),
+        "neutral": render.render_neutral_crop(spec),
+        "flats": flats,
+        "upper_kind": np.str_(spec.garments["upper"].kind),
+        "lower_kind": np.str_(lower.kind if lower else "none"),
+        "draft": garment_draft(layout, keypoints, by_kind),
+        "identity_vector": spec.identity.vector,
+        "illuminant": np.array(spec.light.gain, dtype=np.float32),
+        "attributes": np.array(list(attributes(spec).values()), dtype=np.int16),
+        "captions": np.array([words.english, words.chinese, words.english_plain, words.chinese_plain]),
+    }  # type: ignore[dict-item]
+
+
+def _shard_path(out: Path, start: int) -> Path:
+    return out / f"{start:010d}.npz"
+
+
+def write_shard(job: tuple[int, int], out: Path, split: str) -> int:
+    """Renders seeds start..start+count to one file (by a temporary name, then renamed); returns the count."""
+    start, count = job
+    samples = [render_sample(seed, split) for seed in range(start, start + count)]
+    fields = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+    target = _shard_path(out, start)
+    temporary = target.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, **fields)
+    temporary.replace(target)
+    return count
+
+
+def _jobs(out: Path, count: int, start: int) -> list[tuple[int, int]]:
+    """Shards of the request that are not there in full."""
+    wanted = [(s, min(SHARD, start + count - s)) for s in range(start, start + count, SHARD)]
+    return [job for job in wanted if not _has(_shard_path(out, job[0]), job[1])]
+
+
+def _has(path: Path, count: int) -> bool:
+    if not path.exists():
+        return False
+    with np.load(path) as shard:
+        return len(shard["seed"]) >= count
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:.1f} samples/s")
+
+
+def _written(jobs: list[tuple[int, int]], out: Path, split: str, workers: int) -> Iterator[int]:
+    work = partial(write_shard, out=out, split=split)
+    if workers <= 1:
+        yield from map(work, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap_unordered(work, jobs)
+
+
+def render_store(out: Path, count: int, split: str, workers: int = 2, start: int = 0) -> None:
+    """Writes `count` samples as shards of 256; complete shards are kept, so a stopped run goes on.
+
+    Args:
+        out: folder.
+        count: number of samples.
+        split: "train", "judge" or "held_out".
+        workers: processes.
+        start: first seed; for "held_out" 0 means 900_000_000.
+
+    Raises:
+        ValueError: if count or workers is not positive, or the split or the seeds are not valid.
+    """
+    if count < 1 or workers < 1:
+        raise ValueError(f"count {count} and workers {workers} must be at least 1")
+    start = HELD_OUT_START if split == "held_out" and start == 0 else start
+    draw_spec(start, split), draw_spec(start + count - 1, split)
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = _jobs(out, count, start)
+    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task("render", total=count, completed=count - sum(size for _, size in jobs))
+        for written in _written(jobs, out, split, workers):
+            progress.advance(task, written)
+
+
+def load_store(path: Path, fields: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """Fields of all shards of a folder, in the order of their seeds.
+
+    Args:
+        path: Folder written by `render_store`.
+        fields: Names of the fields to read; none means all (about 570 KB per sample).
+
+    Raises:
+        ValueError: if the folder has no shards, or a shard lacks a field.
+    """
+    shards = sorted(Path(path).glob("*.npz"))
+    if not shards:
+        raise ValueError(f"no shards (*.npz) in {path}; write some with python -m twinset.training.mannequin.store")
+    parts: dict[str, list[np.ndarray]] = {}
+    for path in shards:
+        with np.load(path) as shard:
+            if missing := sorted(set(fields) - set(shard.files)):
+                raise ValueError(f"{path} has no field {missing[0]!r}; it has {', '.join(shard.files)}")
+            for name in fields or shard.files:
+                parts.setdefault(name, []).append(shard[name])
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def main() -> None:
+    """Command line of the module."""
+    parser = argparse.ArgumentParser(description="Render a store of Mannequin samples.")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--split", default="train", choices=("train", "judge", "held_out"))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--start", type=int, default=0)
+    given = parser.parse_args()
+    render_store(given.out, given.count, given.split, given.workers, given.start)
+
+
+if __name__ == "__main__":
+    main()

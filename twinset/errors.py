@@ -1,0 +1,9 @@
+"""Errors that every room may raise."""
+
+
+class InputError(ValueError):
+    """The user can mend this: a missing file, a picture without a face, an unknown pose.
+
+    The message says in one line what is wrong, quotes the offending value and names the remedy. The command
+    line prints that line and ends with exit code 2; in Python it is an ordinary `ValueError`.
+    """
