@@ -41,7 +41,9 @@ class GarmentAdapter(ModelMixin, ConfigMixin):
 
 
 @torch.no_grad()
-def reference_features(attention: JointAttention, unet: UNet2DConditionModel, latents: Tensor, words: Tensor) -> dict[str, Tensor]:
+def reference_features(
+    attention: JointAttention, unet: UNet2DConditionModel, latents: Tensor, words: Tensor
+) -> dict[str, Tensor]:
     """Inputs of every self-attention site for clean garment latents at t = 0: site → (B, m, C).
 
     Args:

@@ -1,7 +1,7 @@
 """Joint attention: text, identity and garments in one attention, each within its region.
 
-Cross-attention site:  h = Attn(q, K_text, V_text) + Σ_c w_c(t) · M_c ⊙ Attn(q, K_c, V_c)          (IP-Adapter, Ye 2023, eq. 5)
-Self-attention site:   h = Attn(q, K, V)           + Σ_j w_j(t) · M_j ⊙ Attn(q, K_ref_j, V_ref_j)  (IMAGDressing, Shen 2024)
+Cross-attention site:  h = Attn(q, K_text, V_text) + Σ_c w_c(t) · M_c ⊙ Attn(q, K_c, V_c)    (IP-Adapter, eq. 5)
+Self-attention site:   h = Attn(q, K, V)           + Σ_j w_j(t) · M_j ⊙ Attn(q, K_ref_j, V_ref_j)  (IMAGDressing)
 
 K and V of conditions depend neither on the latent nor on the timestep: `remember` projects them once before the pass,
 `set_gates` sets w·M for a step. With nothing remembered the result is diffusers' own, digit for digit.
@@ -58,8 +58,16 @@ class JointAttnProcessor(AttnProcessor2_0):
         self.memories: list[Memory] = []
         self.recorded: Tensor | None = None
 
-    def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
-                 attention_mask: Tensor | None = None, temb: Tensor | None = None, *args, **kwargs) -> Tensor:
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        *args,
+        **kwargs,
+    ) -> Tensor:
         if self.frame.recording and encoder_hidden_states is None:
             self.recorded = hidden_states
         active = [m for m in self.memories if bool((m.gate != 0).any())]
@@ -173,8 +181,9 @@ class JointAttention:
                 if processor.recorded is not None:
                     features[name], processor.recorded = processor.recorded, None
 
-    def remember(self, condition: Condition, cross: SiteProjections, reference: SiteProjections | None,
-                 size: tuple[int, int]) -> None:
+    def remember(
+        self, condition: Condition, cross: SiteProjections, reference: SiteProjections | None, size: tuple[int, int]
+    ) -> None:
         """Project a condition's tokens and reference features to keys and values at every site, once."""
         self.frame.height, self.frame.width = size
         pairs = list(cross.project(condition.tokens))
@@ -197,7 +206,9 @@ class JointAttention:
         """
         for condition, memories in self.loaned:
             weight = condition.at(fraction)
-            rows = [torch.as_tensor(weight if condition.kind in kinds else 0.0).float().reshape(-1) for kinds in branches]
+            rows = [
+                torch.as_tensor(weight if condition.kind in kinds else 0.0).float().reshape(-1) for kinds in branches
+            ]
             gate = torch.cat([r.expand(repeat) for r in rows]).view(-1, 1, 1)
             for memory in memories:
                 memory.gate = gate.to(memory.key.device)

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +51,7 @@ from twinset.training.mannequin.spec import Identity, Spec, draw_spec
 
 FIRST_SEED = 900_000_000
 Results = dict[str, dict[str, Estimate]]
+BATCH = 8
 CELLS = {
     "identity + garment": (True, True),
     "identity only": (True, False),
@@ -144,26 +149,68 @@ def draw_person(pipe: JointPipeline, person: Person, steps: int, guidance: float
     return np.stack(pictures)
 
 
-def draw_people(
-    pipe: JointPipeline, people: Sequence[Person], folder: Path, steps: int, guidance: float, batch: int = 8
-) -> np.ndarray:
-    """Draw all people, or take what an earlier run of the same model and settings has drawn.
+@dataclass(frozen=True)
+class Drawing:
+    """How pictures are drawn, and where they are kept.
+
+    Attributes:
+        model: Profile or model folder.
+        folder: Of the parts, one per `BATCH` people.
+        people: Number of people.
+        steps: Denoising steps.
+        guidance: Weight of guidance.
+    """
+
+    model: str
+    folder: Path
+    people: int
+    steps: int = 12
+    guidance: float = 1.5
+
+    def part(self, start: int) -> Path:
+        """File of the people from `start` on."""
+        return self.folder / f"{start:05d}-{min(start + BATCH, self.people) - start}.npz"
+
+
+def draw_part(drawing: Drawing, start: int, threads: int) -> None:
+    """Draw the people from `start` on, unless an earlier run has: uint8 (4, n, 256, 192, 3) in one file."""
+    path = drawing.part(start)
+    if path.exists():
+        return
+    torch.set_num_threads(threads)
+    pipe = load_pipeline(drawing.model)
+    indexes = range(start, min(start + BATCH, drawing.people))
+    people = [held_out_person(pipe, index) for index in indexes]
+    pictures = np.stack([draw_person(pipe, person, drawing.steps, drawing.guidance) for person in people], axis=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part.npz")
+    np.savez_compressed(unfinished, pictures=pictures)
+    unfinished.replace(path)
+
+
+def draw_people(drawing: Drawing, workers: int) -> np.ndarray:
+    """Draw everybody in several processes, each on its share of the cores; an interrupted run goes on.
+
+    One thread per process beats several threads on one picture, whose tensors are small.
 
     Returns:
-        uint8 (4, N, 256, 192, 3).
+        uint8 (4, people, 256, 192, 3).
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
-    for start in track(range(0, len(people), batch), description="drawing", console=Console(stderr=True)):
-        group = people[start : start + batch]
-        path = folder / f"{start:05d}-{len(group)}.npz"
-        if not path.exists():
-            pictures = np.stack([draw_person(pipe, person, steps, guidance) for person in group], axis=1)
-            part = path.with_suffix(".part.npz")
-            np.savez_compressed(part, pictures=pictures)
-            part.replace(path)
-        drawn.append(np.load(path)["pictures"])
-    return np.concatenate(drawn, axis=1)
+    starts = range(0, drawing.people, BATCH)
+    draw = partial(draw_part, drawing, threads=max(1, (os.cpu_count() or 1) // workers))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        parts = pool.map(draw, starts) if workers > 1 else map(draw, starts)
+        for _ in track(parts, description="drawing", total=len(starts), console=Console(stderr=True)):
+            pass
+    return np.concatenate([np.load(drawing.part(start))["pictures"] for start in starts], axis=1)
+
+
+@lru_cache(maxsize=1)
+def load_pipeline(model: str) -> JointPipeline:
+    """The pipeline on the best device, once per process."""
+    pipe = JointPipeline.from_pretrained(model).to("cuda" if torch.cuda.is_available() else "cpu")
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 @torch.no_grad()
@@ -295,6 +342,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--judges", type=Path, default=FOLDER, help="folder of the judges")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--guidance", type=float, default=1.5)
+    usual = 1 if torch.cuda.is_available() else os.cpu_count()
+    parser.add_argument("--workers", type=int, default=usual, help="processes that draw")
     return parser.parse_args(arguments)
 
 
@@ -302,16 +351,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and write `joint.json`, `joint.md` and `joint.png`."""
     options = parse(arguments)
     started = time.perf_counter()
-    pipe = JointPipeline.from_pretrained(options.model)
-    pipe.set_progress_bar_config(disable=True)
+    judges, pipe = Judges.load(options.judges), load_pipeline(options.model)
     revision = weights_revision(Path(pipe.name_or_path))
-    people = [
-        held_out_person(pipe, index)
-        for index in track(range(options.people), description="people", console=Console(stderr=True))
-    ]
     folder = options.out / "drawn" / f"{revision[:12]}-{options.steps}-{options.guidance:g}"
-    drawn = draw_people(pipe, people, folder, options.steps, options.guidance)
-    results = measure(Judges.load(options.judges), pipe, people, drawn)
+    drawn = draw_people(
+        Drawing(options.model, folder, options.people, options.steps, options.guidance), options.workers
+    )
+    everybody = track(range(options.people), description="people", console=Console(stderr=True))
+    people = [held_out_person(pipe, index) for index in everybody]
+    results = measure(judges, pipe, people, drawn)
     run = {
         "people": options.people,
         "first_seed": FIRST_SEED,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinset.training.judge_networks import (
@@ -54,9 +54,14 @@ class Judges:
         for name in ("face", "picture", "garment"):
             if not (folder / name / "config.json").is_file():
                 raise ValueError(f"no {name} judge in {folder}: train it with python -m twinset.training.judges")
-        face = FaceJudge.from_pretrained(folder / "face").float().to(device)
-        picture = PictureJudge.from_pretrained(folder / "picture").float().to(device)
-        return cls(face, picture, GarmentJudge.from_pretrained(folder / "garment").float().to(device))
+        judges = cls(
+            FaceJudge.from_pretrained(folder / "face"),
+            PictureJudge.from_pretrained(folder / "picture"),
+            GarmentJudge.from_pretrained(folder / "garment"),
+        )
+        for network in (judges._face, judges._picture, judges._garment):
+            nn.Module.to(network.float(), device)
+        return judges
 
     @torch.no_grad()
     def faces(self, crops: np.ndarray) -> np.ndarray:

@@ -26,8 +26,8 @@ from transformers import (
 #: Vocabulary and length of every CLIP text model (Radford et al., 2021); Stable Diffusion expects both.
 VOCABULARY, LENGTH = 49408, 77
 START, END = VOCABULARY - 2, VOCABULARY - 1
-#: Side of the square that the image half sees, px.
-IMAGE = 112
+#: Side of the square that the image half sees, and of its patches, px.
+IMAGE, PATCH = 112, 16
 PROJECTION = 128
 #: Garment kind → the sentence by which `StudioCLIP.choose` recognises its flat picture.
 GARMENT_SENTENCES: dict[str, str] = {
@@ -51,7 +51,7 @@ def tokenizer() -> CLIPTokenizer:
     letters = list(bytes_to_unicode().values())
     words = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges)]
     vocabulary = {word: k for k, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)  # type: ignore[arg-type]
 
 
 def token_ids(tokens: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
@@ -60,7 +60,8 @@ def token_ids(tokens: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
     Full-width forms are folded to plain ones first (，→ ,), as open_clip's ftfy does: bytes are dear in Chinese.
     """
     plain = [unicodedata.normalize("NFKC", text) for text in texts]
-    return tokens(plain, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt").input_ids
+    rows = tokens(plain, truncation=True, max_length=LENGTH).input_ids
+    return torch.tensor([row + [END] * (LENGTH - len(row)) for row in rows])
 
 
 def letterbox(pictures: Tensor, side: int = IMAGE) -> Tensor:
@@ -73,13 +74,14 @@ def letterbox(pictures: Tensor, side: int = IMAGE) -> Tensor:
     Returns:
         float (B, 3, side, side) in [-1, 1].
     """
-    if pictures.dtype == torch.uint8:
-        pictures = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+    whole = pictures.dtype == torch.uint8
+    pictures = pictures.permute(0, 3, 1, 2) if whole else pictures
     height, width = pictures.shape[2:]
     scale = side / max(height, width)
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    if size != (height, width):
+    if size != (height, width):  # bytes are resized as bytes: several times faster
         pictures = F.interpolate(pictures, size, mode="bilinear", antialias=scale < 1, align_corners=False)
+    pictures = pictures.float() / 127.5 - 1 if whole else pictures
     top, left = (side - size[0]) // 2, (side - size[1]) // 2
     return F.pad(pictures, (left, side - size[1] - left, top, side - size[0] - top), value=1.0)
 
@@ -110,7 +112,7 @@ class StudioCLIP(nn.Module):
             projection_dim=PROJECTION, bos_token_id=START, eos_token_id=END, pad_token_id=END,
         )  # fmt: skip
         image = CLIPVisionConfig(
-            image_size=IMAGE, patch_size=16, hidden_size=image_width, intermediate_size=4 * image_width,
+            image_size=IMAGE, patch_size=PATCH, hidden_size=image_width, intermediate_size=4 * image_width,
             num_hidden_layers=layers, num_attention_heads=4, projection_dim=PROJECTION,
         )  # fmt: skip
         return cls(CLIPTextModel(text), CLIPVisionModelWithProjection(image))

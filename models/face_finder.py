@@ -53,7 +53,8 @@ class FaceFinder(ModelMixin, ConfigMixin):
         self.from_middle = nn.Conv2d(widths[2], widths[1], 1)
         self.join = _conv(widths[1], 32)
         self.head = nn.Conv2d(32, 7, 1)
-        nn.init.constant_(self.head.bias[:6], -4.0)  # faces are rare: start from 2 % (focal loss, Lin et al. 2017)
+        with torch.no_grad():
+            self.head.bias[:6] = -4.0  # type: ignore[index]  # faces are rare: start from 2 % (focal loss, Lin et al. 2017)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Computes the maps.
@@ -89,7 +90,7 @@ class FaceFinder(ModelMixin, ConfigMixin):
         """
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
             raise ValueError(f"picture is {picture.dtype} {picture.shape}; expected uint8 (height, width, 3)")
-        scale = self.config.longest / max(picture.shape[:2])
+        scale = self.config["longest"] / max(picture.shape[:2])
         height, width = (_to_multiple(side * scale, 16) for side in picture.shape[:2])
         whole = warp(picture, np.array([[scale, 0, 0], [0, scale, 0]]), (width, height))
         heat, size = self(self._tensor(whole))

@@ -38,7 +38,7 @@ class Paint:
 
 
 def label_masks(palette: Tensor, size: tuple[int, int]) -> Tensor:
-    """Soft region masks (B, 18, h, w) in [0, 1] from a palette picture (B, 3, H, W) in [0, 1]: share of each label's pixels."""
+    """Share of each label's pixels, (B, 18, h, w) in [0, 1], from a palette picture (B, 3, H, W) in [0, 1]."""
     colours = torch.as_tensor(PALETTE, device=palette.device, dtype=torch.float32) / 255
     pixels = palette.float().permute(0, 2, 3, 1)
     labels = (pixels @ colours.T - colours.square().sum(1) / 2).argmax(-1)  # nearest colour
@@ -62,7 +62,9 @@ class RegionPainter(nn.Module):
         self.pooled_in = nn.Conv2d(text_width, width, 1)
         channels = labels + 2 * width + latent_channels + 2
         self.mix = nn.Sequential(
-            nn.Conv2d(channels, out_channels, 3, padding=1), nn.SiLU(), nn.Conv2d(out_channels, out_channels, 3, padding=1)
+            nn.Conv2d(channels, out_channels, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
         )
 
     def forward(self, masks: Tensor, words: Tensor, paint: Paint) -> Tensor:

@@ -9,7 +9,6 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 __all__ = ["ModelMixin", "PatchAutoencoderKL"]  # diffusers loads a part through the ModelMixin that it finds beside it
 
 
@@ -18,7 +17,7 @@ class PatchAutoencoderKL(AutoencoderKL):
 
     Why: a plain AutoencoderKL spends most of its time at full resolution and needs days to leave the blur. Folding
     patches into channels makes a step about five times cheaper, and the linear path, set by `start_linear` from the
-    principal components of real patches, is a usable autoencoder before the first step; the convolutions learn the rest.
+    principal components of real patches, is a usable autoencoder before the first step.
 
     The interface is AutoencoderKL's: `encode(x).latent_dist`, `decode(z).sample`, `config.scaling_factor`,
     tiling, slicing, `save_pretrained`. Pictures are (B, 3, H, W) in [-1, 1], H and W divisible
@@ -63,7 +62,9 @@ class PatchAutoencoderKL(AutoencoderKL):
         return torch.cat([mean + self.linear_encoder(F.pixel_unshuffle(x, self.factor)), log_variance], dim=1)
 
     def _decode(self, z: Tensor, return_dict: bool = True):
-        detail = F.pixel_shuffle(self.decoder(z if self.post_quant_conv is None else self.post_quant_conv(z)), self.patch)
+        detail = F.pixel_shuffle(
+            self.decoder(z if self.post_quant_conv is None else self.post_quant_conv(z)), self.patch
+        )
         sample = detail + F.pixel_shuffle(self.linear_decoder(z), self.factor)
         return DecoderOutput(sample=sample) if return_dict else (sample,)
 

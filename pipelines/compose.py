@@ -145,7 +145,7 @@ def guess_kind(pipe: JointPipeline, picture: np.ndarray) -> str:
     kinds = list(GARMENT_KINDS)
     cut = Image.fromarray(cut_garment(picture))
     flat = ImageOps.pad(cut, FRAME, Image.Resampling.LANCZOS, color="white")
-    likely = pipe.clip.choose(np.asarray(flat), [f"a {kind.replace('_', ' ')} on white" for kind in kinds])
+    likely = pipe.clip.choose(np.array(flat), [f"a {kind.replace('_', ' ')} on white" for kind in kinds])
     return kinds[int(likely.argmax())]
 
 

@@ -118,12 +118,13 @@ def denoise(
     extra = {} if generators is None else {"generator": list(generators)}
     for index, timestep in enumerate(scheduler.timesteps):
         fraction = index / max(1, steps - 1)
-        branches = guidance.at(fraction, kinds)                              # b branches
+        branches = guidance.at(fraction, kinds)  # b branches
         attention.set_gates(fraction, [b.kinds for b in branches], count)
         text = torch.cat([(words if b.prompted else empty).expand(count, -1, -1) for b in branches])
         running = [
             (c.net, torch.cat([c.embedding(b).expand(count, -1, -1, -1) for b in branches]), c.scale)
-            for c in controls if c.runs(fraction)
+            for c in controls
+            if c.runs(fraction)
         ]
         noisy = scheduler.scale_model_input(latents, timestep).repeat(len(branches), 1, 1, 1)  # (b·N, C, h, w)
         output = predict(unet, running, noisy, timestep, text).chunk(len(branches))

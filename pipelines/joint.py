@@ -78,12 +78,22 @@ class JointPipeline(StableDiffusionControlNetPipeline):
         requires_safety_checker: bool = False,
     ):
         super().__init__(
-            vae, text_encoder, tokenizer, unet, controlnet, scheduler,  # type: ignore[arg-type]
-            safety_checker, feature_extractor, image_encoder, requires_safety_checker,
+            vae,
+            text_encoder,
+            tokenizer,
+            unet,
+            controlnet,
+            scheduler,  # type: ignore[arg-type]
+            safety_checker,
+            feature_extractor,
+            image_encoder,
+            requires_safety_checker,
         )
         self.register_modules(
-            identity_adapter=identity_adapter, garment_adapter=garment_adapter,
-            face_encoder=face_encoder, face_finder=face_finder,
+            identity_adapter=identity_adapter,
+            garment_adapter=garment_adapter,
+            face_encoder=face_encoder,
+            face_finder=face_finder,
         )
         self.attention = JointAttention(unet).inject()
 
@@ -97,8 +107,10 @@ class JointPipeline(StableDiffusionControlNetPipeline):
         folder = Path(pretrained_model_name_or_path)
         folder = BUNDLED / folder if (BUNDLED / folder / "model_index.json").is_file() else folder
         if not (folder / "model_index.json").is_file():
-            raise InputError(f"model {str(pretrained_model_name_or_path)!r} is neither bundled nor a folder with "
-                             "model_index.json; the bundled model is 'studio'")
+            raise InputError(
+                f"model {str(pretrained_model_name_or_path)!r} is neither bundled nor a folder with "
+                "model_index.json; the bundled model is 'studio'"
+            )
         kwargs.setdefault("torch_dtype", torch.float32)
         return super().from_pretrained(str(folder), **kwargs)
 
@@ -110,7 +122,9 @@ class JointPipeline(StableDiffusionControlNetPipeline):
     # What is computed once, before the pass
 
     @torch.no_grad()
-    def identity(self, crop: np.ndarray, layout: Layout, weight: float = 1.0, start: float = 0.0, end: float = 1.0) -> Condition:
+    def identity(
+        self, crop: np.ndarray, layout: Layout, weight: float = 1.0, start: float = 0.0, end: float = 1.0
+    ) -> Condition:
         """The condition "this person": uint8 (112, 112, 3) crop, aligned to ArcFace's template, in the layout's face.
 
         Args:
@@ -128,8 +142,9 @@ class JointPipeline(StableDiffusionControlNetPipeline):
         return Condition("identity", tokens, region, face, None, weight, start, end)
 
     @torch.no_grad()
-    def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float = 1.0, start: float = 0.0,
-                end: float = 1.0) -> Condition:
+    def garment(
+        self, flat: np.ndarray, kind: str, layout: Layout, weight: float = 1.0, start: float = 0.0, end: float = 1.0
+    ) -> Condition:
         """The condition "this garment": a picture of it laid flat, in its region of the layout.
 
         Args:
@@ -150,7 +165,7 @@ class JointPipeline(StableDiffusionControlNetPipeline):
         return Condition("garment", tokens, mask.to(draft), draft, features, weight, start, end)
 
     def _pixels(self, picture: np.ndarray) -> Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
         return pixels.to(self.device, self.unet.dtype) / 127.5 - 1
 
     def _encode(self, picture: np.ndarray) -> Tensor:
@@ -215,11 +230,21 @@ class JointPipeline(StableDiffusionControlNetPipeline):
             latents = torch.cat([torch.randn(shape, generator=g) for g in generators])
         done = []
         for i, noise in enumerate(latents.to(words).split(1)):
-            done.append(denoise(
-                self.unet, controls, self.attention, self.scheduler, noise, words, empty, guidance,
-                kinds={c.kind for c in conditions}, steps=steps,
-                on_step=callback and (lambda k, n, _, i=i: callback(i * n + k, num_images * n)),
-            ))
+            done.append(
+                denoise(
+                    self.unet,
+                    controls,
+                    self.attention,
+                    self.scheduler,
+                    noise,
+                    words,
+                    empty,
+                    guidance,
+                    kinds={c.kind for c in conditions},
+                    steps=steps,
+                    on_step=callback and (lambda k, n, _, i=i: callback(i * n + k, num_images * n)),
+                )
+            )
         self.attention.forget()
         clean = torch.cat(done)
         return JointOutput(clean if output_type == "latent" else self._pictures(clean))
@@ -232,8 +257,15 @@ class JointPipeline(StableDiffusionControlNetPipeline):
             else:
                 self.attention.remember(c, self.garment_adapter.sites, self.garment_adapter.reference_sites, size)
 
-    def _controls(self, layout: Layout, conditions: list[Condition], words: Tensor, empty: Tensor,
-                  pose_strength: float, parsing_strength: float) -> list[Control]:
+    def _controls(
+        self,
+        layout: Layout,
+        conditions: list[Condition],
+        words: Tensor,
+        empty: Tensor,
+        pose_strength: float,
+        parsing_strength: float,
+    ) -> list[Control]:
         """Both ControlNets with their condition embeddings, made once for each guidance branch."""
         pose_net, parsing_net = self.controlnet.nets
         skeleton, palette = (

@@ -15,6 +15,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Returns:
         float (...,) in [-1, 1].
     """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     return (a * b).sum(-1) / np.maximum(lengths, 1e-12)
 

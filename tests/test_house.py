@@ -160,9 +160,7 @@ def test_upward_imports_are_recognised(source: str, upward: list[str]) -> None:
     assert upward_imports("adapters", ast.parse(source), ["twinset", "adapters"]) == upward
 
 
-@pytest.mark.parametrize(
-    "path", [*front_door(), *room_sources()], ids=lambda path: str(path.relative_to(ROOT))
-)
+@pytest.mark.parametrize("path", [*front_door(), *room_sources()], ids=lambda path: str(path.relative_to(ROOT)))
 def test_public_names_have_docstrings(path: Path) -> None:
     assert undocumented(parse(path)) == []
 

@@ -29,8 +29,10 @@ def latents_of(pipe: JointPipeline, conditions=(), **options) -> torch.Tensor:
 
 def both_conditions(pipe: JointPipeline, weight: float = 1.0) -> list:
     layout = dressed()
-    return [pipe.identity(noise_picture(112, 112), layout, weight=weight),
-            pipe.garment(noise_picture(256, 192, 1), "t_shirt", layout, weight=weight)]
+    return [
+        pipe.identity(noise_picture(112, 112), layout, weight=weight),
+        pipe.garment(noise_picture(256, 192, 1), "t_shirt", layout, weight=weight),
+    ]
 
 
 @pytest.mark.parametrize("weight", [None, 0.0])
@@ -44,14 +46,25 @@ def test_without_conditions_equals_diffusers(pipe: JointPipeline, weight: float 
         requires_safety_checker=False,
     )  # fmt: skip
     start = torch.randn(1, 16, 32, 24, generator=torch.Generator().manual_seed(3))
-    pictures = [torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255
-                for p in (draw_skeleton(layout.keypoints), colourise(layout.labels))]
+    pictures = [
+        torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255
+        for p in (draw_skeleton(layout.keypoints), colourise(layout.labels))
+    ]
     conditions = [] if weight is None else both_conditions(pipe, weight)
     ours = latents_of(pipe, conditions, latents=start, guidance=guidance, steps=4)
     pipe.attention.eject()
     try:
-        theirs = plain(PROMPT, image=pictures, negative_prompt="", latents=start, num_inference_steps=4, height=256,
-                       width=192, guidance_scale=guidance, output_type="latent").images
+        theirs = plain(
+            PROMPT,
+            image=pictures,
+            negative_prompt="",
+            latents=start,
+            num_inference_steps=4,
+            height=256,
+            width=192,
+            guidance_scale=guidance,
+            output_type="latent",
+        ).images
     finally:
         pipe.attention.inject()
     assert theirs.std() > 0.1
@@ -68,7 +81,9 @@ def test_each_condition_changes_its_region_most(pipe: JointPipeline, index: int)
 
 def test_strength_scales_the_change(pipe: JointPipeline) -> None:
     plain = latents_of(pipe, guidance=1.0)
-    changes = [float((latents_of(pipe, both_conditions(pipe, w), guidance=1.0) - plain).norm()) for w in (0.01, 0.3, 1.0)]
+    changes = [
+        float((latents_of(pipe, both_conditions(pipe, w), guidance=1.0) - plain).norm()) for w in (0.01, 0.3, 1.0)
+    ]
     assert 0 < changes[0] < changes[1] < changes[2]
 
 

@@ -36,7 +36,8 @@ def tiny_pipeline() -> JointPipeline:
     model.attention.eject()
     clip = StudioCLIP.new(text_width=32, image_width=32, layers=2).eval()
     pipe = JointPipeline(
-        vae=PatchAutoencoderKL(block_out_channels=(16, 16, 16, 16)).eval(), text_encoder=clip.text_encoder, tokenizer=clip.tokenizer,
+        vae=PatchAutoencoderKL(block_out_channels=(16, 16, 16, 16)).eval(), text_encoder=clip.text_encoder,
+        tokenizer=clip.tokenizer,
         unet=model.unet, controlnet=JointControlNets([model.pose_net, model.parsing_net]),
         scheduler=studio_scheduler(), image_encoder=clip.image_encoder, identity_adapter=model.identity,
         garment_adapter=model.garment, face_encoder=FaceEncoder().eval(), face_finder=FaceFinder().eval(),

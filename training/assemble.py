@@ -1,6 +1,6 @@
 """Put trained parts together into one pipeline folder, in half precision, with checksums.
 
-    python -m twinset.training.assemble --joint runs/joint --parts runs/parts --out models/studio
+python -m twinset.training.assemble --joint runs/joint --parts runs/parts --out models/studio
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from twinset.models.region_controlnet import JointControlNets
 from twinset.models.vae import PatchAutoencoderKL
 from twinset.pipelines.joint import JointPipeline
 
+from .checkpoints import Checkpoints
 from .joint import new_model
 from .joint_model import JointModel, studio_scheduler
-from .loop import load_result
-from .settings import from_command_line
+from .loop import settings_from_command_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +65,20 @@ def pipeline(model: JointModel, parts: Path) -> JointPipeline:
 def assemble(settings: AssembleSettings) -> Path:
     """Write the pipeline folder and `checksums.json` (SHA-256 of every weight file)."""
     model = new_model(settings.wide)
-    load_result(settings.joint, model)
+    state = Checkpoints(settings.joint / "checkpoints").newest()
+    if state is None:
+        raise ValueError(f"{settings.joint} holds no checkpoint: train with python -m twinset.training.joint")
+    model.load_state_dict({**state["model"], **state["average"]})
     pipe = pipeline(model, settings.parts).to(torch.float16)
     pipe.save_pretrained(settings.out)
     shutil.copytree(settings.parts / "clip", settings.out / "clip", dirs_exist_ok=True)
-    sums = {str(p.relative_to(settings.out)): hashlib.sha256(p.read_bytes()).hexdigest()
-            for p in sorted(settings.out.rglob("*.safetensors"))}
+    sums = {
+        str(p.relative_to(settings.out)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(settings.out.rglob("*.safetensors"))
+    }
     (settings.out / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
     return settings.out
 
 
 if __name__ == "__main__":
-    print(assemble(from_command_line(AssembleSettings)))
+    print(assemble(settings_from_command_line(AssembleSettings, __doc__)))

@@ -19,12 +19,12 @@ from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twinset.models.clip import GARMENT_SENTENCES, StudioCLIP, letterbox, token_ids
+from twinset.models.clip import GARMENT_SENTENCES, PATCH, StudioCLIP, letterbox, token_ids
 from twinset.scoring.iqa import ANTONYMS
 from twinset.training.clip_words import garment_caption, said, shortened
-from twinset.training.fields import load_fields
 from twinset.training.loop import FitSettings, fit, settings_from_command_line, write_figures
 from twinset.training.mannequin.attributes import ATTRIBUTES
+from twinset.training.mannequin.store import load_store
 from twinset.training.spoil import SPOILS, VERDICTS, spoil
 
 #: What a garment's flat picture is recognised by; pattern and logo are known of upper garments only.
@@ -57,12 +57,12 @@ class ClipSettings:
     out: Path
     minutes: float = 9.0
     steps: int = 0
-    pictures: int = 64
-    garments: int = 32
-    faces: int = 16
-    spoiled: int = 16
-    learning_rate: float = 1e-3
-    held_out: int = 256
+    pictures: int = 32
+    garments: int = 16
+    faces: int = 8
+    spoiled: int = 8
+    learning_rate: float = 1.2e-3
+    held_out: int = 128
     bf16: bool = True
     seed: int = 3
 
@@ -87,7 +87,7 @@ def _heads(width: int, classes: Mapping[str, tuple[str, ...]]) -> nn.ModuleDict:
 
 def train(settings: ClipSettings) -> Path:
     """Trains and measures a CLIP; returns the folder of the model, in half precision."""
-    return train_on(load_fields(settings.data, *FIELDS), settings)
+    return train_on(load_store(settings.data, FIELDS), settings)
 
 
 def train_on(store: Mapping[str, np.ndarray], settings: ClipSettings, clip: StudioCLIP | None = None) -> Path:
@@ -116,10 +116,11 @@ def train_on(store: Mapping[str, np.ndarray], settings: ClipSettings, clip: Stud
         minutes=None if settings.steps else settings.minutes,
         steps=settings.steps or None,
         learning_rate=settings.learning_rate,
+        warmup=50,
         weight_decay=0.02,
         betas=(0.9, 0.98),
         bf16=settings.bf16,
-        preview_every=200,
+        preview_every=300,
         seed=settings.seed,
     )
     result = fit(model, batch_fn, loss_fn, run, preview=preview)
@@ -190,8 +191,7 @@ def clip_losses(
     losses["garment"] = _classification(model.garment_heads, pooled[1], batch["garments"])
     who = model.identity(patches.split(sizes)[2].mean(1)).float()
     losses["identity"] = F.mse_loss(who, batch["identity"])
-    side = clip.image_encoder.config.patch_size
-    colour = F.avg_pool2d(batch["pixels"], side).flatten(2).transpose(1, 2)
+    colour = F.avg_pool2d(batch["pixels"], PATCH).flatten(2).transpose(1, 2)
     losses["colour"] = F.mse_loss(model.patch_colour(patches).float(), colour)
     words = clip.text_embedding(clip.text_encoder(antonyms.to(text.device)).pooler_output).float()
     judged = torch.cat([seen[0][: sizes[3]], seen[3]])

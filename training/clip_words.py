@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from transformers import CLIPTokenizer
@@ -24,11 +25,17 @@ def shortened(text: str, tokenizer: CLIPTokenizer, rng: np.random.Generator) -> 
     """
     comma = "，" if "，" in text else ", "
     clauses = text.split(comma)
-    lengths = [len(tokenizer.tokenize(clause + comma)) for clause in clauses]
+    lengths = [_tokens(tokenizer, clause + comma) for clause in clauses]
     while sum(lengths) > LENGTH - 2 and len(clauses) > 1:
         gone = int(rng.integers(len(clauses)))
         del clauses[gone], lengths[gone]
     return comma.join(clauses)
+
+
+@lru_cache(maxsize=100_000)
+def _tokens(tokenizer: CLIPTokenizer, text: str) -> int:
+    # truncating as token_ids does, because a change of this would be a change of state between two threads
+    return len(tokenizer(text, truncation=True, max_length=LENGTH).input_ids) - 2
 
 
 def said(text: str, values: Sequence[int] | np.ndarray, column: int) -> list[bool]:

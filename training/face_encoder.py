@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinset.models.face_encoder import FaceEncoder, crops_to_tensor
-from twinset.training.fields import load_fields
 from twinset.training.loop import FitSettings, fit, settings_from_command_line, write_figures
+from twinset.training.mannequin.store import load_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class IdentityRegression(nn.Module):
 
 def train(settings: FaceEncoderSettings) -> Path:
     """Trains and measures a face encoder; returns the folder of the model, in half precision."""
-    return train_on(load_fields(settings.data, "crops", "neutral", "identity_vector"), settings)
+    return train_on(load_store(settings.data, ("crops", "neutral", "identity_vector")), settings)
 
 
 def train_on(store: Mapping[str, np.ndarray], settings: FaceEncoderSettings) -> Path:

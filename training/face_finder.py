@@ -218,7 +218,7 @@ def _footprint(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     ys, xs = np.mgrid[:WINDOW, :WINDOW] + 0.5
     offset = np.stack([xs - matrix[0, 2], ys - matrix[1, 2]], -1)
     source = offset @ np.linalg.inv(matrix[:, :2]).T
-    return ((source >= 0) & (source < np.array(shape[1::-1]))).all(-1)
+    return np.all((source >= 0) & (source < np.array(shape[1::-1])), axis=-1)
 
 
 def _empty_window(pool: Pool, rng: np.random.Generator) -> np.ndarray:

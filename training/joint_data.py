@@ -23,8 +23,23 @@ from twinset.models.figure.keypoints import draw_skeleton
 from twinset.models.figure.labels import PALETTE
 from twinset.models.vae import PatchAutoencoderKL
 
+from .clip_words import shortened
 from .mannequin.store import load_store
 from .vae import to_pixels
+
+STORED = (
+    "seed",
+    "picture",
+    "draft",
+    "neutral",
+    "flats",
+    "crops",
+    "layout",
+    "layout_keypoints",
+    "upper_kind",
+    "lower_kind",
+    "captions",
+)
 
 
 @dataclass(frozen=True)
@@ -58,15 +73,13 @@ def _states(clip: StudioCLIP, pictures: np.ndarray) -> np.ndarray:
 
 
 def encode_store(data: Path, cache: Path, encoders: Encoders, batch: int = 64) -> Path:
-    """Encode a picture store; each field becomes one `.npy` file, written whole or not at all. Existing fields are kept."""
-    store = load_store(data)
+    """Encode a picture store: one `.npy` file per field, written whole or not at all; those there are kept."""
+    store = load_store(data, STORED)
     cache.mkdir(parents=True, exist_ok=True)
 
     def pieces(field: str, encode: Callable[[np.ndarray], np.ndarray]) -> Callable[[slice], np.ndarray]:
         """Encode a field that holds several pictures per sample, (B, k, …)."""
-        return lambda rows: np.stack(
-            [encode(store[field][rows][:, k]) for k in range(store[field].shape[1])], axis=1
-        )
+        return lambda rows: np.stack([encode(store[field][rows][:, k]) for k in range(store[field].shape[1])], axis=1)
 
     fields: dict[str, Callable[[slice], np.ndarray]] = {
         "latents": lambda rows: encoders.latents(store["picture"][rows]),
@@ -80,7 +93,7 @@ def encode_store(data: Path, cache: Path, encoders: Encoders, batch: int = 64) -
         "placement": lambda rows: np.stack([face_placement(k).numpy() for k in store["layout_keypoints"][rows]]),
         "layout": lambda rows: store["layout"][rows],
         "garment_labels": lambda rows: _garment_labels(store, rows),
-        "tokens": lambda rows: token_ids(encoders.clip.tokenizer, store["captions"][rows].ravel().tolist()).int().numpy().reshape(-1, 4, 77),
+        "tokens": lambda rows: _tokens(encoders.clip, store["captions"][rows], store["seed"][rows]),
     }
     count = len(store["seed"])
     for name, encode in fields.items():
@@ -94,7 +107,16 @@ def encode_store(data: Path, cache: Path, encoders: Encoders, batch: int = 64) -
 def _garment_labels(store: dict[str, np.ndarray], rows: slice) -> np.ndarray:
     """The label owned by the upper and the lower piece, (B, 2); 255 where there is none."""
     kinds = zip(store["upper_kind"][rows], store["lower_kind"][rows], strict=True)
-    return np.array([[garment_labels(str(k))[0] if str(k) not in ("", "none") else 255 for k in pair] for pair in kinds], np.uint8)
+    return np.array(
+        [[garment_labels(str(k))[0] if str(k) not in ("", "none") else 255 for k in pair] for pair in kinds], np.uint8
+    )
+
+
+def _tokens(clip: StudioCLIP, captions: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Token numbers (B, 4, 77) of captions (B, 4), each cut to what fits by leaving clauses out."""
+    rng = np.random.default_rng([int(s) for s in seeds])
+    texts = [shortened(str(text), clip.tokenizer, rng) for text in captions.ravel()]
+    return token_ids(clip.tokenizer, texts).int().numpy().reshape(*captions.shape, -1)
 
 
 def _save(path: Path, array: np.ndarray) -> None:
@@ -175,8 +197,10 @@ class JointData:
         size = self.fields["latents"].shape[2:]
         face = torch.isin(layout, torch.tensor(FACE_LABELS, dtype=layout.dtype))[:, None]
         garments = layout[:, None] == labels[:, :, None, None]
-        return {"face_region": F.adaptive_avg_pool2d(face.float(), size),
-                "garment_region": F.adaptive_avg_pool2d(garments.float(), size)}
+        return {
+            "face_region": F.adaptive_avg_pool2d(face.float(), size),
+            "garment_region": F.adaptive_avg_pool2d(garments.float(), size),
+        }
 
     def _switches(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Which conditions are there: 1 or 0 per sample."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
@@ -70,22 +69,36 @@ class JointModel(nn.Module):
         down = ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (stages - 1)
         up = ("CrossAttnUpBlock2D",) * (stages - 1) + ("UpBlock2D",)
         self.unet = UNet2DConditionModel(
-            sample_size=shape.latent_size, out_channels=shape.latent_channels, down_block_types=down, up_block_types=up, **common
+            sample_size=shape.latent_size,
+            out_channels=shape.latent_channels,
+            down_block_types=down,
+            up_block_types=up,
+            **common,
         )
         embedding = (8, 16, 32, 64)
         self.pose_net = ControlNetModel(
-            down_block_types=("DownBlock2D",) * stages, conditioning_embedding_out_channels=embedding,
-            mid_block_type="UNetMidBlock2D", **common,
+            down_block_types=("DownBlock2D",) * stages,
+            conditioning_embedding_out_channels=embedding,
+            mid_block_type="UNetMidBlock2D",
+            **common,
         )
         self.parsing_net = RegionControlNetModel(
-            down_block_types=("DownBlock2D",) * stages, conditioning_embedding_out_channels=embedding,
-            mid_block_type="UNetMidBlock2D", **common,
+            down_block_types=("DownBlock2D",) * stages,
+            conditioning_embedding_out_channels=embedding,
+            mid_block_type="UNetMidBlock2D",
+            **common,
         )
-        for conv in (self.pose_net.controlnet_cond_embedding.conv_out, self.parsing_net.controlnet_cond_embedding.conv_out):
-            nn.init.kaiming_uniform_(conv.weight, a=5**0.5)  # zero starts serve a trained UNet; this one starts with them
+        for conv in (
+            self.pose_net.controlnet_cond_embedding.conv_out,
+            self.parsing_net.controlnet_cond_embedding.conv_out,
+        ):
+            nn.init.kaiming_uniform_(
+                conv.weight, a=5**0.5
+            )  # zero starts serve a trained UNet; this one starts with them
         self_sites, cross_sites = site_names(self.unet)
-        self.identity = IdentityAdapter(cross_sites, shape.text_width, clip_width=shape.clip_width,
-                                        latent_channels=shape.latent_channels)
+        self.identity = IdentityAdapter(
+            cross_sites, shape.text_width, clip_width=shape.clip_width, latent_channels=shape.latent_channels
+        )
         self.garment = GarmentAdapter(cross_sites, self_sites, shape.text_width, clip_width=shape.clip_width)
         self.attention = JointAttention(self.unet).inject()
 
@@ -93,14 +106,29 @@ class JointModel(nn.Module):
         """Identity and garment conditions of a training batch (see `joint_data.JointData.batch` for its fields)."""
         size = self.shape.latent_size
         face = self.identity.place(self.identity.face(batch["face_embedding"]), batch["placement"], size)
-        found = [Condition("identity", self.identity(batch["face_embedding"], batch["face_states"]),
-                           batch["face_region"], face, weight=batch["identity_on"])]
+        found = [
+            Condition(
+                "identity",
+                self.identity(batch["face_embedding"], batch["face_states"]),
+                batch["face_region"],
+                face,
+                weight=batch["identity_on"],
+            )
+        ]
         features = self.references(batch) if bool(batch["with_reference"]) else None
         for piece in (0, 1):  # upper, lower
             reference = features and {site: f.unflatten(0, (-1, 2))[:, piece] for site, f in features.items()}
             region = batch["garment_region"][:, piece : piece + 1]
-            found.append(Condition("garment", self.garment(batch["flat_states"][:, piece]), region,
-                                   batch["draft"], reference, weight=batch["garment_on"][:, piece]))
+            found.append(
+                Condition(
+                    "garment",
+                    self.garment(batch["flat_states"][:, piece]),
+                    region,
+                    batch["draft"],
+                    reference,
+                    weight=batch["garment_on"][:, piece],
+                )
+            )
         return found
 
     def references(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -114,11 +142,16 @@ class JointModel(nn.Module):
         conditions = self.conditions(batch)
         self.attention.forget()
         for c in conditions:
-            sites, reference = (self.identity.sites, None) if c.kind == "identity" else (
-                self.garment.sites, self.garment.reference_sites)
+            sites, reference = (
+                (self.identity.sites, None)
+                if c.kind == "identity"
+                else (self.garment.sites, self.garment.reference_sites)
+            )
             self.attention.remember(c, sites, reference, self.shape.latent_size)
         self.attention.set_gates(0.5, [("identity", "garment")], len(noisy))
-        blank = Paint.blank(len(noisy), self.shape.latent_channels, self.shape.text_width, self.shape.latent_size, noisy)
+        blank = Paint.blank(
+            len(noisy), self.shape.latent_channels, self.shape.text_width, self.shape.latent_size, noisy
+        )
         painted = self.parsing_net.embed(batch["palette"], batch["words"], paint(conditions, len(noisy), blank))
         pose = self.pose_net.controlnet_cond_embedding(batch["skeleton"])
         controls = [(self.pose_net, pose, batch["pose_on"]), (self.parsing_net, painted, batch["parsing_on"])]
@@ -126,7 +159,7 @@ class JointModel(nn.Module):
 
 
 def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0):
-    """x₀ loss weighted by min(SNR + 1, γ), faces more; the weight stays above zero at zero terminal SNR (Min-SNR, Hang 2023)."""
+    """x₀ loss weighted by min(SNR + 1, γ), faces more: above zero even at zero terminal SNR (Min-SNR, Hang 2023)."""
     alphas = scheduler.alphas_cumprod.float()
     snr = alphas / (1 - alphas).clamp_min(1e-8)
 

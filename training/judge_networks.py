@@ -64,7 +64,8 @@ class PictureJudge(ModelMixin, ConfigMixin):
         self.lateral = nn.ModuleList(nn.Conv2d(width, features, 1) for width in widths[1:])
         self.join = nn.Sequential(_conv(features, features), _conv(features, features))
         self.maps = nn.Conv2d(features, KEYPOINTS + len(LABELS), 1)
-        nn.init.constant_(self.maps.bias[:KEYPOINTS], -4.0)
+        with torch.no_grad():
+            self.maps.bias[:KEYPOINTS] = -4.0  # type: ignore[index]
         read = len(REGIONS) * (features + 3) + widths[3]
         self.hidden = nn.Sequential(nn.LayerNorm(read), nn.Linear(read, 160), nn.SiLU())
         self.heads = nn.ModuleDict({name: nn.Linear(160, count) for name, count in classes.items()})
@@ -131,7 +132,7 @@ def garment_crop(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def flat_mask(flat: np.ndarray) -> np.ndarray:
     """Where a flat picture on white shows the garment: bool (H, W)."""
-    return (flat < 250).any(-1)
+    return np.any(flat < 250, axis=-1)
 
 
 def peaks(heat: Tensor, threshold: float = 0.3) -> Tensor:

@@ -21,7 +21,6 @@ from twinset.models.face_encoder import crops_to_tensor
 from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.training.face_encoder import augment, recognition, three_views
 from twinset.training.face_finder import quality_focal_loss
-from twinset.training.fields import load_fields
 from twinset.training.judge_networks import (
     STRIDE,
     FaceJudge,
@@ -33,6 +32,7 @@ from twinset.training.judge_networks import (
 )
 from twinset.training.loop import FitResult, FitSettings, fit, settings_from_command_line, write_figures
 from twinset.training.mannequin.attributes import ATTRIBUTES
+from twinset.training.mannequin.store import load_store
 
 Store = Mapping[str, np.ndarray]
 #: Judge → the fields of the store that it learns from.
@@ -84,7 +84,7 @@ class JudgeSettings:
 def train(settings: JudgeSettings) -> Path:
     """Trains and measures one judge or all; returns the folder above the models, which are in half precision."""
     for judge in FIELDS if settings.judge == "all" else (settings.judge,):
-        train_on(load_fields(settings.data, *FIELDS[judge]), judge, settings)
+        train_on(load_store(settings.data, FIELDS[judge]), judge, settings)
     return settings.out
 
 
@@ -145,7 +145,7 @@ def face_judge(store: Store, kept: int, settings: JudgeSettings) -> Task:
         unit = F.normalize(embeddings, dim=-1)
         own = torch.arange(len(unit), device=unit.device)
         pairs = [(a, b) for a in range(3) for b in range(3) if a != b]
-        softmax = sum(F.cross_entropy(16 * unit[:, a] @ unit[:, b].T, own) for a, b in pairs) / len(pairs)
+        softmax = torch.stack([F.cross_entropy(16 * unit[:, a] @ unit[:, b].T, own) for a, b in pairs]).mean()
         error = model["identity"](embeddings).float() - batch["identity"][:, None]  # type: ignore[index]
         identity = (error.square() / spread.to(error)).mean()
         return softmax + identity, {"softmax": softmax, "identity": identity}

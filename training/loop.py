@@ -18,7 +18,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
@@ -237,7 +237,7 @@ def _require_finite(loss: float, step: int, checkpoints: Checkpoints) -> None:
         )
 
 
-def _ahead(batch_fn: BatchFn, start: int, threads: int) -> Iterator[Any]:
+def _ahead(batch_fn: BatchFn, start: int, threads: int) -> Generator[Any, None, None]:
     """Yields batch_fn(start), batch_fn(start + 1), … in order, prepared `threads` ahead."""
     pool = ThreadPoolExecutor(threads, thread_name_prefix="batches")
     try:

@@ -2,8 +2,8 @@
 
     python -m twinset.training.vae --data data/train --faces runs/face_encoder --out runs/vae --minutes 10
 
-Losses: L1 and MSE in pixels (faces weigh more), 1 − cosine of face embeddings before and after (aligned crops at the size
-they have in pictures), and a small KL. Starts from the principal components of picture cells, which is already 25 dB.
+Losses: L1 and MSE in pixels (faces weigh more), 1 − cosine of face embeddings before and after (aligned crops, as
+small as they are in pictures), and a small KL. It starts from the principal components of picture cells, at 24 dB.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from torch.nn import functional as F
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.vae import PatchAutoencoderKL
 
-from .loop import FitSettings, fit
-from .settings import from_command_line
+from .loop import FitSettings, fit, settings_from_command_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,7 @@ class VaeSettings:
 
     Attributes:
         data: picture store (`twinset.training.mannequin.store`).
-        faces: trained face encoder, for the identity loss; None leaves it out.
+        faces: trained face encoder, for the identity loss.
         out: folder of the run; the result is in `out/model`.
         minutes: wall-clock budget.
         crops, size: crops per step and their side in pixels (divisible by 8).
@@ -37,7 +36,7 @@ class VaeSettings:
     """
 
     data: Path
-    faces: Path | None = None
+    faces: Path
     out: Path
     minutes: float = 10.0
     crops: int = 12
@@ -81,7 +80,7 @@ def _crop(store, row: int, size: int, rng, at_face: bool) -> tuple[np.ndarray, n
     return picture[y : y + size, x : x + size], weight
 
 
-def make_loss(faces: FaceEncoder | None):
+def make_loss(faces: FaceEncoder):
     """The loss function for `fit`."""
 
     def loss_fn(model: PatchAutoencoderKL, batch: dict[str, Tensor]):
@@ -90,13 +89,10 @@ def make_loss(faces: FaceEncoder | None):
         pixel = (batch["weight"] * (error.abs() + 2 * error.square())).mean()
         small, _ = _rebuild(model, batch["faces"])
         face_error = small - batch["faces"]
-        loss = pixel + (face_error.abs() + 2 * face_error.square()).mean() + 1e-5 * kl
-        figures = {"psnr": -10 * torch.log10(error.square().mean() / 4), "kl": kl}
-        if faces is not None:
-            cosine = _cosine(faces, small, batch["faces"])
-            loss = loss + 0.1 * (1 - cosine)
-            figures["identity"] = cosine
-        return loss, {k: v.detach() for k, v in figures.items()}
+        cosine = _cosine(faces, small, batch["faces"])
+        loss = pixel + (face_error.abs() + 2 * face_error.square()).mean() + 0.1 * (1 - cosine) + 1e-5 * kl
+        psnr = -10 * torch.log10(error.square().mean() / 4)
+        return loss, {"psnr": psnr.detach(), "identity": cosine.detach(), "kl": kl.detach()}
 
     return loss_fn
 
@@ -124,12 +120,14 @@ def train(settings: VaeSettings) -> Path:
     torch.manual_seed(settings.seed)
     model = PatchAutoencoderKL()
     model.start_linear(to_pixels(store["picture"][:256]))
-    faces = None if settings.faces is None else FaceEncoder.from_pretrained(settings.faces).eval().requires_grad_(False)
+    faces = FaceEncoder.from_pretrained(settings.faces).eval().requires_grad_(False)
     fit(
         model,
         lambda step: draw_batch(store, settings, step),
         make_loss(faces),
-        FitSettings(out=settings.out, minutes=settings.minutes, learning_rate=settings.learning_rate, ema=0.998, bf16=True),
+        FitSettings(
+            out=settings.out, minutes=settings.minutes, learning_rate=settings.learning_rate, ema=0.998, bf16=True
+        ),
     )
     with torch.no_grad():
         latents = model.encode(to_pixels(store["picture"][-256:])).latent_dist.mean
@@ -139,4 +137,4 @@ def train(settings: VaeSettings) -> Path:
 
 
 if __name__ == "__main__":
-    print(train(from_command_line(VaeSettings)))
+    print(train(settings_from_command_line(VaeSettings, __doc__)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,6 @@ say = Console(stderr=True, highlight=False, soft_wrap=True)
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Strength = Annotated[float, typer.Option(help="0 switches it off, 1 is usual, 2 the most.")]
-Seed = Annotated[int, typer.Option(min=0, help="First sample's seed.")]
 
 
 @app.callback()
@@ -136,7 +136,7 @@ def poses(
 @app.command()
 def mannequin(
     count: Annotated[int, typer.Option(min=1, help="Number of people.")] = 24,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, help="First seed; held_out counts from 900000000.")] = 0,
     split: Annotated[str, typer.Option(help="train, judge or held_out.")] = "train",
     sheet: Annotated[Path | None, typer.Option(help="Write one contact sheet (PNG).")] = None,
     out: Annotated[Path | None, typer.Option(help="Write training shards into this folder.")] = None,
@@ -151,13 +151,16 @@ def mannequin(
 
         twinset mannequin --count 2000 --viton viton/
     """
+    seed = max(seed, 900_000_000) if split == "held_out" else seed
     if not (sheet or out or viton):
         raise InputError("mannequin has nothing to write; give --sheet sheet.png, --out DIR or --viton DIR")
     from twinset.training.mannequin import store
+    from twinset.training.mannequin.spec import SPLITS, draw_spec
 
+    if split not in SPLITS:
+        raise InputError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
     if sheet:
         from twinset.training.mannequin.render import render_picture
-        from twinset.training.mannequin.spec import draw_spec
 
         with _steps("drawing people", count) as advance:
             pictures = [advance(render_picture(draw_spec(s, split))) for s in range(seed, seed + count)]
@@ -170,13 +173,23 @@ def mannequin(
 
 @app.command()
 def train(
-    recipe: Annotated[Path | None, typer.Option(help="Recipe file; the bundled model's when absent.")] = None,
-    out: Out = Path("runs/studio"),
+    recipe: Annotated[Path, typer.Argument(help="Recipe file.")] = Path("training/studio.toml"),
+    only: Annotated[list[str] | None, typer.Option(help="A stage to run; repeatable. All when absent.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder for runs and checkpoints.")] = Path("runs"),
 ) -> None:
     """Train a whole model from nothing by its recipe; an interrupted run goes on where it stopped."""
-    from twinset.training.recipe import run_recipe
+    if not recipe.is_file():
+        raise InputError(f"recipe {str(recipe)!r} is not a file; give a recipe such as training/studio.toml")
+    from twinset.training.recipe import Recipe
 
-    run_recipe(recipe, out)
+    stages = Recipe(tomllib.loads(recipe.read_text(encoding="utf-8")), runs).stages()
+    for name in only or ():
+        if name not in stages:
+            raise InputError(f"stage {name!r} is unknown; choose among {', '.join(stages)}")
+    for name, stage in stages.items():
+        if not only or name in only:
+            say.rule(name)
+            stage()
 
 
 def main() -> None:
@@ -189,10 +202,12 @@ def main() -> None:
 
 
 def _load(model: str) -> JointPipeline:
+    import torch
+
     from twinset.pipelines.joint import JointPipeline
 
     with say.status(f"loading {model}"):
-        return JointPipeline.from_pretrained(model)
+        return JointPipeline.from_pretrained(model).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _report(records: list[Record], out: Path, as_json: bool) -> None:

@@ -37,9 +37,7 @@ class Part:
 
 def capsule(start: float, end: float, length: float) -> str:
     """A limb along y from 0 to `length` with round ends of the given radii."""
-    return (
-        f"M{-start} 0A{start} {start} 0 0 1 {start} 0L{end} {length}A{end} {end} 0 0 1 {-end} {length}Z"
-    )
+    return f"M{-start} 0A{start} {start} 0 0 1 {start} 0L{end} {length}A{end} {end} 0 0 1 {-end} {length}Z"
 
 
 def mirrored(matrix: np.ndarray) -> np.ndarray:

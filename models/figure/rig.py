@@ -12,8 +12,27 @@ import numpy as np
 
 from . import poses
 from .keypoints import (
-    L_ANKLE, L_EAR, L_ELBOW, L_EYE, L_HIP, L_KNEE, L_SHOULDER, L_WRIST, NECK, NOSE, R_ANKLE, R_EAR, R_ELBOW, R_EYE,
-    R_HIP, R_KNEE, R_SHOULDER, R_WRIST, Keypoints, check_keypoints, known_joints,
+    L_ANKLE,
+    L_EAR,
+    L_ELBOW,
+    L_EYE,
+    L_HIP,
+    L_KNEE,
+    L_SHOULDER,
+    L_WRIST,
+    NECK,
+    NOSE,
+    R_ANKLE,
+    R_EAR,
+    R_ELBOW,
+    R_EYE,
+    R_HIP,
+    R_KNEE,
+    R_SHOULDER,
+    R_WRIST,
+    Keypoints,
+    check_keypoints,
+    known_joints,
 )  # fmt: skip
 
 #: Bone frames: name -> (start joint, end joint, length in head heights).
@@ -58,7 +77,9 @@ def complete(keypoints: Keypoints) -> tuple[np.ndarray, float]:
     array = check_keypoints(keypoints)
     known, points = known_joints(array), array[:, :2].astype(np.float64)
     if known.sum() < 2:
-        raise ValueError(f"only {int(known.sum())} keypoint known; a layout needs at least two, better head and shoulders")
+        raise ValueError(
+            f"only {int(known.sum())} keypoint known; a layout needs at least two, better head and shoulders"
+        )
     unit = _scale(points, known, _RULERS) or _scale(points, known, _LIMB_RULERS) or 66.0
     unit = max(unit, 8.0)
     if not known[NECK] and known[R_SHOULDER] and known[L_SHOULDER]:

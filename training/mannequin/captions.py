@@ -25,7 +25,7 @@ def _pick(words: tuple[str, ...], rng: np.random.Generator) -> str:
 
 
 def _garment(garment: Garment, words: Words, noun: str, plain: bool) -> str:
-    """"red striped shirt with a star", or "shirt" when plain."""
+    """ "red striped shirt with a star", or "shirt" when plain."""
     if plain:
         return noun
     pattern = words.patterns[garment.pattern]
@@ -36,7 +36,9 @@ def _garment(garment: Garment, words: Words, noun: str, plain: bool) -> str:
 def _clauses(spec: Spec, words: Words, rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """(full, plain) lists of the caption's clauses in the same wording."""
     hair = _pick(words.hair, rng).format(
-        length=words.lengths[spec.hair.length], colour=words.hair_colours[spec.hair.colour_name], style=words.styles[spec.hair.style]
+        length=words.lengths[spec.hair.length],
+        colour=words.hair_colours[spec.hair.colour_name],
+        style=words.styles[spec.hair.style],
     )
     chosen = {slot: _pick(words.kinds[garment.kind], rng) for slot, garment in spec.garments.items()}
     shoes = rng.random() < (0.8 if spec.framing == "full" else 0.25)

@@ -25,7 +25,9 @@ SKIN = np.array(
     dtype=np.float64,
 )  # fmt: skip
 #: Brown, amber, green, teal, blue, violet.
-IRIS = np.array([(92, 54, 30), (170, 110, 40), (80, 140, 60), (50, 150, 150), (60, 110, 200), (130, 80, 190)], np.float64)
+IRIS = np.array(
+    [(92, 54, 30), (170, 110, 40), (80, 140, 60), (50, 150, 150), (60, 110, 200), (130, 80, 190)], np.float64
+)
 
 
 def along(scale: np.ndarray, value: float) -> np.ndarray:
@@ -45,7 +47,7 @@ def shaded(colour: Sequence[float] | np.ndarray, factor: float) -> str:
     """CSS colour darkened (factor < 1) or moved towards white (factor > 1, 2 is white)."""
     base = np.asarray(colour, dtype=np.float64)
     mixed = base * factor if factor <= 1 else base + (255 - base) * (factor - 1)
-    return "#{:02x}{:02x}{:02x}".format(*(int(round(v)) for v in np.clip(mixed, 0, 255)))
+    return "#{:02x}{:02x}{:02x}".format(*(round(v) for v in np.clip(mixed, 0, 255)))
 
 
 def outline_of(colour: Sequence[float] | np.ndarray) -> str:

@@ -25,7 +25,10 @@ def outline(identity: Identity) -> str:
     """The head's outline."""
     width = face_width(identity)
     return head_outline(
-        width, width * (0.74 + 0.15 * identity.jaw_width), 0.445 + 0.045 * identity.chin_length, 0.11 + 0.07 * identity.chin_width
+        width,
+        width * (0.74 + 0.15 * identity.jaw_width),
+        0.445 + 0.045 * identity.chin_length,
+        0.11 + 0.07 * identity.chin_width,
     )
 
 
@@ -94,7 +97,11 @@ def _eyes(identity: Identity, expression: str, line: str) -> str:
     for side in (-1.0, 1.0):
         closed = expression == "wink" and side > 0
         happy = expression == "laugh"
-        drawn = _closed_eye(rx, happy or closed, line) if closed else _open_eye(identity, rx, ry * (0.84 if happy else 1), line, side)
+        drawn = (
+            _closed_eye(rx, happy or closed, line)
+            if closed
+            else _open_eye(identity, rx, ry * (0.84 if happy else 1), line, side)
+        )
         tilt = -side * 9 * identity.eye_tilt
         found.append(f'<g transform="translate({side * x:.3f} {y:.3f}) rotate({tilt:.1f})">{drawn}</g>')
     return "".join(found)
@@ -117,7 +124,11 @@ def _brows(identity: Identity, expression: str) -> str:
 def _nose(identity: Identity, shift: float, line: str) -> str:
     y, w = nose_y(identity), 0.036 + 0.018 * identity.nose_width
     arch = 0.028 + 0.02 * identity.nose_shape
-    bridge = f"M{0.6 * w:.3f} {y - 0.1 - 0.02 * identity.nose_length:.3f}Q{1.1 * w:.3f} {y - 0.04:.3f} {w:.3f} {y:.3f}" if identity.nose_shape > 0 else ""
+    bridge = (
+        f"M{0.6 * w:.3f} {y - 0.1 - 0.02 * identity.nose_length:.3f}Q{1.1 * w:.3f} {y - 0.04:.3f} {w:.3f} {y:.3f}"
+        if identity.nose_shape > 0
+        else ""
+    )
     return (
         f'<path d="M{-w:.3f} {y - 0.3 * arch:.3f}Q{-0.4 * w:.3f} {y + arch:.3f} 0 {y + 0.4 * arch:.3f}Q{0.4 * w:.3f} {y + arch:.3f} {w:.3f} {y - 0.3 * arch:.3f}{bridge}"'
         f' transform="translate({0.25 * shift:.3f} 0)" fill="none" stroke="{line}" stroke-width=".017" stroke-linecap="round"/>'
@@ -153,16 +164,22 @@ def _marks(identity: Identity, skin: np.ndarray) -> str:
     blush = 0.10 + 0.16 * max(identity.blush, 0.0)
     _, eye_y = eye_place(identity)
     for side in (-1, 1):
-        found.append(f'<ellipse cx="{side * 0.25}" cy="{eye_y + 0.15:.3f}" rx=".075" ry=".045" fill="#f0506a" fill-opacity="{blush:.2f}"/>')
+        found.append(
+            f'<ellipse cx="{side * 0.25}" cy="{eye_y + 0.15:.3f}" rx=".075" ry=".045" fill="#f0506a" fill-opacity="{blush:.2f}"/>'
+        )
     if identity.freckles > -1:
         radius = 0.011 + 0.005 * identity.freckles
         spots = ((0.16, 0.11), (0.21, 0.14), (0.27, 0.115), (0.24, 0.17), (0.31, 0.15), (0.19, 0.165))
         found += [
-            f'<circle cx="{side * x}" cy="{eye_y + y - 0.01:.3f}" r="{radius:.3f}" fill="{tone}"/>' for side in (-1, 1) for x, y in spots
+            f'<circle cx="{side * x}" cy="{eye_y + y - 0.01:.3f}" r="{radius:.3f}" fill="{tone}"/>'
+            for side in (-1, 1)
+            for x, y in spots
         ]
     if identity.mole > 0:
         x, y = 0.23 * identity.mole_x, 0.26 + 0.09 * identity.mole_y
-        found.append(f'<circle cx="{x:.3f}" cy="{y:.3f}" r="{0.014 + 0.009 * identity.mole:.3f}" fill="{shaded(skin, 0.32)}"/>')
+        found.append(
+            f'<circle cx="{x:.3f}" cy="{y:.3f}" r="{0.014 + 0.009 * identity.mole:.3f}" fill="{shaded(skin, 0.32)}"/>'
+        )
     return "".join(found)
 
 

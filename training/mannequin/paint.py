@@ -83,7 +83,9 @@ def _detail(kind: str, path: str, colour: Sequence[float] | np.ndarray) -> str:
         opacity = ' fill-opacity=".6"' if kind == "shine" else ""
         stroke = "" if kind == "shine" else f' stroke="{line}" stroke-width=".01"'
         return f'<path d="{path}" fill="{fills[kind]}"{stroke}{opacity}/>'
-    width, tone = {"dots": (0.04, colours.shaded(colour, 1.6)), "cord": (0.022, colours.shaded(colour, 1.8))}.get(kind, (0.013, line))
+    width, tone = {"dots": (0.04, colours.shaded(colour, 1.6)), "cord": (0.022, colours.shaded(colour, 1.8))}.get(
+        kind, (0.013, line)
+    )
     return f'<path d="{path}" fill="none" stroke="{tone}" stroke-width="{width}" stroke-linecap="round"/>'
 
 
@@ -93,7 +95,9 @@ def _group(parts: Sequence[Part], fill: str, colour: Sequence[float] | np.ndarra
     under, over = [], []
     for part in parts:
         frame = matrix_text(part.matrix)
-        under.append(f'<path d="{part.path}" transform="{frame}" fill="none" stroke="{line}" stroke-width="{2 * LINE}" stroke-linejoin="round"/>')
+        under.append(
+            f'<path d="{part.path}" transform="{frame}" fill="none" stroke="{line}" stroke-width="{2 * LINE}" stroke-linejoin="round"/>'
+        )
         details = "".join(_detail(kind, path, colour) for kind, path in part.details)
         mark = extra if part.name in ("torso", "head") else ""
         shade = f'<path d="{part.path}" fill="url(#s)"/>' if fill.startswith("url(#p") else ""

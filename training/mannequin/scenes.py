@@ -24,10 +24,15 @@ def _ellipse(x: float, y: float, rx: float, ry: float, fill: str, extra: str = "
 def _sky(rng: np.random.Generator) -> str:
     top = (90 + rng.uniform(-15, 15), 175 + rng.uniform(-15, 15), 240)
     clouds = "".join(
-        _ellipse(x, y, r, 0.42 * r, "#fff", 'fill-opacity=".8"') + _ellipse(x + 0.6 * r, y - 0.25 * r, 0.6 * r, 0.4 * r, "#fff", 'fill-opacity=".8"')
+        _ellipse(x, y, r, 0.42 * r, "#fff", 'fill-opacity=".8"')
+        + _ellipse(x + 0.6 * r, y - 0.25 * r, 0.6 * r, 0.4 * r, "#fff", 'fill-opacity=".8"')
         for x, y, r in zip(rng.uniform(0, 192, 3), rng.uniform(12, 60, 3), rng.uniform(10, 20, 3), strict=True)
     )
-    return f"<defs>{_gradient('k', shaded(top, 1.0), shaded(top, 1.65))}</defs>" + _rect(0, 0, 192, 256, "url(#k)") + clouds
+    return (
+        f"<defs>{_gradient('k', shaded(top, 1.0), shaded(top, 1.65))}</defs>"
+        + _rect(0, 0, 192, 256, "url(#k)")
+        + clouds
+    )
 
 
 def _palm(x: float, base: float, height: float) -> str:
@@ -35,9 +40,19 @@ def _palm(x: float, base: float, height: float) -> str:
     top = base - height
     leaves = "".join(
         f'<path d="M{x + lean:.0f} {top:.0f}q{dx * 0.6:.0f} {-8 + abs(dx) * 0.1:.0f} {dx:.0f} {dy}q{-dx * 0.35:.0f} {-6} {-dx:.0f} {-dy}Z" fill="{c}"/>'
-        for dx, dy, c in ((-34, 10, "#2f9a58"), (34, 10, "#2f9a58"), (-26, -8, "#3cb068"), (26, -8, "#3cb068"), (-18, 26, "#28874c"), (18, 26, "#28874c"))
+        for dx, dy, c in (
+            (-34, 10, "#2f9a58"),
+            (34, 10, "#2f9a58"),
+            (-26, -8, "#3cb068"),
+            (26, -8, "#3cb068"),
+            (-18, 26, "#28874c"),
+            (18, 26, "#28874c"),
+        )
     )
-    return f'<path d="M{x:.0f} {base:.0f}q{-lean * 0.4:.0f} {-height / 2:.0f} {lean} {-height:.0f}" fill="none" stroke="#96683c" stroke-width="6"/>' + leaves
+    return (
+        f'<path d="M{x:.0f} {base:.0f}q{-lean * 0.4:.0f} {-height / 2:.0f} {lean} {-height:.0f}" fill="none" stroke="#96683c" stroke-width="6"/>'
+        + leaves
+    )
 
 
 def _beach(rng: np.random.Generator) -> str:
@@ -54,7 +69,10 @@ def _house(x: float, width: float, top: float, ground: float, colour: str, rng: 
     lit = shaded((250, 240, 190), 1.0)
     step = 9
     lines = "".join(f"M{x + 4:.0f} {y:.0f}h{width - 8:.0f}" for y in np.arange(top + 9, ground - 6, 13))
-    return _rect(x, top, width, ground - top, colour) + f'<path d="{lines}" stroke="{lit}" stroke-width="6" stroke-dasharray="5 {step - 5}" stroke-opacity=".75"/>'
+    return (
+        _rect(x, top, width, ground - top, colour)
+        + f'<path d="{lines}" stroke="{lit}" stroke-width="6" stroke-dasharray="5 {step - 5}" stroke-opacity=".75"/>'
+    )
 
 
 def _city(rng: np.random.Generator) -> str:
@@ -66,12 +84,19 @@ def _city(rng: np.random.Generator) -> str:
         colour = shaded((grey - 8 + tint, grey + 4, grey + 34 - tint), 1.0)
         houses.append(_house(x, width, rng.uniform(24, 130), ground, colour, rng))
         x += width + rng.choice([0, 1, 4])
-    road = _rect(0, ground, 192, 60, "#8d8f98") + _rect(0, ground, 192, 4, "#c9c9ce") + _rect(0, ground + 22, 192, 2, "#e8e4c8")
+    road = (
+        _rect(0, ground, 192, 60, "#8d8f98")
+        + _rect(0, ground, 192, 4, "#c9c9ce")
+        + _rect(0, ground + 22, 192, 2, "#e8e4c8")
+    )
     return _sky(rng) + "".join(houses) + road
 
 
 def _tree(x: float, base: float, size: float, colour: str) -> str:
-    crown = "".join(_ellipse(x + dx * size, base - dy * size, 0.52 * size, 0.5 * size, colour) for dx, dy in ((-0.35, 1.25), (0.35, 1.25), (0, 1.65)))
+    crown = "".join(
+        _ellipse(x + dx * size, base - dy * size, 0.52 * size, 0.5 * size, colour)
+        for dx, dy in ((-0.35, 1.25), (0.35, 1.25), (0, 1.65))
+    )
     return _rect(x - 0.1 * size, base - size, 0.2 * size, size, "#8a5c3a") + crown
 
 
@@ -80,7 +105,9 @@ def _park(rng: np.random.Generator) -> str:
     greens = (shaded((112 + rng.uniform(-15, 15), 190, 96), 1.0), shaded((92, 172 + rng.uniform(-10, 12), 84), 1.0))
     back = f'<path d="M0 {hill:.0f}q48 {-rng.uniform(12, 26):.0f} 100 4t100 -6V256H0Z" fill="{greens[0]}"/>'
     trees = "".join(
-        _tree(x, hill + rng.uniform(4, 24), rng.uniform(24, 36), ["#3f9450", "#57aa58", "#f2a0bb"][int(rng.integers(3))])
+        _tree(
+            x, hill + rng.uniform(4, 24), rng.uniform(24, 36), ["#3f9450", "#57aa58", "#f2a0bb"][int(rng.integers(3))]
+        )
         for x in (rng.uniform(2, 40), rng.uniform(50, 140), rng.uniform(150, 190))
     )
     front = f'<path d="M0 {hill + 40:.0f}q60 -16 110 0t90 0V256H0Z" fill="{greens[1]}"/>'
@@ -96,22 +123,43 @@ def _studio(rng: np.random.Generator) -> str:
     base = 0.35 * hue + 0.65 * rng.uniform(190, 225)
     disc = _ellipse(96 + rng.uniform(-16, 16), 110 + rng.uniform(-14, 14), 78, 78, shaded(base, 1.35))
     floor = _rect(0, rng.uniform(222, 236), 192, 40, shaded(base, 0.86))
-    return f"<defs>{_gradient('k', shaded(base, 1.25), shaded(base, 0.98))}</defs>" + _rect(0, 0, 192, 256, "url(#k)") + disc + floor
+    return (
+        f"<defs>{_gradient('k', shaded(base, 1.25), shaded(base, 0.98))}</defs>"
+        + _rect(0, 0, 192, 256, "url(#k)")
+        + disc
+        + floor
+    )
 
 
 def _room(rng: np.random.Generator) -> str:
     wall = (225 + rng.uniform(-25, 15), 208 + rng.uniform(-25, 20), 190 + rng.uniform(-30, 35))
     floor = rng.uniform(204, 220)
     wx = float(rng.choice([12.0, 122.0]))
-    window = _rect(wx, 30, 58, 76, "#fff") + _rect(wx + 4, 34, 50, 68, "#a6d8f4") + _rect(wx + 27, 34, 4, 68, "#fff") + _rect(wx + 4, 66, 50, 4, "#fff")
+    window = (
+        _rect(wx, 30, 58, 76, "#fff")
+        + _rect(wx + 4, 34, 50, 68, "#a6d8f4")
+        + _rect(wx + 27, 34, 4, 68, "#fff")
+        + _rect(wx + 4, 66, 50, 4, "#fff")
+    )
     sx = 118 if wx < 60 else 8
     books = "".join(
-        _rect(sx + 5 + 8 * i, 58 + 34 * row + rng.uniform(0, 7), 7, 24, shaded(rng.uniform(70, 230, 3), 1.0)) for row in range(2) for i in range(7)
+        _rect(sx + 5 + 8 * i, 58 + 34 * row + rng.uniform(0, 7), 7, 24, shaded(rng.uniform(70, 230, 3), 1.0))
+        for row in range(2)
+        for i in range(7)
     )
-    shelf = _rect(sx, 52, 66, 72, "#a87a50") + _rect(sx + 3, 55, 60, 30, "#6e4c34") + _rect(sx + 3, 89, 60, 32, "#6e4c34") + books
+    shelf = (
+        _rect(sx, 52, 66, 72, "#a87a50")
+        + _rect(sx + 3, 55, 60, 30, "#6e4c34")
+        + _rect(sx + 3, 89, 60, 32, "#6e4c34")
+        + books
+    )
     lamp = _rect(sx + 30, 150, 4, 70, "#6b5140") + f'<path d="M{sx + 18} 152l7 -22h14l7 22Z" fill="#f6e2a8"/>'
     boards = "".join(f"M0 {y:.0f}H192" for y in np.arange(floor + 12, 256, 13))
-    wood = _rect(0, floor, 192, 60, "#b98a5e") + f'<path d="{boards}" stroke="#a3764d" stroke-width="1.5"/>' + _rect(0, floor - 5, 192, 5, "#f4efe6")
+    wood = (
+        _rect(0, floor, 192, 60, "#b98a5e")
+        + f'<path d="{boards}" stroke="#a3764d" stroke-width="1.5"/>'
+        + _rect(0, floor - 5, 192, 5, "#f4efe6")
+    )
     return _rect(0, 0, 192, 256, shaded(wall, 1.0)) + window + shelf + lamp + wood
 
 

@@ -171,12 +171,18 @@ def draw_garment(kind: str, rng: np.random.Generator) -> Garment:
     colour = colours.jittered(colours.CLOTH[name], rng)
     pattern = "plain" if kind == "shoes" or rng.random() < 0.5 else str(rng.choice(PATTERNS[1:]))
     with_logo = kind in ("t_shirt", "tank_top", "hoodie") and pattern == "plain" and rng.random() < 0.6
-    return Garment(kind, name, colour, _second_colour(colour, rng), pattern, str(rng.choice(LOGOS)) if with_logo else None)
+    return Garment(
+        kind, name, colour, _second_colour(colour, rng), pattern, str(rng.choice(LOGOS)) if with_logo else None
+    )
 
 
 def draw_garments(rng: np.random.Generator) -> dict[str, Garment]:
     """(dress, shoes) or (upper, lower, shoes), keyed by slot."""
-    kinds = {"upper": "dress"} if rng.random() < 0.2 else {"upper": str(rng.choice(UPPERS)), "lower": str(rng.choice(LOWERS))}
+    kinds = (
+        {"upper": "dress"}
+        if rng.random() < 0.2
+        else {"upper": str(rng.choice(UPPERS)), "lower": str(rng.choice(LOWERS))}
+    )
     return {slot: draw_garment(kind, rng) for slot, kind in {**kinds, "shoes": "shoes"}.items()}
 
 
@@ -226,7 +232,9 @@ def draw_spec(seed: int, split: str = "train") -> Spec:
     low, high = SPLITS[split]
     number = seed if split == "held_out" else low + seed
     if seed < 0 or not low <= number < high:
-        raise ValueError(f"seed {seed} is outside split {split!r}; held_out takes seeds from 900000000, others 0..399999999")
+        raise ValueError(
+            f"seed {seed} is outside split {split!r}; held_out takes seeds from 900000000, others 0..399999999"
+        )
     person, hair, clothes, posing, scenery, lamp, face = (np.random.default_rng([tag, number]) for tag in range(7))
     pose_name, pose = random_pose(posing)
     framing, where = _draw_place(posing)

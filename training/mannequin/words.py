@@ -39,7 +39,22 @@ def english_article(phrase: str) -> str:
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
 
-_COLOUR_NAMES = ("red", "orange", "yellow", "green", "teal", "blue", "navy", "purple", "pink", "brown", "white", "grey", "black", "beige")
+_COLOUR_NAMES = (
+    "red",
+    "orange",
+    "yellow",
+    "green",
+    "teal",
+    "blue",
+    "navy",
+    "purple",
+    "pink",
+    "brown",
+    "white",
+    "grey",
+    "black",
+    "beige",
+)
 _HAIR_NAMES = ("black", "brown", "blonde", "red", "grey", "blue", "pink", "green", "purple", "orange")
 _STYLE_NAMES = ("short", "bob", "long", "ponytail", "twin_tails", "bun", "curly", "buns", "spiky", "centre")
 
