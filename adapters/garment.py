@@ -33,7 +33,7 @@ class GarmentAdapter(ModelMixin, ConfigMixin):
         self.sites = SiteProjections(cross_sites, token_width)
         self.reference_sites = SiteProjections(self_sites, None)
         for to_v in self.reference_sites.to_v.values():  # silent at the start of training
-            nn.init.zeros_(to_v.weight)
+            nn.init.zeros_(to_v.get_parameter("weight"))
 
     def forward(self, clip_states: Tensor) -> Tensor:
         """(B, m, clip_width) hidden states of the garment picture to tokens (B, tokens, X)."""

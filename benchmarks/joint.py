@@ -40,6 +40,7 @@ from twinset.models.face_finder import align
 from twinset.models.figure.keypoints import draw_skeleton
 from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.models.figure.rig import build_rig
+from twinset.models.vae import decode, encode
 from twinset.pipelines.joint import JointPipeline, Layout
 from twinset.pipelines.record import machine, weights_revision
 from twinset.scoring.garment import FEWEST_PIXELS, retrieved
@@ -219,7 +220,7 @@ def through_vae(pipe: JointPipeline, pictures: np.ndarray) -> np.ndarray:
     decoded = []
     for picture in pictures:
         pixels = torch.from_numpy(picture).to(pipe.device, pipe.vae.dtype).permute(2, 0, 1)[None] / 127.5 - 1
-        pixels = pipe.vae.decode(pipe.vae.encode(pixels).latent_dist.mode()).sample
+        pixels = decode(pipe.vae, encode(pipe.vae, pixels))
         decoded.append(((pixels[0].float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
     return np.stack(decoded)
 

@@ -84,9 +84,9 @@ class RegionControlNetModel(ControlNetModel):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.latent_channels = self.config.in_channels
+        self.latent_channels = self.config["in_channels"]
         self.painter = RegionPainter(
-            self.config.cross_attention_dim, self.config.in_channels, self.config.block_out_channels[0]
+            self.config["cross_attention_dim"], self.config["in_channels"], self.config["block_out_channels"][0]
         )
 
     def embed(self, palette: Tensor, words: Tensor, paint: Paint | None = None) -> Tensor:
@@ -128,7 +128,7 @@ class embedded_conditions:
     def __enter__(self) -> None:
         self.originals = [net.controlnet_cond_embedding for net in self.nets]
         for net in self.nets:
-            net.controlnet_cond_embedding = nn.Identity()
+            net.controlnet_cond_embedding = nn.Identity()  # type: ignore[assignment]
 
     def __exit__(self, *exc: object) -> None:
         for net, original in zip(self.nets, self.originals, strict=True):
@@ -155,5 +155,5 @@ class JointControlNets(MultiControlNetModel):
 
 
 def _class_of(folder: Path) -> type[ControlNetModel]:
-    name = ControlNetModel.load_config(folder)["_class_name"]
+    name = dict(ControlNetModel.load_config(folder))["_class_name"]  # type: ignore[arg-type]
     return {c.__name__: c for c in (ControlNetModel, RegionControlNetModel)}.get(name, ControlNetModel)

@@ -9,7 +9,7 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ModelMixin", "PatchAutoencoderKL"]  # diffusers loads a part through the ModelMixin that it finds beside it
+__all__ = ["ModelMixin", "PatchAutoencoderKL", "decode", "encode"]  # diffusers loads a part through the ModelMixin that it finds beside it
 
 
 class PatchAutoencoderKL(AutoencoderKL):
@@ -40,9 +40,9 @@ class PatchAutoencoderKL(AutoencoderKL):
         super().__init__(
             in_channels=3 * patch**2,
             out_channels=3 * patch**2,
-            down_block_types=("DownEncoderBlock2D",) * len(widths),
-            up_block_types=("UpDecoderBlock2D",) * len(widths),
-            block_out_channels=widths,
+            down_block_types=("DownEncoderBlock2D",) * len(widths),  # type: ignore[arg-type]
+            up_block_types=("UpDecoderBlock2D",) * len(widths),  # type: ignore[arg-type]
+            block_out_channels=widths,  # type: ignore[arg-type]
             layers_per_block=layers_per_block,
             latent_channels=latent_channels,
             norm_num_groups=norm_num_groups,
@@ -74,7 +74,7 @@ class PatchAutoencoderKL(AutoencoderKL):
         cells = F.pixel_unshuffle(pictures.float(), self.factor).permute(0, 2, 3, 1).flatten(0, 2)
         mean = cells.mean(0)
         values, vectors = torch.linalg.eigh(torch.cov((cells - mean).T))
-        k = self.config.latent_channels
+        k = self.config["latent_channels"]
         basis, scale = vectors[:, -k:].flip(1).T, values[-k:].flip(0).clamp_min(1e-8).sqrt()[:, None]
         # Not fully whitened: the square root keeps strong components strong, so that noise hides weak ones first.
         scale = scale.sqrt() * scale.max().sqrt()
@@ -84,7 +84,17 @@ class PatchAutoencoderKL(AutoencoderKL):
         self.linear_decoder.bias.copy_(mean)
         for conv in (self.encoder.conv_out, self.decoder.conv_out):
             nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(conv.get_parameter("bias"))
         if self.quant_conv is not None:
-            latent = self.config.latent_channels
+            latent = self.config["latent_channels"]
             nn.init.constant_(self.quant_conv.bias[latent:], -6.0)
+
+
+def encode(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in [-1, 1] to scaled latents (B, C, H / f, W / f): the posterior's mean, no sampling."""
+    return vae.encode(pixels, return_dict=False)[0].mean * vae.config["scaling_factor"]
+
+
+def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """Scaled latents (B, C, h, w) to pictures (B, 3, h · f, w · f), about in [-1, 1]."""
+    return vae.decode(latents / vae.config["scaling_factor"], return_dict=False)[0]

@@ -13,25 +13,27 @@ from PIL import Image, ImageOps
 from scipy.ndimage import binary_fill_holes
 
 from twinset.errors import InputError
+from twinset.models.clip import GARMENT_SENTENCES
 from twinset.models.face_finder import CROP, align
 from twinset.models.figure.flat import flat_keypoints, warp_flat
 from twinset.models.figure.hair import HAIR_LENGTHS, HAIR_STYLES
-from twinset.models.figure.keypoints import FRAME, Keypoints, with_visibility
+from twinset.models.figure.keypoints import BODY_25, FRAME, Keypoints, with_visibility
 from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.models.figure.layout import draw_layout
 from twinset.models.figure.poses import PRESETS, preset
+from twinset.models.figure.retarget import ORDINARY, head_share, retarget
 from twinset.pipelines.joint import Condition, JointPipeline, Layout
 from twinset.pipelines.pictures import read_picture
 from twinset.pipelines.request import GarmentPicture, Request
 from twinset.prompts.brief import Brief, read_brief
 
 WIDTH, HEIGHT = FRAME
+FLAT_FILL = 0.86
+"""Share of the frame that a garment spans in the flat pictures that CLIP was trained on."""
 PLAIN_BACKGROUND = 12
 """Largest channel difference to the border's colour that still counts as background of a garment picture."""
 MIRRORED = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
 """Joint `MIRRORED[i]` stands where joint `i` stood once the picture is flipped."""
-BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
-"""OpenPose's 25 joints that are its older 18."""
 DRAWN_KINDS = {"upper": ("t_shirt", "shirt", "hoodie"), "lower": ("trousers", "skirt", "shorts"), "shoes": ("shoes",)}
 
 
@@ -73,7 +75,7 @@ def compose(pipe: JointPipeline, request: Request) -> Composition:
     notes: list[str] = []
     brief = read_brief(request.prompt)
     rng = np.random.default_rng(request.seed)
-    pose, keypoints = choose_pose(request, brief, rng)
+    pose, keypoints = choose_pose(request, brief, rng, notes)
     hair = choose_hair(brief, rng)
     selfie = None if request.selfie is None else read_selfie(pipe, request.selfie, notes)
     flats = read_garments(pipe, request.garments, notes)
@@ -141,12 +143,17 @@ def read_garments(pipe: JointPipeline, garments: Sequence[GarmentPicture], notes
 
 
 def guess_kind(pipe: JointPipeline, picture: np.ndarray) -> str:
-    """Garment kind of a picture on a plain background, zero-shot by the pipeline's CLIP."""
-    kinds = list(GARMENT_KINDS)
+    """Garment kind of a picture on a plain background, zero-shot by the pipeline's CLIP.
+
+    The picture is judged as it is and with the margins that CLIP is used to, since it may be cropped in any way.
+    """
     cut = Image.fromarray(cut_garment(picture))
-    flat = ImageOps.pad(cut, FRAME, Image.Resampling.LANCZOS, color="white")
-    likely = pipe.clip.choose(np.array(flat), [f"a {kind.replace('_', ' ')} on white" for kind in kinds])
-    return kinds[int(likely.argmax())]
+    inner = ImageOps.contain(cut, (round(FLAT_FILL * WIDTH), round(FLAT_FILL * HEIGHT)), Image.Resampling.LANCZOS)
+    framed = Image.new("RGB", FRAME, "white")
+    framed.paste(inner, ((WIDTH - inner.width) // 2, (HEIGHT - inner.height) // 2))
+    sentences = list(GARMENT_SENTENCES.values())
+    likely = sum(pipe.clip.choose(view, sentences) for view in (picture, np.array(framed)))
+    return list(GARMENT_SENTENCES)[int(np.argmax(likely))]
 
 
 def fit_flat(picture: np.ndarray, kind: str) -> np.ndarray:
@@ -231,7 +238,7 @@ def choose_hair(brief: Brief, rng: np.random.Generator) -> str:
     return str(rng.choice(fitting or HAIR_STYLES))
 
 
-def choose_pose(request: Request, brief: Brief, rng: np.random.Generator) -> tuple[str, Keypoints]:
+def choose_pose(request: Request, brief: Brief, rng: np.random.Generator, notes: list[str]) -> tuple[str, Keypoints]:
     """The pose asked for, the prompt's pose word, or a preset drawn from the seed.
 
     Returns:
@@ -248,7 +255,7 @@ def choose_pose(request: Request, brief: Brief, rng: np.random.Generator) -> tup
         return name, mirror(keypoints) if variant else keypoints
     path = Path(name)
     if path.suffix == ".json" or path.is_file():
-        return name, read_keypoints(path)
+        return name, figure_keypoints(read_keypoints(path), name, notes)
     raise InputError(f"pose {name!r} is neither a preset nor a keypoint file; `twinset poses` lists the presets")
 
 
@@ -258,6 +265,15 @@ def mirror(keypoints: Keypoints) -> Keypoints:
     known = np.abs(flipped[:, :2]).sum(1) > 0
     flipped[known, 0] = WIDTH - 1 - flipped[known, 0]
     return flipped
+
+
+def figure_keypoints(keypoints: Keypoints, name: str, notes: list[str]) -> Keypoints:
+    """Keypoints in the figure's proportions: those of an ordinary person are retargeted, with a note."""
+    share = head_share(keypoints)
+    if share is None or share >= ORDINARY:
+        return keypoints
+    notes.append(f"pose {name!r} is of a person with a smaller head ({share:.2f} of the figure's); it is retargeted")
+    return retarget(keypoints)
 
 
 def read_keypoints(path: Path) -> Keypoints:

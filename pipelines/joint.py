@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from twinset.models.figure.flat import warp_flat
 from twinset.models.figure.keypoints import draw_skeleton
 from twinset.models.figure.labels import colourise
 from twinset.models.region_controlnet import Paint
+from twinset.models.vae import decode, encode
 
 from .denoise import Control, denoise
 from .guidance import Branch, Guidance
@@ -169,7 +170,7 @@ class JointPipeline(StableDiffusionControlNetPipeline):
         return pixels.to(self.device, self.unet.dtype) / 127.5 - 1
 
     def _encode(self, picture: np.ndarray) -> Tensor:
-        return self.vae.encode(self._pixels(picture)).latent_dist.mean * self.vae.config.scaling_factor
+        return encode(self.vae, self._pixels(picture))
 
     def _states(self, picture: np.ndarray) -> Tensor:
         return self.image_encoder(letterbox(self._pixels(picture)), output_hidden_states=True).hidden_states[-2]
@@ -240,7 +241,7 @@ class JointPipeline(StableDiffusionControlNetPipeline):
                     words,
                     empty,
                     guidance,
-                    kinds={c.kind for c in conditions},
+                    kinds=sorted({c.kind for c in conditions}),
                     steps=steps,
                     on_step=callback and (lambda k, n, _, i=i: callback(i * n + k, num_images * n)),
                 )
@@ -285,6 +286,5 @@ class JointPipeline(StableDiffusionControlNetPipeline):
         return [Control(pose_net, lambda _: pose, pose_strength), Control(parsing_net, paint_for, parsing_strength)]
 
     def _pictures(self, latents: Tensor) -> list[Image.Image]:
-        scaled = latents / self.vae.config.scaling_factor
-        pixels = torch.cat([self.vae.decode(one).sample for one in scaled.split(1)])
-        return self.image_processor.postprocess(pixels, output_type="pil")
+        pixels = torch.cat([decode(self.vae, one) for one in latents.split(1)])
+        return cast("list[Image.Image]", self.image_processor.postprocess(pixels, output_type="pil"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,9 @@ def pipe() -> JointPipeline:
 
 def latents_of(pipe: JointPipeline, conditions=(), **options) -> torch.Tensor:
     options = {"steps": 3, "seed": 1, "output_type": "latent", "layout": dressed()} | options
-    return pipe(PROMPT, conditions=conditions, **options).images  # type: ignore[return-value]
+    latents = pipe(PROMPT, conditions=conditions, **options).images
+    assert isinstance(latents, torch.Tensor)
+    return latents
 
 
 def both_conditions(pipe: JointPipeline, weight: float = 1.0) -> list:
@@ -40,9 +44,10 @@ def both_conditions(pipe: JointPipeline, weight: float = 1.0) -> list:
 def test_without_conditions_equals_diffusers(pipe: JointPipeline, weight: float | None, guidance: float) -> None:
     """Same weights through diffusers' own ControlNet pipeline: same latents, to 1e-5 of their size."""
     layout = dressed()
+    unused: Any = None
     plain = StableDiffusionControlNetPipeline(
         vae=pipe.vae, text_encoder=pipe.text_encoder, tokenizer=pipe.tokenizer, unet=pipe.unet,
-        controlnet=pipe.controlnet, scheduler=pipe.scheduler, safety_checker=None, feature_extractor=None,
+        controlnet=pipe.controlnet, scheduler=pipe.scheduler, safety_checker=unused, feature_extractor=unused,
         requires_safety_checker=False,
     )  # fmt: skip
     start = torch.randn(1, 16, 32, 24, generator=torch.Generator().manual_seed(3))
@@ -54,7 +59,7 @@ def test_without_conditions_equals_diffusers(pipe: JointPipeline, weight: float 
     ours = latents_of(pipe, conditions, latents=start, guidance=guidance, steps=4)
     pipe.attention.eject()
     try:
-        theirs = plain(
+        theirs: Any = plain(
             PROMPT,
             image=pictures,
             negative_prompt="",
@@ -64,7 +69,8 @@ def test_without_conditions_equals_diffusers(pipe: JointPipeline, weight: float 
             width=192,
             guidance_scale=guidance,
             output_type="latent",
-        ).images
+            return_dict=False,
+        )[0]
     finally:
         pipe.attention.inject()
     assert theirs.std() > 0.1
@@ -75,7 +81,7 @@ def test_without_conditions_equals_diffusers(pipe: JointPipeline, weight: float 
 def test_each_condition_changes_its_region_most(pipe: JointPipeline, index: int) -> None:
     plain, conditions = latents_of(pipe, guidance=1.0, steps=1), both_conditions(pipe)
     change = (latents_of(pipe, conditions[index : index + 1], guidance=1.0, steps=1) - plain).abs().mean(1)[0]
-    inside = torch.nn.functional.adaptive_avg_pool2d(conditions[index].region, change.shape)[0, 0] > 0.9
+    inside = torch.nn.functional.adaptive_avg_pool2d(conditions[index].region, (32, 24))[0, 0] > 0.9
     assert change[inside].mean() > 2 * change[~inside].mean()
 
 

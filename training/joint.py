@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
-from twinset.models.vae import PatchAutoencoderKL
+from twinset.models.vae import PatchAutoencoderKL, decode
 
 from .joint_data import Dropout, Encoders, JointData, encode_store
 from .joint_model import JointModel, JointShape, joint_loss, studio_scheduler
@@ -42,7 +42,7 @@ class JointSettings:
     parts: Path
     out: Path
     minutes: float = 60.0
-    batch: int = 24
+    batch: int = 16
     learning_rate: float = 1e-3
     wide: int = 1
     preview_every: int = 250
@@ -60,8 +60,7 @@ def load_encoders(parts: Path) -> Encoders:
 
 def new_model(wide: int = 1) -> JointModel:
     """An untrained joint model, `wide` times as many channels as the CPU size."""
-    base = (64, 128, 192)
-    return JointModel(JointShape(widths=tuple(wide * c for c in base), heads=(4, 4, 6)))
+    return JointModel(JointShape(widths=tuple(wide * c for c in JointShape().widths)))
 
 
 def train(settings: JointSettings) -> JointModel:
@@ -115,7 +114,7 @@ def preview(
     latents = batch["noise"]
     for t in scheduler.timesteps:
         output = model(latents, t.expand(len(latents)), batch).float()
-        latents = scheduler.step(output, int(t), latents).prev_sample
+        latents = scheduler.step(output, int(t), latents, return_dict=False)[0]
     rows = [_pictures(encoders, x.cpu()) for x in (batch["latents"], latents)]
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +123,7 @@ def preview(
 
 
 def _pictures(encoders: Encoders, latents: torch.Tensor) -> np.ndarray:
-    pixels = encoders.vae.decode(latents / encoders.vae.config.scaling_factor).sample
+    pixels = decode(encoders.vae, latents)
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 

@@ -28,8 +28,8 @@ class JointShape:
         clip_width: channels of the image encoder's hidden states.
     """
 
-    widths: tuple[int, ...] = (96, 160, 224)
-    heads: tuple[int, ...] = (4, 5, 7)
+    widths: tuple[int, ...] = (64, 112, 160)
+    heads: tuple[int, ...] = (4, 4, 5)
     layers: int = 1
     latent_channels: int = 16
     latent_size: tuple[int, int] = (32, 24)
@@ -165,7 +165,7 @@ def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0):
 
     def loss_fn(model: JointModel, batch: dict[str, Tensor]):
         latents, noise, t = batch["latents"], batch["noise"], batch["timestep"]
-        noisy = scheduler.add_noise(latents, noise, t)
+        noisy = scheduler.add_noise(latents, noise, t)  # type: ignore[arg-type]
         predicted = model(noisy, t, batch).float()
         error = (predicted - latents).square()
         weight = (snr.to(t.device)[t] + 1).clamp(max=gamma).view(-1, 1, 1, 1)

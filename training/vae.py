@@ -65,12 +65,14 @@ def draw_batch(store: dict[str, np.ndarray], settings: VaeSettings, step: int) -
     }
 
 
-def _crop(store, row: int, size: int, rng, at_face: bool) -> tuple[np.ndarray, np.ndarray]:
+def _crop(
+    store: dict[str, np.ndarray], row: int, size: int, rng: np.random.Generator, at_face: bool
+) -> tuple[np.ndarray, np.ndarray]:
     picture, labels = store["picture"][row], store["parsing"][row]
     if rng.random() < 0.1:
         picture = store["flats"][row][0]
         labels = np.zeros(picture.shape[:2], np.uint8)
-    height, width = labels.shape
+    height, width = labels.shape[0], labels.shape[1]
     y, x = rng.integers(height - size + 1), rng.integers(width - size + 1)
     if at_face and (labels == 11).any():
         nose = store["keypoints"][row][0]
@@ -98,8 +100,9 @@ def make_loss(faces: FaceEncoder):
 
 
 def _rebuild(model: PatchAutoencoderKL, pictures: Tensor) -> tuple[Tensor, Tensor]:
-    posterior = model.encode(pictures).latent_dist
-    return model.decode(posterior.sample()).sample, posterior.kl().mean() / posterior.mean[0].numel()
+    posterior = model.encode(pictures, return_dict=False)[0]
+    rebuilt = model.decode(posterior.sample(), return_dict=False)[0]  # type: ignore[arg-type]
+    return rebuilt, posterior.kl().mean() / posterior.mean[0].numel()
 
 
 def _cosine(faces: FaceEncoder, rebuilt: Tensor, truth: Tensor) -> Tensor:
@@ -130,7 +133,7 @@ def train(settings: VaeSettings) -> Path:
         ),
     )
     with torch.no_grad():
-        latents = model.encode(to_pixels(store["picture"][-256:])).latent_dist.mean
+        latents = model.encode(to_pixels(store["picture"][-256:]), return_dict=False)[0].mean
     model.register_to_config(scaling_factor=1 / float(latents.std()))
     model.save_pretrained(result)
     return result

@@ -168,7 +168,9 @@ def mannequin(
     if out:
         store.render_store(out, count, split, workers=workers, start=seed)
     if viton:
-        store.write_viton(viton, count, split, start=seed)
+        from twinset.training.mannequin.viton import write_viton
+
+        write_viton(viton, count, split, start=seed)
 
 
 @app.command()

@@ -20,6 +20,9 @@ KEYPOINT_NAMES: tuple[str, ...] = (
     R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE, R_EYE, L_EYE, R_EAR, L_EAR,
 ) = range(18)  # fmt: skip
 
+#: Joint i of these 18 is joint BODY_25[i] of OpenPose's newer 25, whose joint 8 is the middle of the hips.
+BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+
 #: float32 (18, 3): x px, y px, visible 0/1.
 Keypoints = np.ndarray
 

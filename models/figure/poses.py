@@ -194,6 +194,6 @@ def random_pose(rng: np.random.Generator) -> tuple[str, Pose]:
     lean, tilt = float(base.lean + rng.normal(0, 2)), float(np.clip(base.head_tilt + rng.normal(0, 4), -14, 14))
     if rng.random() < 0.5:
         right, left, legs, lean, tilt = left, right, legs[::-1], -lean, -tilt
-    build = [float(v) for v in rng.uniform(0.92, 1.08, 3)]
+    a, b, c = (float(v) for v in rng.uniform(0.92, 1.08, 3))
     turn = float(np.clip(rng.normal(0, 0.45), -1, 1))
-    return name, Pose(right, left, *legs, lean, tilt, turn, *build)
+    return name, Pose(right, left, *legs, lean, tilt, turn, a, b, c)

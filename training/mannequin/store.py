@@ -100,7 +100,7 @@ def write_shard(job: tuple[int, int], out: Path, split: str) -> int:
     target = _shard_path(out, start)
     temporary = target.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as file:
-        np.savez(file, **fields)
+        np.savez(file, allow_pickle=False, **fields)  # type: ignore[arg-type]
     temporary.replace(target)
     return count
 
@@ -118,8 +118,11 @@ def _has(path: Path, count: int) -> bool:
         return len(shard["seed"]) >= count
 
 
-class _Speed(ProgressColumn):
+class Speed(ProgressColumn):
+    """Samples per second in a progress bar."""
+
     def render(self, task: Task) -> Text:
+        """The column's text."""
         return Text(f"{task.speed or 0:.1f} samples/s")
 
 
@@ -148,10 +151,11 @@ def render_store(out: Path, count: int, split: str, workers: int = 2, start: int
     if count < 1 or workers < 1:
         raise ValueError(f"count {count} and workers {workers} must be at least 1")
     start = HELD_OUT_START if split == "held_out" and start == 0 else start
-    draw_spec(start, split), draw_spec(start + count - 1, split)
+    for seed in (start, start + count - 1):
+        draw_spec(seed, split)  # refuses a seed outside the split before anything is written
     out.mkdir(parents=True, exist_ok=True)
     jobs = _jobs(out, count, start)
-    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
+    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task("render", total=count, completed=count - sum(size for _, size in jobs))
         for written in _written(jobs, out, split, workers):
