@@ -9,7 +9,13 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ModelMixin", "PatchAutoencoderKL", "decode", "encode"]  # diffusers loads a part through the ModelMixin that it finds beside it
+# diffusers loads a part through the ModelMixin that it finds beside it
+__all__ = [
+    "ModelMixin",
+    "PatchAutoencoderKL",
+    "decode",
+    "encode",
+]
 
 
 class PatchAutoencoderKL(AutoencoderKL):

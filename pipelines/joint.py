@@ -29,7 +29,7 @@ from twinset.errors import InputError
 from twinset.models.clip import StudioCLIP, letterbox, token_ids
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.face_finder import FaceFinder
-from twinset.models.figure.flat import warp_flat
+from twinset.models.figure.flat import garment_draft
 from twinset.models.figure.keypoints import draw_skeleton
 from twinset.models.figure.labels import colourise
 from twinset.models.region_controlnet import Paint
@@ -39,7 +39,6 @@ from .denoise import Control, denoise
 from .guidance import Branch, Guidance
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
-GREY = 127  # of a draft, where no garment lies
 
 
 @dataclass(frozen=True)
@@ -155,9 +154,7 @@ class JointPipeline(StableDiffusionControlNetPipeline):
             weight, start, end: as for `identity`.
         """
         mask = layout.region(garment_labels(kind))
-        warped, coverage = warp_flat(flat, kind, layout.keypoints)
-        worn = (coverage[..., None] > 0.5) & (mask[0, 0].numpy()[..., None] > 0)
-        draft = self._encode(np.where(worn, warped, GREY).astype(np.uint8))
+        draft = self._encode(garment_draft(layout.labels, layout.keypoints, {kind: flat}))
         small = np.asarray(Image.fromarray(flat).resize((flat.shape[1] // 2, flat.shape[0] // 2), Image.Resampling.BOX))
         self.attention.forget()
         words = self._words("")

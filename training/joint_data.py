@@ -97,10 +97,10 @@ def encode_store(data: Path, cache: Path, encoders: Encoders, batch: int = 64) -
         "tokens": lambda rows: _tokens(encoders.clip, store["captions"][rows], store["seed"][rows]),
     }
     count = len(store["seed"])
-    for name, encode in fields.items():
+    for name, rows_of in fields.items():
         if not (cache / f"{name}.npy").exists():
             starts = range(0, count, batch)
-            parts = [encode(slice(s, s + batch)) for s in track(starts, description=f"encoding {name}")]
+            parts = [rows_of(slice(s, s + batch)) for s in track(starts, description=f"encoding {name}")]
             _save(cache / f"{name}.npy", np.concatenate(parts))
     return cache
 

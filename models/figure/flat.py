@@ -6,15 +6,20 @@ The warp is skinning turned round: every target pixel belongs to one body part, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.ndimage import map_coordinates
 
 from .garments import garment_parts
 from .keypoints import FRAME, Keypoints
-from .labels import garment_slot
+from .labels import GARMENT_KINDS, garment_slot
 from .parts import in_order, part_map
 from .poses import Arm, Leg, Placement, Pose, place
 from .rig import build_rig
+
+#: Of a draft, where no garment lies.
+GREY = 127
 
 #: kind -> (arm angle, box around the garment in head heights from the neck: half width, top, bottom)
 _FLAT: dict[str, tuple[float, float, float, float]] = {
@@ -82,3 +87,19 @@ def warp_flat(flat: np.ndarray, kind: str, keypoints: Keypoints) -> tuple[np.nda
             x, y = back @ np.stack([columns + 0.5, rows + 0.5, np.ones(len(rows))])
             picture[rows, columns] = np.rint(_sample(source, x - 0.5, y - 0.5)).astype(np.uint8)
     return picture, (owner > 0).astype(np.float32)
+
+
+def garment_draft(labels: np.ndarray, keypoints: Keypoints, flats: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Flat pictures warped into the layout: grey wherever no garment (with a flat) is.
+
+    Args:
+        labels: uint8 (256, 192) parsing map of the layout.
+        keypoints: the layout's keypoints.
+        flats: garment kind -> uint8 (256, 192, 3).
+    """
+    draft = np.full((*labels.shape, 3), GREY, dtype=np.uint8)
+    for kind, flat in flats.items():
+        warped, coverage = warp_flat(flat, kind, keypoints)
+        owned = np.isin(labels, GARMENT_KINDS[kind][1]) & (coverage > 0.5)
+        draft[owned] = warped[owned]
+    return draft

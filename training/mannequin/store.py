@@ -17,9 +17,8 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ...models.figure.flat import warp_flat
-from ...models.figure.keypoints import FRAME, Keypoints
-from ...models.figure.labels import GARMENT_KINDS
+from ...models.figure.flat import garment_draft
+from ...models.figure.keypoints import FRAME
 from . import render
 from .attributes import attributes
 from .captions import captions
@@ -28,22 +27,6 @@ from .spec import SPLITS, Spec, draw_spec
 SHARD = 256
 FLAT_SIZE = (FRAME[0] // 2, FRAME[1] // 2)
 HELD_OUT_START = 900_000_000
-
-
-def garment_draft(layout: np.ndarray, keypoints: Keypoints, flats: dict[str, np.ndarray]) -> np.ndarray:
-    """Flat pictures warped into the layout: grey 127 wherever no garment (with a flat) is.
-
-    Args:
-        layout: uint8 (256, 192) labels.
-        keypoints: the layout's keypoints.
-        flats: garment kind -> uint8 (256, 192, 3).
-    """
-    draft = np.full((*layout.shape, 3), 127, dtype=np.uint8)
-    for kind, flat in flats.items():
-        warped, coverage = warp_flat(flat, kind, keypoints)
-        owned = np.isin(layout, GARMENT_KINDS[kind][1]) & (coverage > 0.5)
-        draft[owned] = warped[owned]
-    return draft
 
 
 def _enlarged(flat: np.ndarray) -> np.ndarray:
