@@ -37,7 +37,7 @@ lint: $(READY)  ## Check style and types
 	$(BIN)/pyright
 
 train: $(READY)  ## Train the studio model from nothing
-	$(BIN)/python -m twinset.training.recipe training/studio.toml
+	$(BIN)/twinset train training/studio.toml
 
 benchmark: $(READY)  ## Measure the model on held-out people
 	$(BIN)/python -m twinset.benchmarks.joint

@@ -111,7 +111,8 @@ class JointPipeline(StableDiffusionControlNetPipeline):
                 f"model {str(pretrained_model_name_or_path)!r} is neither bundled nor a folder with "
                 "model_index.json; the bundled model is 'studio'"
             )
-        kwargs.setdefault("torch_dtype", torch.float32)
+        if not {"dtype", "torch_dtype"} & kwargs.keys():
+            kwargs["dtype"] = torch.float32
         return super().from_pretrained(str(folder), **kwargs)
 
     @cached_property

@@ -1,21 +1,17 @@
 """The whole bundled model from one recipe file, stage after stage; interrupted, it goes on where it was.
 
-    python -m twinset.training.recipe training/studio.toml
-    python -m twinset.training.recipe training/studio.toml --only vae joint assemble
+    twinset train training/studio.toml
+    twinset train training/studio.toml --only vae --only joint --only assemble
 
 A stage whose result exists is passed over; a stage that was interrupted resumes from its newest checkpoint.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from . import clip, face_encoder, face_finder, joint, judges, vae
 from .assemble import AssembleSettings, assemble
@@ -95,23 +91,3 @@ class Recipe:
         where = {"data": str(self.data / "judge"), "out": str(self.runs / "judges")}
         folder = judges.train(from_mapping(judges.JudgeSettings, {**where, **self.table("judges")}, "judges"))
         shutil.copytree(folder, JUDGES, dirs_exist_ok=True)
-
-
-def main() -> None:
-    """Command line of the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path, help="recipe file, such as training/studio.toml")
-    parser.add_argument("--only", nargs="+", help="stages to run, in their usual order")
-    given = parser.parse_args()
-    torch.set_num_threads(2)
-    stages = Recipe(tomllib.loads(given.recipe.read_text(encoding="utf-8"))).stages()
-    if unknown := sorted(set(given.only or ()) - set(stages)):
-        parser.error(f"unknown stage {unknown[0]!r}; there are {', '.join(stages)}")
-    for name, run in stages.items():
-        if given.only is None or name in given.only:
-            print(f"— {name}", flush=True)
-            run()
-
-
-if __name__ == "__main__":
-    main()
