@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import ControlNetModel, ModelMixin, MultiControlNetModel
@@ -155,5 +156,6 @@ class JointControlNets(MultiControlNetModel):
 
 
 def _class_of(folder: Path) -> type[ControlNetModel]:
-    name = dict(ControlNetModel.load_config(folder))["_class_name"]  # type: ignore[arg-type]
+    config: Any = ControlNetModel.load_config(folder)
+    name = config["_class_name"]
     return {c.__name__: c for c in (ControlNetModel, RegionControlNetModel)}.get(name, ControlNetModel)

@@ -71,8 +71,8 @@ def _crop(
     picture, labels = store["picture"][row], store["parsing"][row]
     if rng.random() < 0.1:
         picture = store["flats"][row][0]
-        labels = np.zeros(picture.shape[:2], np.uint8)
-    height, width = labels.shape[0], labels.shape[1]
+        labels = np.zeros_like(picture[..., 0])
+    height, width = labels.shape
     y, x = rng.integers(height - size + 1), rng.integers(width - size + 1)
     if at_face and (labels == 11).any():
         nose = store["keypoints"][row][0]

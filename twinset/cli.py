@@ -204,10 +204,14 @@ def main() -> None:
 
 
 def _load(model: str) -> JointPipeline:
+    import diffusers
     import torch
+    import transformers
 
     from twinset.pipelines.joint import JointPipeline
 
+    diffusers.utils.logging.disable_progress_bar()  # one status line says it all
+    transformers.utils.logging.disable_progress_bar()
     with say.status(f"loading {model}"):
         return JointPipeline.from_pretrained(model).to("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -190,10 +190,10 @@ def random_pose(rng: np.random.Generator) -> tuple[str, Pose]:
     if rng.random() < 0.25:
         name, right = "free", _free_arm(rng)
         left = _free_arm(rng) if rng.random() < 0.5 else left
-    legs = _jitter_leg(base.right_leg, rng), _jitter_leg(base.left_leg, rng)
+    right_leg, left_leg = _jitter_leg(base.right_leg, rng), _jitter_leg(base.left_leg, rng)
     lean, tilt = float(base.lean + rng.normal(0, 2)), float(np.clip(base.head_tilt + rng.normal(0, 4), -14, 14))
     if rng.random() < 0.5:
-        right, left, legs, lean, tilt = left, right, legs[::-1], -lean, -tilt
-    a, b, c = (float(v) for v in rng.uniform(0.92, 1.08, 3))
+        right, left, right_leg, left_leg, lean, tilt = left, right, left_leg, right_leg, -lean, -tilt
+    shoulder, torso, hip = (float(v) for v in rng.uniform(0.92, 1.08, 3))
     turn = float(np.clip(rng.normal(0, 0.45), -1, 1))
-    return name, Pose(right, left, *legs, lean, tilt, turn, a, b, c)
+    return name, Pose(right, left, right_leg, left_leg, lean, tilt, turn, shoulder, torso, hip)
