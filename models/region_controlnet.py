@@ -90,13 +90,14 @@ class RegionControlNetModel(ControlNetModel):
             self.config["cross_attention_dim"], self.config["in_channels"], self.config["block_out_channels"][0]
         )
 
-    def embed(self, palette: Tensor, words: Tensor, paint: Paint | None = None) -> Tensor:
+    def embed(self, palette: Tensor, words: Tensor, paint: Paint | None = None, masks: Tensor | None = None) -> Tensor:
         """The condition embedding: everything of this net that depends neither on the latent nor on the timestep.
 
         Args:
             palette: parsing map as palette picture, (B, 3, H, W) in [0, 1].
             words: text hidden states (B, n, X).
             paint: what identity and garments lay into their regions; None for nothing.
+            masks: the palette's `label_masks` where they are known already, (B, 18, h, w).
 
         Returns:
             (B, block_out_channels[0], H / 8, W / 8)
@@ -105,7 +106,8 @@ class RegionControlNetModel(ControlNetModel):
         size = (base.shape[2], base.shape[3])
         if paint is None:
             paint = Paint.blank(len(base), self.latent_channels, words.shape[-1], size, base)
-        return base + self.painter(label_masks(palette, size).to(base.dtype), words, paint)
+        masks = label_masks(palette, size) if masks is None else masks
+        return base + self.painter(masks.to(base.dtype), words, paint)
 
     def forward(self, sample, timestep, encoder_hidden_states, controlnet_cond, *args, **kwargs):
         """ControlNetModel.forward; `controlnet_cond` is a palette picture, or an embedding made by `embed`."""

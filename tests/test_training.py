@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
 from tests.tiny import tiny_model, tiny_pipeline
 from twinset.adapters.condition import garment_labels
 from twinset.models.figure.flat import garment_draft
+from twinset.models.region_controlnet import label_masks
 from twinset.models.vae import PatchAutoencoderKL, decode, encode
 from twinset.pipelines.joint import JointPipeline, Layout
 from twinset.training.joint_data import Dropout, Encoders, JointData, encode_store
 from twinset.training.joint_model import joint_loss, studio_scheduler
+from twinset.training.mannequin.render import render_flat
+from twinset.training.mannequin.spec import draw_spec
 from twinset.training.mannequin.store import load_store, render_store
 from twinset.training.recipe import Recipe
 from twinset.training.settings import from_mapping
@@ -114,6 +116,7 @@ def test_training_sees_the_conditions_that_inference_makes(data: Path, cache: Pa
     model = tiny_model()
     batches = JointData(cache, pipe.clip, 8, NOTHING)
     batch = batches.batch(0)  # all eight, in order
+    assert torch.equal(batch["masks"], label_masks(batch["palette"], (32, 24)))
     conditions = model.conditions(batch)
     for row in range(3):
         layout = Layout(store["layout_keypoints"][row], store["layout"][row])
@@ -124,7 +127,7 @@ def test_training_sees_the_conditions_that_inference_makes(data: Path, cache: Pa
         assert torch.allclose(ours.draft[0], conditions[0].draft[row], atol=2e-2)
         assert torch.allclose(ours.mask((32, 24))[0], conditions[0].region[row], atol=1e-5)
         small = store["flats"][row][0]
-        flat = np.array(Image.fromarray(small).resize((192, 256), Image.Resampling.BILINEAR))  # as the store's draft
+        flat = render_flat(draw_spec(int(store["seed"][row]), "train").garments["upper"])
         worn = pipe.garment(np.kron(small, np.ones((2, 2, 1), np.uint8)), str(store["upper_kind"][row]), layout)
         assert torch.allclose(worn.tokens[0], conditions[1].tokens[row], atol=2e-2)
         assert torch.allclose(worn.mask((32, 24))[0], conditions[1].region[row], atol=1e-5)

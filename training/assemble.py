@@ -20,8 +20,7 @@ from twinset.models.region_controlnet import JointControlNets
 from twinset.models.vae import PatchAutoencoderKL
 from twinset.pipelines.joint import JointPipeline
 
-from .checkpoints import Checkpoints
-from .joint import new_model
+from .joint import trained
 from .joint_model import JointModel, studio_scheduler
 from .loop import settings_from_command_line
 
@@ -64,12 +63,7 @@ def pipeline(model: JointModel, parts: Path) -> JointPipeline:
 
 def assemble(settings: AssembleSettings) -> Path:
     """Write the pipeline folder and `checksums.json` (SHA-256 of every weight file)."""
-    model = new_model(settings.wide)
-    state = Checkpoints(settings.joint / "checkpoints").newest()
-    if state is None:
-        raise ValueError(f"{settings.joint} holds no checkpoint: train with python -m twinset.training.joint")
-    model.load_state_dict({**state["model"], **state["average"]})
-    pipe = pipeline(model, settings.parts).to(torch.float16)
+    pipe = pipeline(trained(settings.joint, settings.wide), settings.parts).to(torch.float16)
     pipe.save_pretrained(settings.out)
     shutil.copytree(settings.parts / "clip", settings.out / "clip", dirs_exist_ok=True)
     sums = {

@@ -7,18 +7,21 @@ Needs the autoencoder, face encoder and CLIP trained before (`--parts` holds the
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.vae import PatchAutoencoderKL, decode
 
+from .checkpoints import Checkpoints
 from .joint_data import Dropout, Encoders, JointData, encode_store
 from .joint_model import JointModel, JointShape, joint_loss, studio_scheduler
 from .loop import FitSettings, fit, settings_from_command_line
@@ -33,7 +36,8 @@ class JointSettings:
         parts: folder with the trained `vae`, `face_encoder` and CLIP.
         out: folder of the run; the encoded store goes to `out/cache`, samples to `out/samples`.
         minutes: wall-clock budget, resumed parts included.
-        batch: samples per step.
+        batch: samples per step and process.
+        processes: on a CPU, one per core trains nearly twice as fast as one process of many threads.
         wide: 1 for the size that two CPU cores can train, 2 for twice the channels on a large GPU.
         preview_every: steps between sample pictures.
     """
@@ -43,6 +47,7 @@ class JointSettings:
     out: Path
     minutes: float = 60.0
     batch: int = 16
+    processes: int = 1
     learning_rate: float = 1e-3
     wide: int = 1
     preview_every: int = 250
@@ -65,16 +70,54 @@ def new_model(wide: int = 1) -> JointModel:
 
 def train(settings: JointSettings) -> JointModel:
     """Encode the store, train, return the model with its averaged weights (also in the run's checkpoints)."""
+    encoders = load_encoders(settings.parts)
+    encode_store(settings.data, settings.out / "cache", encoders)
+    if settings.processes == 1:
+        return _train_here(settings)
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=settings.processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id=settings.out.name,
+    )
+    elastic_launch(launch, _train_one_of_several)(settings)
+    return trained(settings.out, settings.wide)
+
+
+def _train_one_of_several(settings: JointSettings) -> None:
+    """What each process of a launch runs; the model is in the run's checkpoints."""
+    if not torch.cuda.is_available():
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.processes))
+    _train_here(settings)
+
+
+def _train_here(settings: JointSettings) -> JointModel:
     torch.manual_seed(settings.seed)
     encoders = load_encoders(settings.parts)
-    cache = encode_store(settings.data, settings.out / "cache", encoders)
-    data = JointData(cache, encoders.clip, settings.batch, Dropout(), settings.seed)
+    data = JointData(settings.out / "cache", encoders.clip, settings.batch, Dropout(), settings.seed)
     model = new_model(settings.wide)
     # fused attention is slow backwards in bfloat16 on a CPU; the plain kernel trains about 20 % faster
     kernel = nullcontext() if torch.cuda.is_available() else sdpa_kernel(SDPBackend.MATH)
     with kernel:
         _fit(model, data, encoders, settings)
     return model
+
+
+def trained(run: Path, wide: int = 1) -> JointModel:
+    """The model of a run's newest good checkpoint, with its averaged weights.
+
+    Raises:
+        ValueError: the run has no checkpoint.
+    """
+    state = Checkpoints(run / "checkpoints").newest()
+    if state is None:
+        raise ValueError(f"{run} holds no checkpoint: train with python -m twinset.training.joint")
+    model = new_model(wide)
+    model.load_state_dict({**state["model"], **state["average"]})
+    return model.eval()
 
 
 def _fit(model: JointModel, data: JointData, encoders: Encoders, settings: JointSettings) -> None:

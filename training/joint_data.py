@@ -93,8 +93,9 @@ def encode_store(data: Path, cache: Path, encoders: Encoders, batch: int = 64) -
         "skeleton": lambda rows: np.stack([draw_skeleton(k) for k in store["layout_keypoints"][rows]]),
         "placement": lambda rows: np.stack([face_placement(k).numpy() for k in store["layout_keypoints"][rows]]),
         "layout": lambda rows: store["layout"][rows],
+        "masks": lambda rows: _masks(store["layout"][rows]),
         "garment_labels": lambda rows: _garment_labels(store, rows),
-        "tokens": lambda rows: _tokens(encoders.clip, store["captions"][rows], store["seed"][rows]),
+        "words": lambda rows: _words(encoders.clip, store["captions"][rows], store["seed"][rows]),
     }
     count = len(store["seed"])
     for name, rows_of in fields.items():
@@ -113,11 +114,25 @@ def _garment_labels(store: dict[str, np.ndarray], rows: slice) -> np.ndarray:
     )
 
 
-def _tokens(clip: StudioCLIP, captions: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Token numbers (B, 4, 77) of captions (B, 4), each cut to what fits by leaving clauses out."""
+def _palette(layout: np.ndarray) -> Tensor:
+    """uint8 (B, H, W) labels → palette pictures (B, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(PALETTE)[torch.from_numpy(layout).long()].permute(0, 3, 1, 2).float() / 255
+
+
+def _masks(layout: np.ndarray) -> np.ndarray:
+    """`label_masks` of the layouts' palette pictures, (B, 18, H/8, W/8), float16, without the way over colours."""
+    rows, height, width = layout.shape
+    cells = layout.reshape(rows, height // 8, 8, width // 8, 8)
+    return np.stack([(cells == label).mean((2, 4), dtype=np.float32) for label in range(len(PALETTE))], 1).astype("f2")
+
+
+@torch.no_grad()
+def _words(clip: StudioCLIP, captions: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Text states (B, 4, 77, X), float16, of captions (B, 4), each cut to what fits by leaving clauses out."""
     rng = np.random.default_rng([int(s) for s in seeds])
     texts = [shortened(str(text), clip.tokenizer, rng) for text in captions.ravel()]
-    return token_ids(clip.tokenizer, texts).int().numpy().reshape(*captions.shape, -1)
+    states = clip.text_encoder(token_ids(clip.tokenizer, texts))[0]
+    return states.unflatten(0, captions.shape).half().numpy()
 
 
 def _save(path: Path, array: np.ndarray) -> None:
@@ -143,7 +158,7 @@ class JointData:
 
     Args:
         cache: folder written by `encode_store`.
-        clip: text encoder of the captions.
+        clip: whose text encoder says what the empty sentence is.
         size: samples per batch.
         dropout: how often conditions are absent.
         seed: of the batch order and all draws; batch `step` is always the same.
@@ -151,7 +166,7 @@ class JointData:
 
     def __init__(self, cache: Path, clip: StudioCLIP, size: int, dropout: Dropout, seed: int = 0):
         self.fields = {p.stem: np.load(p, mmap_mode="r") for p in sorted(cache.glob("*.npy"))}
-        self.clip, self.size, self.dropout, self.seed = clip, size, dropout, seed
+        self.size, self.dropout, self.seed = size, dropout, seed
         self.count = len(self.fields["latents"])
         with torch.no_grad():
             self.empty = clip.text_encoder(token_ids(clip.tokenizer, [""]))[0]
@@ -179,17 +194,16 @@ class JointData:
             "flat_states": take["flat_states"].float(),
             "placement": take["placement"].float(),
             "skeleton": take["skeleton"].permute(0, 3, 1, 2).float() / 255,
-            "palette": torch.from_numpy(PALETTE)[take["layout"].long()].permute(0, 3, 1, 2).float() / 255,
-            "words": self._words(take["tokens"][each, caption], rng),
+            "palette": _palette(take["layout"].numpy()),
+            "masks": take["masks"].float(),
+            "words": self._words(take["words"][each, caption].float(), rng),
             "empty": self.empty,
             "with_reference": torch.tensor(rng.random() < 1 / 3),
             **self._regions(take["layout"], take["garment_labels"]),
             **self._switches(rng),
         }
 
-    @torch.no_grad()
-    def _words(self, tokens: Tensor, rng: np.random.Generator) -> Tensor:
-        states = self.clip.text_encoder(tokens.long())[0]
+    def _words(self, states: Tensor, rng: np.random.Generator) -> Tensor:
         silent = torch.from_numpy(rng.random(self.size) < self.dropout.words)
         return torch.where(silent[:, None, None], self.empty, states)
 

@@ -152,7 +152,9 @@ class JointModel(nn.Module):
         blank = Paint.blank(
             len(noisy), self.shape.latent_channels, self.shape.text_width, self.shape.latent_size, noisy
         )
-        painted = self.parsing_net.embed(batch["palette"], batch["words"], paint(conditions, len(noisy), blank))
+        painted = self.parsing_net.embed(
+            batch["palette"], batch["words"], paint(conditions, len(noisy), blank), batch["masks"]
+        )
         pose = self.pose_net.controlnet_cond_embedding(batch["skeleton"])
         controls = [(self.pose_net, pose, batch["pose_on"]), (self.parsing_net, painted, batch["parsing_on"])]
         return predict(self.unet, controls, noisy, timestep, batch["words"])

@@ -28,7 +28,7 @@ from typing import Any, TypeVar, get_type_hints
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device
+from accelerate.utils import DistributedDataParallelKwargs, broadcast, send_to_device
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.tensorboard.writer import SummaryWriter
@@ -123,73 +123,114 @@ def fit(
     Raises:
         FloatingPointError: The loss is not finite; no checkpoint was written since it was.
     """
-    # accelerate places the model; autocast is our own because its precision is one per process, ours one per run
-    accelerator = Accelerator(mixed_precision="no")
-    torch.manual_seed(settings.seed)
-    optimiser = torch.optim.AdamW(
-        groups or parameter_groups(model, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
-    )
-    peaks = [group["lr"] for group in optimiser.param_groups]  # of these settings, whatever a checkpoint says
-    model, optimiser = accelerator.prepare(model, optimiser)
-    average = WeightAverage(model, settings.ema)
-    checkpoints = Checkpoints(settings.out / "checkpoints")
-    step, spent, figures = restore(checkpoints, model, optimiser, average)
-    writer = SummaryWriter(str(settings.out / "tensorboard"), purge_step=step)
-    began, saved_at, logged_step = time.monotonic() - spent, time.monotonic(), step
-    world, rank = accelerator.num_processes, accelerator.process_index
-
-    def show(at: int) -> dict[str, float]:
-        if preview is None or not accelerator.is_main_process:
-            return {}
-        with average.applied(model), torch.random.fork_rng(), torch.no_grad():
-            model.eval()
-            measured = preview(at) or {}
+    run = _Run(model, loss_fn, settings, groups, preview)
+    batches = _ahead(lambda at: batch_fn(at * run.world + run.rank), run.step, settings.threads)
+    with _bar(settings, run.first) as advance:
         model.train()
-        log(writer, "held_out", measured, at)
+        while (done := run.done()) < 1:
+            run.learn(next(batches), done)
+            if run.step % settings.log_every == 0 or run.step == settings.steps:
+                advance(run.done(), run.step, run.report())
+                run.save(settings.checkpoint_seconds)
+            if settings.preview_every and run.step % settings.preview_every == 0:
+                run.show()
+        batches.close()
+    return run.finish()
+
+
+class _Run:
+    """What the steps of a `fit` share; resumed where its folder holds a checkpoint."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFn,
+        settings: FitSettings,
+        groups: list[dict[str, Any]] | None,
+        preview: Preview | None,
+    ):
+        # accelerate places the model; autocast is our own because its precision is one per process, ours one per run
+        partly_used = DistributedDataParallelKwargs(find_unused_parameters=True)  # conditions are dropped in training
+        self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[partly_used])
+        self.world, self.rank = self.accelerator.num_processes, self.accelerator.process_index
+        self.first = self.accelerator.is_main_process  # writes; the others only compute
+        torch.manual_seed(settings.seed)
+        groups = groups or parameter_groups(model, settings.weight_decay)
+        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+        self.peaks = [group["lr"] for group in optimiser.param_groups]  # of these settings, whatever a checkpoint says
+        self.bare, self.loss_fn, self.settings, self.preview = model, loss_fn, settings, preview
+        self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
+        self.average = WeightAverage(model, settings.ema)
+        self.checkpoints = Checkpoints(settings.out / "checkpoints")
+        self.step, spent, self.figures = restore(self.checkpoints, model, self.optimiser, self.average)
+        self.writer = SummaryWriter(str(settings.out / "tensorboard"), purge_step=self.step) if self.first else None
+        self.began, self.saved_at, self.reported = time.monotonic() - spent, time.monotonic(), self.step
+        self.total, self.named = torch.zeros((), device=self.accelerator.device), {}
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock, interrupted parts included."""
+        return time.monotonic() - self.began
+
+    def done(self) -> float:
+        """The first process's progress, for all: clocks differ, and nobody may stop while others wait for gradients."""
+        done = progress(self.step, self.seconds, self.settings)
+        if self.world == 1:
+            return done
+        return float(broadcast(torch.tensor(done, dtype=torch.float64, device=self.accelerator.device)))
+
+    def learn(self, batch: Any, done: float) -> None:
+        """One optimiser step."""
+        for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * rate(self.step, done, self.settings)
+        device = self.accelerator.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16):
+            loss, self.named = self.loss_fn(self.model, send_to_device(batch, device))
+        self.optimiser.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.optimiser.step()
+        self.average.update(self.bare)
+        self.step += 1
+        self.total += loss.detach().float()
+
+    def report(self) -> dict[str, float]:
+        """Logs the mean loss since the last report and the figures of the last step."""
+        mean = float(self.total) / max(1, self.step - self.reported)
+        _require_finite(mean, self.step, self.checkpoints)
+        self.total, self.reported = torch.zeros_like(self.total), self.step
+        self.figures = {"loss": mean, **{name: _number(value) for name, value in self.named.items()}}
+        log(self.writer, "train", {**self.figures, "learning_rate": self.optimiser.param_groups[0]["lr"]}, self.step)
+        return self.figures
+
+    def save(self, every: float = 0.0) -> None:
+        """Writes a checkpoint if the last one is `every` seconds old."""
+        if self.first and time.monotonic() - self.saved_at >= every:
+            state = snapshot(self.step, self.seconds, self.figures, self.bare, self.optimiser, self.average)
+            self.checkpoints.write(self.step, state)
+            self.saved_at = time.monotonic()
+
+    def show(self) -> dict[str, float]:
+        """Calls the preview on the averaged weights and logs what it returns; its numbers."""
+        if self.preview is None or not self.first:
+            return {}
+        with self.average.applied(self.bare), torch.random.fork_rng(), torch.no_grad():
+            self.bare.eval()
+            measured = self.preview(self.step) or {}
+        self.bare.train()
+        log(self.writer, "held_out", measured, self.step)
         return {name: float(value) for name, value in measured.items() if np.ndim(value) == 0}
 
-    def save() -> None:
-        if accelerator.is_main_process:
-            checkpoints.write(step, snapshot(step, time.monotonic() - began, figures, model, optimiser, average))
-
-    model.train()
-    total = torch.zeros((), device=accelerator.device)
-    with _bar(settings, accelerator.is_main_process) as advance:
-        batches = _ahead(lambda at: batch_fn(at * world + rank), step, settings.threads)
-        while (done := progress(step, time.monotonic() - began, settings)) < 1:
-            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-                group["lr"] = peak * rate(step, done, settings)
-            batch = send_to_device(next(batches), accelerator.device)
-            with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.bf16):
-                loss, named = loss_fn(model, batch)
-            optimiser.zero_grad(set_to_none=True)
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(model.parameters(), settings.clip)
-            optimiser.step()
-            average.update(model)
-            step += 1
-            total += loss.detach().float()
-            if step % settings.log_every == 0 or step == settings.steps:
-                mean, total = float(total) / (step - logged_step), torch.zeros_like(total)
-                _require_finite(mean, step, checkpoints)
-                figures = {"loss": mean, **{name: _number(value) for name, value in named.items()}}
-                learning = optimiser.param_groups[0]["lr"]
-                log(writer, "train", {**figures, "learning_rate": learning}, step)
-                advance(progress(step, time.monotonic() - began, settings), step, figures)
-                logged_step = step
-                if time.monotonic() - saved_at >= settings.checkpoint_seconds:
-                    save()
-                    saved_at = time.monotonic()
-            if settings.preview_every and step % settings.preview_every == 0:
-                show(step)
-        batches.close()
-    _require_finite(float(total), step, checkpoints)
-    save()
-    measured = show(step)
-    writer.close()
-    average.put_into(model)
-    model.eval()
-    return FitResult(step, time.monotonic() - began, {**figures, **measured})
+    def finish(self) -> FitResult:
+        """Last checkpoint and preview; leaves the averaged weights in the model."""
+        _require_finite(float(self.total), self.step, self.checkpoints)
+        self.save()
+        measured = self.show()
+        if self.writer:
+            self.writer.close()
+        self.average.put_into(self.bare)
+        self.bare.eval()
+        return FitResult(self.step, self.seconds, {**self.figures, **measured})
 
 
 def progress(step: int, seconds: float, settings: FitSettings) -> float:
@@ -215,8 +256,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def log(writer: SummaryWriter, room: str, figures: Mapping[str, float | np.ndarray], step: int) -> None:
-    """Writes numbers as tensorboard scalars and uint8 arrays (H, W, 3) as pictures."""
+def log(writer: SummaryWriter | None, room: str, figures: Mapping[str, float | np.ndarray], step: int) -> None:
+    """Writes numbers as tensorboard scalars and uint8 arrays (H, W, 3) as pictures; nothing without a writer."""
+    if writer is None:
+        return
     for name, value in figures.items():
         if isinstance(value, np.ndarray) and value.ndim == 3:
             writer.add_image(f"{room}/{name}", value, step, dataformats="HWC")

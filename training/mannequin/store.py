@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -29,17 +28,14 @@ FLAT_SIZE = (FRAME[0] // 2, FRAME[1] // 2)
 HELD_OUT_START = 900_000_000
 
 
-def _enlarged(flat: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(flat).resize(FRAME, Image.Resampling.BILINEAR))
-
-
 def _worn_flats(spec: Spec) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """(2, 128, 96, 3) upper and lower (white when absent), and the same by kind at full size."""
     flats, by_kind = np.full((2, FLAT_SIZE[1], FLAT_SIZE[0], 3), 255, dtype=np.uint8), {}
     for index, slot in enumerate(("upper", "lower")):
         if slot in spec.garments:
-            flats[index] = render.render_flat(spec.garments[slot], FLAT_SIZE)
-            by_kind[spec.garments[slot].kind] = _enlarged(flats[index])
+            garment = spec.garments[slot]
+            flats[index] = render.render_flat(garment, FLAT_SIZE)
+            by_kind[garment.kind] = render.render_flat(garment)
     return flats, by_kind
 
 
