@@ -156,7 +156,7 @@ class _Run:
         self.first = self.accelerator.is_main_process  # writes; the others only compute
         torch.manual_seed(settings.seed)
         groups = groups or parameter_groups(model, settings.weight_decay)
-        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
         self.peaks = [group["lr"] for group in optimiser.param_groups]  # of these settings, whatever a checkpoint says
         self.bare, self.loss_fn, self.settings, self.preview = model, loss_fn, settings, preview
         self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
