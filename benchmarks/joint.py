@@ -31,6 +31,7 @@ from twinset.benchmarks.figures import (
     garment_difference,
     identity_figures,
     pose_figures,
+    psnr,
     strangers,
     summarise,
 )
@@ -308,6 +309,7 @@ def measure(judges: Judges, pipe: JointPipeline, people: Sequence[Person], drawn
     ways = dict(zip(CELLS, drawn, strict=True))
     ways |= {"truth": truths, "truth through VAE": through_vae(pipe, truths), "stranger": np.roll(truths, 1, axis=0)}
     columns = {way: judge(judges, people, pictures) for way, pictures in ways.items()}
+    columns["truth through VAE"]["psnr"] = psnr(ways["truth through VAE"], truths)
     faces, _, others = embed_faces(judges, people, truths)
     stranger, same = float(strangers(faces, others).mean()), float(columns["truth"]["sim_gt"].mean())
     for figures in columns.values():

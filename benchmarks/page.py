@@ -19,6 +19,7 @@ HEADINGS: dict[str, tuple[str, float, int]] = {
     "garment_rank1": ("garment rank-1 of 100, % ↑", 100, 0),
     "pck": ("PCK@0.1, % ↑", 100, 1),
     "parsing_miou": ("parsing mIoU, % ↑", 100, 1),
+    "psnr": ("PSNR, dB ↑", 1, 1),
     "named_english": ("named attributes right, English, % ↑", 100, 1),
     "named_chinese": ("named attributes right, Chinese, % ↑", 100, 1),
 }

@@ -223,10 +223,7 @@ class JointPipeline(StableDiffusionControlNetPipeline):
         words, empty = self._words(prompt), self._words(negative_prompt)
         controls = self._controls(layout, conditions, words, empty, pose_strength, parsing_strength)
         self._remember(conditions, size)
-        generators = [torch.Generator().manual_seed(seed + i) for i in range(num_images)]
-        if latents is None:
-            shape = (1, self.unet.config.in_channels, *size)
-            latents = torch.cat([torch.randn(shape, generator=g) for g in generators])
+        latents = self._noise(seed, num_images, size) if latents is None else latents
         done = []
         for i, noise in enumerate(latents.to(words).split(1)):
             done.append(
@@ -247,6 +244,11 @@ class JointPipeline(StableDiffusionControlNetPipeline):
         self.attention.forget()
         clean = torch.cat(done)
         return JointOutput(clean if output_type == "latent" else self._pictures(clean))
+
+    def _noise(self, seed: int, count: int, size: tuple[int, int]) -> Tensor:
+        """Unit noise (count, C, h, w) on the CPU, so that it is the same on every device; row i is of `seed + i`."""
+        shape = (1, self.unet.config.in_channels, *size)
+        return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])
 
     def _remember(self, conditions: Sequence[Condition], size: tuple[int, int]) -> None:
         self.attention.forget()

@@ -17,6 +17,7 @@ from twinset.benchmarks.figures import (
     garment_difference,
     identity_figures,
     pose_figures,
+    psnr,
     strangers,
 )
 from twinset.benchmarks.joint import CELLS, GIVEN, held_out_person, measure, through_vae, write
@@ -85,6 +86,13 @@ def test_garment_difference_is_0_for_the_truth_and_nan_without_a_garment() -> No
     labels[0, 5:35, 5:35] = 4
     found = garment_difference(truths, truths, labels, [[(4,)], [(4,)]], np.ones((2, 3)))
     assert found[0] == 0 and np.isnan(found[1])
+
+
+def test_psnr_of_a_known_error_and_of_the_truth_itself() -> None:
+    truths = np.full((2, 4, 4, 3), 100, np.uint8)
+    pictures = truths.copy()
+    pictures[0] += 10
+    assert psnr(pictures, truths) == pytest.approx([20 * np.log10(25.5), 60])
 
 
 def test_retrieval() -> None:

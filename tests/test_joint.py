@@ -52,7 +52,7 @@ def test_without_conditions_equals_diffusers(pipe: JointPipeline, weight: float 
     )  # fmt: skip
     start = torch.randn(1, 16, 32, 24, generator=torch.Generator().manual_seed(3))
     pictures = [
-        torch.from_numpy(p).permute(2, 0, 1)[None].float() / 255
+        torch.tensor(p).permute(2, 0, 1)[None].float() / 255
         for p in (draw_skeleton(layout.keypoints), colourise(layout.labels))
     ]
     conditions = [] if weight is None else both_conditions(pipe, weight)

@@ -8,32 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import keypoints as kp
 from . import poses
-from .keypoints import (
-    FRAME,
-    L_ANKLE,
-    L_EAR,
-    L_ELBOW,
-    L_EYE,
-    L_HIP,
-    L_KNEE,
-    L_SHOULDER,
-    L_WRIST,
-    NECK,
-    NOSE,
-    R_ANKLE,
-    R_EAR,
-    R_ELBOW,
-    R_EYE,
-    R_HIP,
-    R_KNEE,
-    R_SHOULDER,
-    R_WRIST,
-    Keypoints,
-    check_keypoints,
-    known_joints,
-    with_visibility,
-)  # fmt: skip
+from .keypoints import FRAME, Keypoints, check_keypoints, known_joints, with_visibility
 
 #: Below this share of the figure's head size (by its body), a person counts as ordinary.
 ORDINARY = 0.75
@@ -41,17 +18,17 @@ ORDINARY = 0.75
 #: Arms and legs by Drillis and Contini, "Body Segment Parameters" (1966): shares of the stature, a torso being
 #: 0.288. Shoulders and hips where pose estimators put them, inside the body's outline.
 _BONES: dict[int, tuple[int, float, float]] = {
-    R_SHOULDER: (NECK, poses.SHOULDER, 0.40), L_SHOULDER: (NECK, poses.SHOULDER, 0.40),
-    R_ELBOW: (R_SHOULDER, poses.UPPER_ARM, 0.646), L_ELBOW: (L_SHOULDER, poses.UPPER_ARM, 0.646),
-    R_WRIST: (R_ELBOW, poses.FOREARM, 0.507), L_WRIST: (L_ELBOW, poses.FOREARM, 0.507),
-    R_HIP: (NECK, float(np.hypot(poses.TORSO, poses.HIP)), 1.014),
-    L_HIP: (NECK, float(np.hypot(poses.TORSO, poses.HIP)), 1.014),
-    R_KNEE: (R_HIP, poses.THIGH, 0.851), L_KNEE: (L_HIP, poses.THIGH, 0.851),
-    R_ANKLE: (R_KNEE, poses.SHIN, 0.854), L_ANKLE: (L_KNEE, poses.SHIN, 0.854),
+    kp.R_SHOULDER: (kp.NECK, poses.SHOULDER, 0.40), kp.L_SHOULDER: (kp.NECK, poses.SHOULDER, 0.40),
+    kp.R_ELBOW: (kp.R_SHOULDER, poses.UPPER_ARM, 0.646), kp.L_ELBOW: (kp.L_SHOULDER, poses.UPPER_ARM, 0.646),
+    kp.R_WRIST: (kp.R_ELBOW, poses.FOREARM, 0.507), kp.L_WRIST: (kp.L_ELBOW, poses.FOREARM, 0.507),
+    kp.R_HIP: (kp.NECK, float(np.hypot(poses.TORSO, poses.HIP)), 1.014),
+    kp.L_HIP: (kp.NECK, float(np.hypot(poses.TORSO, poses.HIP)), 1.014),
+    kp.R_KNEE: (kp.R_HIP, poses.THIGH, 0.851), kp.L_KNEE: (kp.L_HIP, poses.THIGH, 0.851),
+    kp.R_ANKLE: (kp.R_KNEE, poses.SHIN, 0.854), kp.L_ANKLE: (kp.L_KNEE, poses.SHIN, 0.854),
 }  # fmt: skip
 #: A limb may be this much longer than its table says.
 _LONGEST = 1.08
-_HEAD = [NOSE, R_EYE, L_EYE, R_EAR, L_EAR]
+_HEAD = [kp.NOSE, kp.R_EYE, kp.L_EYE, kp.R_EAR, kp.L_EAR]
 #: Neck to the ears' middle on the figure, and how many times as far the crown with hair is: figure, adult.
 _EAR_RISE = poses.HEAD_RISE - 0.04
 _FIGURE_CROWN, _ADULT_CROWN = poses.HEAD_TOP / _EAR_RISE, 1.65
@@ -69,12 +46,12 @@ def head_share(keypoints: Keypoints) -> float | None:
     array = check_keypoints(keypoints)
     points, known = array[:, :2].astype(np.float64), known_joints(array)
     nose_ear = float(np.hypot(poses.EAR_X, poses.NOSE_Y - 0.04))
-    rulers = ((R_EAR, L_EAR, 2 * poses.EAR_X), (R_EYE, L_EYE, 2 * poses.EYE_X))
+    rulers = ((kp.R_EAR, kp.L_EAR, 2 * poses.EAR_X), (kp.R_EYE, kp.L_EYE, 2 * poses.EYE_X))
     head = _measure(points, known, rulers) or _measure(
-        points, known, ((NOSE, R_EAR, nose_ear), (NOSE, L_EAR, nose_ear))
+        points, known, ((kp.NOSE, kp.R_EAR, nose_ear), (kp.NOSE, kp.L_EAR, nose_ear))
     )
     body = _measure(points, known, _body_rulers(1))
-    return head / body if head and body and known[NECK] else None
+    return head / body if head and body and known[kp.NECK] else None
 
 
 def retarget(keypoints: Keypoints) -> Keypoints:
@@ -93,12 +70,12 @@ def retarget(keypoints: Keypoints) -> Keypoints:
         return array.copy()
     points, known = array[:, :2].astype(np.float64), known_joints(array)
     torso = _measure(points, known, _body_rulers(2)) or 1.0
-    away = points - points[NECK]
+    away = points - points[kp.NECK]
     anchor = _head_anchor(away, known)
     up = anchor / max(float(np.linalg.norm(anchor)), 1e-6)
     figure = _body(away, known, torso)
     figure[_HEAD] = _head(away, known, up)
-    goal = np.concatenate([away[known], anchor[None] * _ADULT_CROWN]) + points[NECK]
+    goal = np.concatenate([away[known], anchor[None] * _ADULT_CROWN]) + points[kp.NECK]
     scale, neck = _fit(np.concatenate([figure[known], up[None] * _EAR_RISE * _FIGURE_CROWN]), goal)
     placed = with_visibility(figure * scale + neck)
     return np.where(known[:, None], placed, 0).astype(np.float32)
@@ -107,9 +84,9 @@ def retarget(keypoints: Keypoints) -> Keypoints:
 def _body_rulers(column: int) -> tuple[tuple[int, int, float], ...]:
     """Shoulders and torso with their lengths in column 1 (the figure's) or 2 (an adult's) of `_BONES`."""
     return (
-        (R_SHOULDER, L_SHOULDER, 2 * _BONES[R_SHOULDER][column]),
-        (NECK, R_HIP, _BONES[R_HIP][column]),
-        (NECK, L_HIP, _BONES[L_HIP][column]),
+        (kp.R_SHOULDER, kp.L_SHOULDER, 2 * _BONES[kp.R_SHOULDER][column]),
+        (kp.NECK, kp.R_HIP, _BONES[kp.R_HIP][column]),
+        (kp.NECK, kp.L_HIP, _BONES[kp.L_HIP][column]),
     )
 
 
@@ -133,7 +110,7 @@ def _body(away: np.ndarray, known: np.ndarray, torso: float) -> np.ndarray:
 
 def _head_anchor(away: np.ndarray, known: np.ndarray) -> np.ndarray:
     """The head's middle from the neck: between the ears, else the eyes, else the nose or an ear."""
-    for joints in ([R_EAR, L_EAR], [R_EYE, L_EYE], [NOSE], [R_EAR], [L_EAR]):
+    for joints in ([kp.R_EAR, kp.L_EAR], [kp.R_EYE, kp.L_EYE], [kp.NOSE], [kp.R_EAR], [kp.L_EAR]):
         if known[joints].all():
             return away[joints].mean(0)
     return np.array([0.0, -1.0])
@@ -141,7 +118,7 @@ def _head_anchor(away: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def _head(away: np.ndarray, known: np.ndarray, up: np.ndarray) -> np.ndarray:
     """(5, 2) nose, eyes, ears in head heights from the neck."""
-    pair = next((p for p in ((R_EAR, L_EAR), (R_EYE, L_EYE)) if known[list(p)].all()), None)
+    pair = next((p for p in ((kp.R_EAR, kp.L_EAR), (kp.R_EYE, kp.L_EYE)) if known[list(p)].all()), None)
     across = away[pair[1]] - away[pair[0]] if pair else np.array([-up[1], up[0]])
     across = across / max(float(np.linalg.norm(across)), 1e-6)
     if across @ np.array([-up[1], up[0]]) < 0:  # seen from behind; the head must not turn upside down
@@ -153,14 +130,14 @@ def _head(away: np.ndarray, known: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 def _turn(away: np.ndarray, known: np.ndarray, across: np.ndarray) -> float:
     """Head turn in -1..1 from the nose's place between the ears or eyes; a hidden ear means a full turn."""
-    if not known[NOSE]:
+    if not known[kp.NOSE]:
         return 0.0
-    for right, left, full in ((R_EAR, L_EAR, _TURN_BY_EARS), (R_EYE, L_EYE, _TURN_BY_EYES)):
+    for right, left, full in ((kp.R_EAR, kp.L_EAR, _TURN_BY_EARS), (kp.R_EYE, kp.L_EYE, _TURN_BY_EYES)):
         if known[right] and known[left]:
             half = max(float(np.linalg.norm(away[left] - away[right])) / 2, 1e-6)
-            return float(np.clip((away[NOSE] - (away[left] + away[right]) / 2) @ across / half / full, -1, 1))
+            return float(np.clip((away[kp.NOSE] - (away[left] + away[right]) / 2) @ across / half / full, -1, 1))
         if known[right] != known[left]:
-            return float(np.sign((away[NOSE] - away[right if known[right] else left]) @ across))
+            return float(np.sign((away[kp.NOSE] - away[right if known[right] else left]) @ across))
     return 0.0
 
 
