@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from twinset.errors import InputError
+from twinset.models_command import models_app
 
 if TYPE_CHECKING:
     from twinset.pipelines.joint import JointPipeline
@@ -30,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     help="A person's face and a garment in one picture, from one denoising pass.",
 )
+app.add_typer(models_app, name="models")
 say = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")]
