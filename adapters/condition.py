@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from torch.nn import functional as F
 
 from twinset.models.figure.labels import GARMENT_KINDS, LABELS
 from twinset.models.region_controlnet import Paint
+
+if TYPE_CHECKING:
+    from .joint_attention import SiteProjections
 
 Kind = Literal["identity", "garment"]
 FACE_LABELS = (LABELS.index("face"),)
@@ -41,6 +45,30 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Words:
+    """What the text encoders say of a text.
+
+    Attributes:
+        states: (B, n, X) hidden states.
+        added: what a family's UNet wants beside them, rows as `states`: for SDXL the pooled text `text_embeds`
+            (B, 1280) and the sizes `time_ids` (B, 6); nothing for SD1.5.
+    """
+
+    states: Tensor
+    added: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def repeat(self, count: int) -> Words:
+        """`count` times the one text that this holds."""
+        return Words(self.states.expand(count, -1, -1), {k: x.expand(count, -1) for k, x in self.added.items()})
+
+    @classmethod
+    def cat(cls, parts: Sequence[Words]) -> Words:
+        """Texts one after another."""
+        added = {name: torch.cat([p.added[name] for p in parts]) for name in parts[0].added}
+        return cls(torch.cat([p.states for p in parts]), added)
+
+
+@dataclass(frozen=True)
 class Condition:
     """An identity or a garment, ready for the pass.
 
@@ -48,8 +76,10 @@ class Condition:
         kind: "identity" or "garment".
         tokens: (B, n, X) tokens for cross-attention; B is 1 at inference, the batch in training.
         region: (B, 1, H, W) soft mask in [0, 1] of the pixels it owns.
-        draft: (B, latent channels, h, w) latents laid where they belong.
+        sites: the adapter's key and value projections of the tokens, by cross-attention site.
+        draft: (B, latent channels, h, w) latents laid where they belong; only our parsing ControlNet reads them.
         reference: hidden states (B, m, C) by self-attention site, from the reference pass; garments only.
+        reference_sites: the projections of `reference`.
         weight: strength; 1 as trained, 0 leaves it out.
         start, end: part of the pass, as fractions from pure noise (0) to the picture (1), in which it acts.
     """
@@ -57,8 +87,10 @@ class Condition:
     kind: Kind
     tokens: Tensor
     region: Tensor
-    draft: Tensor
+    sites: SiteProjections
+    draft: Tensor | None = None
     reference: dict[str, Tensor] | None = None
+    reference_sites: SiteProjections | None = None
     weight: float | Tensor = 1.0
     start: float = 0.0
     end: float = 1.0
@@ -95,7 +127,8 @@ def paint(conditions: list[Condition], batch: int, like: Paint) -> Paint:
     for c in conditions:
         weight = c.weight.view(-1, 1, 1, 1) if isinstance(c.weight, Tensor) else c.weight
         owned = (weight * c.mask((draft.shape[2], draft.shape[3]))).to(draft.dtype)
-        draft = draft + owned * c.draft.to(draft.dtype)
+        if c.draft is not None:
+            draft = draft + owned * c.draft.to(draft.dtype)
         pooled = pooled + owned * c.tokens.mean(1)[:, :, None, None].to(draft.dtype)
         channel = 0 if c.kind == "identity" else 1
         given = given + F.one_hot(torch.tensor(channel, device=given.device), 2).view(1, 2, 1, 1) * owned

@@ -7,6 +7,7 @@ from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from .condition import Words
 from .joint_attention import JointAttention, SiteProjections
 from .resampler import Resampler
 
@@ -42,7 +43,7 @@ class GarmentAdapter(ModelMixin, ConfigMixin):
 
 @torch.no_grad()
 def reference_features(
-    attention: JointAttention, unet: UNet2DConditionModel, latents: Tensor, words: Tensor
+    attention: JointAttention, unet: UNet2DConditionModel, latents: Tensor, words: Words
 ) -> dict[str, Tensor]:
     """Inputs of every self-attention site for clean garment latents at t = 0: site → (B, m, C).
 
@@ -50,8 +51,9 @@ def reference_features(
         attention: joint attention injected into `unet`; its memories must be empty.
         unet: the UNet.
         latents: (B, C, h, w) scaled latents of the garment pictures.
-        words: (B, n, X) hidden states of the empty text.
+        words: the empty text, one row.
     """
+    empty, clean = words.repeat(len(latents)), torch.zeros(len(latents), device=latents.device, dtype=torch.long)
     with attention.recording() as features:
-        unet(latents, torch.zeros(len(latents), device=latents.device, dtype=torch.long), encoder_hidden_states=words)
+        unet(latents, clean, encoder_hidden_states=empty.states, added_cond_kwargs=dict(empty.added) or None)
     return features

@@ -145,7 +145,7 @@ class JointAttention:
 
     Example:
         attention = JointAttention(unet); attention.inject()
-        attention.remember(conditions, projections, size=(32, 24))
+        attention.remember(condition, size=(32, 24))
         ...the pass...
         attention.forget(); attention.eject()
     """
@@ -181,14 +181,17 @@ class JointAttention:
                 if processor.recorded is not None:
                     features[name], processor.recorded = processor.recorded, None
 
-    def remember(
-        self, condition: Condition, cross: SiteProjections, reference: SiteProjections | None, size: tuple[int, int]
-    ) -> None:
-        """Project a condition's tokens and reference features to keys and values at every site, once."""
+    def remember(self, condition: Condition, size: tuple[int, int]) -> None:
+        """Project a condition's tokens and reference features to keys and values at every site, once.
+
+        Args:
+            condition: what to remember.
+            size: height and width of the latents of the pass.
+        """
         self.frame.height, self.frame.width = size
-        pairs = list(cross.project(condition.tokens))
-        if reference is not None and condition.reference is not None:
-            pairs += list(reference.project(condition.reference))
+        pairs = list(condition.sites.project(condition.tokens))
+        if condition.reference_sites is not None and condition.reference is not None:
+            pairs += list(condition.reference_sites.project(condition.reference))
         memories = []
         for name, key, value in pairs:
             memory = Memory(key, value, condition.region, key.new_zeros(1, 1, 1))

@@ -10,6 +10,7 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor
 
+from twinset.adapters.condition import Words
 from twinset.adapters.joint_attention import JointAttention
 from twinset.models.region_controlnet import embedded_conditions
 
@@ -44,7 +45,7 @@ def predict(
     controls: Sequence[tuple[ControlNetModel, Tensor, float | Tensor]],
     latents: Tensor,
     timestep: Tensor,
-    words: Tensor,
+    words: Words,
 ) -> Tensor:
     """One evaluation of ControlNets and UNet.
 
@@ -53,23 +54,27 @@ def predict(
         controls: (net, condition embedding (B, C, h, w), scale) of each ControlNet that runs.
         latents: (B, C, h, w) noisy latents.
         timestep: () or (B,).
-        words: (B, n, X) text hidden states.
+        words: what the text encoders say, B rows.
 
     Returns:
         What the network predicts (noise, v or x₀, by the scheduler's `prediction_type`), (B, C, h, w).
     """
+    added = dict(words.added) or None
     down: list[Tensor] | None = None
     mid: Tensor | None = None
     for net, embedding, scale in controls:
         with embedded_conditions(net):
-            residuals, middle = net(latents, timestep, words, embedding, return_dict=False)
+            residuals, middle = net(
+                latents, timestep, words.states, embedding, added_cond_kwargs=added, return_dict=False
+            )
         residuals, middle = [r * scale for r in residuals], middle * scale
         down = residuals if down is None else [a + b for a, b in zip(down, residuals, strict=True)]
         mid = middle if mid is None else mid + middle
     return unet(
         latents,
         timestep,
-        encoder_hidden_states=words,
+        encoder_hidden_states=words.states,
+        added_cond_kwargs=added,
         down_block_additional_residuals=None if down is None else tuple(down),
         mid_block_additional_residual=mid,
     ).sample
@@ -85,8 +90,8 @@ def denoise(
     # what is denoised
     latents: Tensor,
     # what it must obey
-    words: Tensor,
-    empty: Tensor,
+    words: Words,
+    empty: Words,
     guidance: Guidance,
     kinds: Sequence[str],
     # how
@@ -99,7 +104,7 @@ def denoise(
     Args:
         unet, controls, attention, scheduler: the networks; the scheduler's timesteps are set here.
         latents: pure noise of unit variance.
-        words, empty: (1, n, X) hidden states of the prompt and of the negative prompt.
+        words, empty: the prompt and the negative prompt, one row each.
         guidance: weights; decides which branches run.
         kinds: kinds of condition that are present.
         steps: number of steps.
@@ -120,7 +125,7 @@ def denoise(
         fraction = index / max(1, steps - 1)
         branches = guidance.at(fraction, kinds)  # b branches
         attention.set_gates(fraction, [b.kinds for b in branches], count)
-        text = torch.cat([(words if b.prompted else empty).expand(count, -1, -1) for b in branches])
+        text = Words.cat([(words if b.prompted else empty).repeat(count) for b in branches])
         running = [
             (c.net, torch.cat([c.embedding(b).expand(count, -1, -1, -1) for b in branches]), c.scale)
             for c in controls

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-from twinset.adapters.condition import Condition, paint
+from twinset.adapters.condition import Condition, Words, paint
 from twinset.adapters.garment import GarmentAdapter, reference_features
 from twinset.adapters.identity import IdentityAdapter
 from twinset.adapters.joint_attention import JointAttention, site_names
@@ -111,6 +111,7 @@ class JointModel(nn.Module):
                 "identity",
                 self.identity(batch["face_embedding"], batch["face_states"]),
                 batch["face_region"],
+                self.identity.sites,
                 face,
                 weight=batch["identity_on"],
             )
@@ -124,8 +125,10 @@ class JointModel(nn.Module):
                     "garment",
                     self.garment(batch["flat_states"][:, piece]),
                     region,
+                    self.garment.sites,
                     batch["draft"],
                     reference,
+                    self.garment.reference_sites,
                     weight=batch["garment_on"][:, piece],
                 )
             )
@@ -134,20 +137,14 @@ class JointModel(nn.Module):
     def references(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Reference features of both garments, (2·B, m, C) by site; without gradient."""
         self.attention.forget()
-        words = batch["empty"].expand(2 * len(batch["flats"]), -1, -1)
-        return reference_features(self.attention, self.unet, batch["flats"].flatten(0, 1), words)
+        return reference_features(self.attention, self.unet, batch["flats"].flatten(0, 1), Words(batch["empty"]))
 
     def forward(self, noisy: Tensor, timestep: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Predict x₀ (B, C, h, w) from noisy latents, all conditions of the batch at work."""
         conditions = self.conditions(batch)
         self.attention.forget()
         for c in conditions:
-            sites, reference = (
-                (self.identity.sites, None)
-                if c.kind == "identity"
-                else (self.garment.sites, self.garment.reference_sites)
-            )
-            self.attention.remember(c, sites, reference, self.shape.latent_size)
+            self.attention.remember(c, self.shape.latent_size)
         self.attention.set_gates(0.5, [("identity", "garment")], len(noisy))
         blank = Paint.blank(
             len(noisy), self.shape.latent_channels, self.shape.text_width, self.shape.latent_size, noisy
@@ -157,7 +154,7 @@ class JointModel(nn.Module):
         )
         pose = self.pose_net.controlnet_cond_embedding(batch["skeleton"])
         controls = [(self.pose_net, pose, batch["pose_on"]), (self.parsing_net, painted, batch["parsing_on"])]
-        return predict(self.unet, controls, noisy, timestep, batch["words"])
+        return predict(self.unet, controls, noisy, timestep, Words(batch["words"]))
 
 
 def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0):
