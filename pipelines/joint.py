@@ -34,6 +34,7 @@ from twinset.models.face_finder import FaceFinder
 from twinset.models.figure.flat import garment_draft
 
 from .joint_pass import JointOutput, JointPass, several
+from .memo import Memo
 
 __all__ = ["JointOutput", "JointPipeline", "Layout"]
 
@@ -94,6 +95,7 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
             face_finder=face_finder,
         )
         self.attention = JointAttention(unet).inject()
+        self.memo = Memo()
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> JointPipeline:
@@ -145,15 +147,19 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
             start, end: part of the pass in which it acts.
         """
         self._need("identity_adapter", "face_encoder")
-        pixels = self._pixels(crop)
-        embedding = self.face_encoder.embed(pixels)
-        placement = face_placement(layout.keypoints, layout.labels.shape).to(pixels)[None]
-        face = IdentityAdapter.place(self.identity_adapter.face(embedding), placement, self._latent_size(layout))
-        tokens = self.identity_adapter(embedding, self._states(crop))
-        region = layout.region(FACE_LABELS).to(pixels)
+        networks = (self.face_encoder, self.image_encoder, self.identity_adapter)
+        tokens, face = self.memo(self._face, crop, networks)
+        placement = face_placement(layout.keypoints, layout.labels.shape).to(face)[None]
+        face = IdentityAdapter.place(face, placement, self._latent_size(layout))
+        region = layout.region(FACE_LABELS).to(face)
         return Condition(
             "identity", tokens, region, self.identity_adapter.sites, face, weight=weight, start=start, end=end
         )
+
+    def _face(self, crop: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Tokens (1, 4, X) and canvas (1, C, k, k) of an aligned crop."""
+        embedding = self.face_encoder.embed(self._pixels(crop))
+        return self.identity_adapter(embedding, self._states(crop)), self.identity_adapter.face(embedding)
 
     @torch.no_grad()
     def garment(
@@ -171,19 +177,24 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         mask = layout.region(garment_labels(kind))
         draft = self.encode(garment_draft(layout.labels, layout.keypoints, {kind: flat}))
         small = np.asarray(Image.fromarray(flat).resize((flat.shape[1] // 2, flat.shape[0] // 2), Image.Resampling.BOX))
-        adapter = self.garment_adapter
+        networks = (self.vae, self.text_encoder, self.unet, self.image_encoder, self.garment_adapter)
+        tokens, reference = self.memo(self._piece, small, networks)
         return Condition(
             "garment",
-            adapter(self._states(small)),
+            tokens,
             mask.to(draft),
-            adapter.sites,
+            self.garment_adapter.sites,
             draft,
-            self.reference(small),
-            adapter.reference_sites,
+            reference,
+            self.garment_adapter.reference_sites,
             weight,
             start,
             end,
         )
+
+    def _piece(self, flat: np.ndarray) -> tuple[Tensor, dict[str, Tensor]]:
+        """Tokens (1, 8, X) and reference features of a small flat picture."""
+        return self.garment_adapter(self._states(flat)), self.reference(flat)
 
     def _need(self, *parts: str) -> None:
         missing = [part for part in parts if getattr(self, part) is None]
