@@ -65,6 +65,13 @@ class Composition:
     flats: dict[str, np.ndarray]
     notes: tuple[str, ...]
 
+    @property
+    def regions(self) -> dict[str, np.ndarray]:
+        """What each condition owns: "face" and garment kinds to float32 (H, W) masks in [0, 1]."""
+        kinds = iter(self.flats)
+        named = [("face" if c.kind == "identity" else next(kinds), c.region[0, 0]) for c in self.conditions]
+        return {name: region.float().cpu().numpy() for name, region in named}
+
 
 def compose(pipe: JointPipeline, request: Request) -> Composition:
     """Read a request's inputs and turn them into a layout and conditions.

@@ -14,7 +14,7 @@ from PIL import Image
 from twinset.errors import InputError
 from twinset.pipelines.compose import Composition, compose
 from twinset.pipelines.joint import JointPipeline
-from twinset.pipelines.pictures import file_hash
+from twinset.pipelines.pictures import file_hash, tinted
 from twinset.pipelines.record import (
     Record,
     composed,
@@ -74,6 +74,9 @@ def generate(pipe: JointPipeline, request: Request, out: Path, progress: Progres
             seconds=round(time.perf_counter() - started, 3),
         )
         save_record(record, out)
+        if request.show_regions:
+            overlay = tinted(np.array(picture), composition.regions)
+            save_picture(overlay, (out / name).with_stem(f"{Path(name).stem}-regions"))
         records.append(record)
         pictures.append(picture)
     save_picture(request_sheet(composition, pictures), out / "sheet.png")
@@ -155,14 +158,15 @@ def picture_name(out: Path, seed: int, request: Request) -> str:
 
 
 def _is_ours(picture: Path, request: Request) -> bool:
-    """Whether a file name is free or holds a picture of the same request, its number of pictures aside."""
+    """Whether a file name is free or holds a picture of the same request, what does not change it aside."""
     if not picture.exists():
         return True
     try:
         theirs = load_record(picture.with_suffix(".json")).request
     except InputError:
         return False
-    return theirs.model_copy(update={"num": request.num}) == request
+    aside = {"num": request.num, "show_regions": request.show_regions}
+    return theirs.model_copy(update=aside) == request
 
 
 def _seed(request: Request, index: int) -> int:

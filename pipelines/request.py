@@ -52,6 +52,7 @@ class Request(BaseModel):
         steps: Denoising steps.
         guidance: Classifier-free guidance; 1 switches it off.
         model: A profile's name or a folder.
+        show_regions: Also write `<picture>-regions.png`: the picture with the region of each condition tinted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +70,7 @@ class Request(BaseModel):
     garment_strength: float = Strength
     pose_strength: float = Strength
     model: str = "studio"
+    show_regions: bool = False
 
     @field_validator("prompt")
     @classmethod

@@ -219,6 +219,19 @@ def test_generate_writes_pictures_records_and_sheet(
         assert picture.size == (192, 256) and not picture.info and not picture.getexif()
 
 
+def test_regions_are_shown(pipe: JointPipeline, selfie: Path, dress: Path, tmp_path: Path) -> None:
+    fields = {"prompt": "short hair", "selfie": selfie, "garments": [f"dress={dress}"], "seed": 3, "steps": 1}
+    generate(pipe, Request(**fields), tmp_path)
+    plain = np.asarray(Image.open(tmp_path / "0003.png")).astype(int)
+    generate(pipe, Request(**fields, show_regions=True), tmp_path)  # the same picture, so no second name
+    shown = np.asarray(Image.open(tmp_path / "0003-regions.png")).astype(int)
+    assert shown.shape == (256 + 2 * 14, 192, 3)
+    regions = composing.compose(pipe, Request(**fields)).regions
+    assert list(regions) == ["face", "dress"]
+    changed = np.abs(shown[:256] - plain).max(-1) > 0
+    assert changed[regions["dress"] > 0].mean() > 0.95 and not changed[sum(regions.values()) == 0].any()
+
+
 def test_replay_gives_the_same_bytes(pipe: JointPipeline, selfie: Path, tmp_path: Path) -> None:
     request = read_request({"prompt": "x", "selfie": selfie, "num": 2, "seed": 1, "steps": 2, "pose": "walking:mirror"})
     generate(pipe, request, tmp_path / "out")

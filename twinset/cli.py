@@ -63,6 +63,7 @@ def generate(
     garment_strength: Strength = 1.0,
     pose_strength: Strength = 1.0,
     model: Annotated[str, typer.Option(help="A profile (studio) or a model folder.")] = "studio",
+    show_regions: Annotated[bool, typer.Option(help="Also write what each condition owns, as overlays.")] = False,
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -81,7 +82,7 @@ def generate(
     fields = {"prompt": prompt, "selfie": selfie, "garments": garment or (), "pose": pose, "framing": framing}
     fields |= {"num": num, "seed": seed, "steps": steps, "guidance": guidance, "model": model}
     fields |= {"identity_strength": identity_strength, "garment_strength": garment_strength}
-    request = read_request(fields | {"pose_strength": pose_strength})
+    request = read_request(fields | {"pose_strength": pose_strength, "show_regions": show_regions})
 
     from twinset.pipelines.generate import generate as draw_all
 
