@@ -1,0 +1,149 @@
+"""Exact economy: what needs no second computation gets none, and the picture is that of the naive way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig
+from torch import nn
+
+from tests.tiny import dressed, noise_picture, tiny_pipeline
+from twinset.adapters.condition import Condition
+from twinset.pipelines.denoise import Control
+from twinset.pipelines.joint import JointPipeline
+
+PROMPT = "short hair, on the beach"
+
+
+@pytest.fixture
+def pipe() -> JointPipeline:
+    return tiny_pipeline()
+
+
+def latents_of(pipe: JointPipeline, conditions: list[Condition], **options: Any) -> torch.Tensor:
+    given = {"layout": dressed(), "seed": 1, "steps": 4, "output_type": "latent"} | options
+    latents = pipe(PROMPT, conditions=conditions, **given).images
+    assert isinstance(latents, torch.Tensor)
+    return latents
+
+
+def person(pipe: JointPipeline, seed: int = 0, **options: Any) -> Condition:
+    return pipe.identity(noise_picture(112, 112, seed), dressed(), **options)
+
+
+def shirt(pipe: JointPipeline, seed: int = 1, **options: Any) -> Condition:
+    return pipe.garment(noise_picture(256, 192, seed), "t_shirt", dressed(), **options)
+
+
+@contextmanager
+def batches(network: nn.Module) -> Iterator[list[int]]:
+    """Sizes of the batches that a network sees meanwhile."""
+    seen: list[int] = []
+    hook = network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def test_branches_run_in_one_batch_and_only_those_needed(pipe: JointPipeline) -> None:
+    conditions = [person(pipe), shirt(pipe)]
+    for guidance, branches in ((1.0, 1), (2.0, 2)):
+        with batches(pipe.unet) as seen:
+            latents_of(pipe, conditions, guidance=guidance)
+        assert seen == [branches] * 4
+
+
+def test_the_reference_network_runs_once_for_a_garment(pipe: JointPipeline) -> None:
+    with batches(pipe.unet) as seen:
+        latents_of(pipe, [shirt(pipe)], guidance=1.0, num_images=2)
+    assert seen == [1] * (1 + 2 * 4)
+
+
+def test_control_embeddings_are_made_once(pipe: JointPipeline) -> None:
+    pose_net, parsing_net = pipe.controlnet.nets
+    with batches(pose_net.controlnet_cond_embedding) as pose, batches(parsing_net.painter) as painted:
+        latents_of(pipe, [person(pipe)], guidance=2.0, num_images=2)
+    assert len(pose) == 1 and len(painted) == 2  # the painted words differ between the two branches
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_controlnet_of_strength_0_does_not_run(pipe: JointPipeline, index: int) -> None:
+    """The naive way runs it and multiplies what it says by 0."""
+    name, net = ("pose_strength", "parsing_strength")[index], pipe.controlnet.nets[index]
+    with batches(net) as seen:
+        without = latents_of(pipe, [person(pipe)], **{name: 0.0})
+    assert seen == []
+    with silenced(net):
+        naive = latents_of(pipe, [person(pipe)])
+    torch.testing.assert_close(without, naive, rtol=1e-5, atol=1e-5)
+
+
+@contextmanager
+def silenced(net: nn.Module) -> Iterator[None]:
+    def nothing(_module: nn.Module, _inputs: object, output: Any) -> Any:
+        down, mid = output
+        return [0 * x for x in down], 0 * mid
+
+    hook = net.register_forward_hook(nothing)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_a_controlnet_does_not_run_outside_its_schedule(pipe: JointPipeline) -> None:
+    control = Control(pipe.controlnet.nets[0], lambda _: torch.zeros(1), start=0.2, end=0.5)
+    assert [control.runs(f) for f in (0.1, 0.2, 0.5, 0.6)] == [False, True, True, False]
+
+
+def test_a_condition_that_is_over_is_the_same_as_none(pipe: JointPipeline) -> None:
+    """Of four steps the last three see no identity tokens; painting stays, so parsing is off."""
+    early, whole = person(pipe, end=0.1), person(pipe)
+    first = latents_of(pipe, [early], steps=1, parsing_strength=0.0)
+    torch.testing.assert_close(first, latents_of(pipe, [whole], steps=1, parsing_strength=0.0))
+    assert not torch.equal(
+        latents_of(pipe, [early], parsing_strength=0.0), latents_of(pipe, [whole], parsing_strength=0.0)
+    )
+
+
+def test_two_persons_each_in_a_region_of_their_own(pipe: JointPipeline) -> None:
+    left = torch.zeros(1, 1, 256, 192)
+    left[..., :96] = 1
+    halves = (left, 1 - left)
+    conditions = [
+        Condition("identity", c.tokens, region, c.sites)
+        for c, region in zip((person(pipe, 2), person(pipe, 3)), halves, strict=True)
+    ]
+
+    def one_step(*chosen: Condition) -> torch.Tensor:
+        return latents_of(pipe, list(chosen), steps=1, guidance=1.0, parsing_strength=0.0)[0].mean(0)
+
+    plain = one_step()
+    for condition, region in zip(conditions, halves, strict=True):
+        change = (one_step(condition) - plain).abs()
+        inside = nn.functional.adaptive_avg_pool2d(region, (32, 24))[0, 0] > 0.5
+        assert change[inside].mean() > 1.4 * change[~inside].mean()  # convolutions and self-attention carry some across
+    together, alone = one_step(*conditions), [one_step(c) for c in conditions]
+    assert not any(torch.allclose(together, one, atol=1e-4) for one in alone)
+
+
+def test_lora_identity_and_garment_together_leave_no_trace(pipe: JointPipeline) -> None:
+    weights = {name: weight.clone() for name, weight in pipe.unet.state_dict().items()}
+    conditions = [person(pipe), shirt(pipe)]
+    plain, dressed_up = latents_of(pipe, []), latents_of(pipe, conditions)
+    for adapter in ("garment", "face"):
+        config = LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False)
+        pipe.unet.add_adapter(config, adapter)
+    pipe.unet.set_adapters(["garment", "face"], [0.8, 0.5])
+    both = latents_of(pipe, conditions)
+    assert not torch.allclose(both, dressed_up)
+    pipe.unet.delete_adapters("face")
+    assert not torch.allclose(latents_of(pipe, conditions), both)
+    pipe.unet.unload_lora()
+    assert all(torch.equal(weights[name], weight) for name, weight in pipe.unet.state_dict().items())
+    assert torch.equal(latents_of(pipe, conditions), dressed_up) and torch.equal(latents_of(pipe, []), plain)
