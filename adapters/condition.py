@@ -80,6 +80,8 @@ class Condition:
         draft: (B, latent channels, h, w) latents laid where they belong; only our parsing ControlNet reads them.
         reference: hidden states (B, m, C) by self-attention site, from the reference pass; garments only.
         reference_sites: the projections of `reference`.
+        absent: (B, n, X) tokens that stand for its absence in the branches of guidance where it does not act; public
+            adapters were trained with such tokens, ours without any.
         weight: strength; 1 as trained, 0 leaves it out.
         start, end: part of the pass, as fractions from pure noise (0) to the picture (1), in which it acts.
     """
@@ -91,9 +93,10 @@ class Condition:
     draft: Tensor | None = None
     reference: dict[str, Tensor] | None = None
     reference_sites: SiteProjections | None = None
-    weight: float | Tensor = 1.0
-    start: float = 0.0
-    end: float = 1.0
+    absent: Tensor | None = field(default=None, kw_only=True)
+    weight: float | Tensor = field(default=1.0, kw_only=True)
+    start: float = field(default=0.0, kw_only=True)
+    end: float = field(default=1.0, kw_only=True)
 
     def at(self, fraction: float) -> float | Tensor:
         """Weight at this fraction of the pass: `weight` within [start, end], else 0."""

@@ -9,7 +9,7 @@ K and V of conditions depend neither on the latent nor on the timestep: `remembe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -140,6 +140,15 @@ class SiteProjections(nn.Module):
             yield name, to_k(x), self.to_v[key](x)
 
 
+@dataclass(frozen=True)
+class Loan:
+    """Memories of a condition: of its tokens (`present`), or of those that stand for its absence."""
+
+    condition: Condition
+    present: bool
+    memories: list[Memory]
+
+
 class JointAttention:
     """Puts joint attention into a UNet and takes it out again, leaving the UNet exactly as it was.
 
@@ -154,7 +163,7 @@ class JointAttention:
         self.unet = unet
         self.frame = Frame()
         self.processors: dict[str, JointAttnProcessor] = {}
-        self.loaned: list[tuple[Condition, list[Memory]]] = []
+        self.loaned: list[Loan] = []
 
     def inject(self) -> JointAttention:
         """Replace every site's processor, keeping the old one for `eject`."""
@@ -192,12 +201,18 @@ class JointAttention:
         pairs = list(condition.sites.project(condition.tokens))
         if condition.reference_sites is not None and condition.reference is not None:
             pairs += list(condition.reference_sites.project(condition.reference))
+        self.loaned.append(Loan(condition, True, self._lend(pairs, condition.region)))
+        if condition.absent is not None:
+            absent = self._lend(condition.sites.project(condition.absent), condition.region)
+            self.loaned.append(Loan(condition, False, absent))
+
+    def _lend(self, pairs: Iterable[tuple[str, Tensor, Tensor]], region: Tensor) -> list[Memory]:
         memories = []
         for name, key, value in pairs:
-            memory = Memory(key, value, condition.region, key.new_zeros(1, 1, 1))
+            memory = Memory(key, value, region, key.new_zeros(1, 1, 1))
             self.processors[name].memories.append(memory)
             memories.append(memory)
-        self.loaned.append((condition, memories))
+        return memories
 
     def set_gates(self, fraction: float, branches: Sequence[Sequence[str]], repeat: int) -> None:
         """Set each condition's weight for a step.
@@ -207,13 +222,11 @@ class JointAttention:
             branches: for each guidance branch in the batch, the kinds of condition that act in it.
             repeat: pictures per branch; the batch is branch-major.
         """
-        for condition, memories in self.loaned:
-            weight = condition.at(fraction)
-            rows = [
-                torch.as_tensor(weight if condition.kind in kinds else 0.0).float().reshape(-1) for kinds in branches
-            ]
-            gate = torch.cat([r.expand(repeat) for r in rows]).view(-1, 1, 1)
-            for memory in memories:
+        for loan in self.loaned:
+            weight = torch.as_tensor(loan.condition.at(fraction)).float().reshape(-1)
+            speaks = [(loan.condition.kind in kinds) == loan.present for kinds in branches]
+            gate = torch.cat([(weight * on).expand(repeat) for on in speaks]).view(-1, 1, 1)
+            for memory in loan.memories:
                 memory.gate = gate.to(memory.key.device)
 
     def forget(self) -> None:

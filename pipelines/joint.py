@@ -187,9 +187,9 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
             draft,
             reference,
             self.garment_adapter.reference_sites,
-            weight,
-            start,
-            end,
+            weight=weight,
+            start=start,
+            end=end,
         )
 
     def _piece(self, flat: np.ndarray) -> tuple[Tensor, dict[str, Tensor]]:
