@@ -15,8 +15,9 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, partial
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -49,7 +50,7 @@ from twinset.scoring.identity import recovery
 from twinset.training.mannequin import face, render
 from twinset.training.mannequin.attributes import ATTRIBUTES, attributes
 from twinset.training.mannequin.captions import captions
-from twinset.training.mannequin.spec import Identity, Spec, draw_spec
+from twinset.training.mannequin.spec import Identity, Spec, draw_light, draw_spec
 
 FIRST_SEED = 900_000_000
 Results = dict[str, dict[str, Estimate]]
@@ -226,6 +227,16 @@ def through_vae(pipe: JointPipeline, pictures: np.ndarray) -> np.ndarray:
     return np.stack(decoded)
 
 
+def in_other_light(spec: Spec) -> np.ndarray:
+    """The true picture in another light that the prompt's word ("cold", "warm") allows, uint8 (256, 192, 3).
+
+    The words leave the light's exact tint open, so this is what a faultless model would score in measures of colour.
+    """
+    rng = np.random.default_rng([FIRST_SEED, spec.seed])
+    lights = (draw_light(rng) for _ in count())
+    return render.render_picture(replace(spec, light=next(light for light in lights if light.word == spec.light.word)))
+
+
 # Judging
 
 
@@ -307,7 +318,12 @@ def measure(judges: Judges, pipe: JointPipeline, people: Sequence[Person], drawn
     """
     truths = np.stack([person.truth for person in people])
     ways = dict(zip(CELLS, drawn, strict=True))
-    ways |= {"truth": truths, "truth through VAE": through_vae(pipe, truths), "stranger": np.roll(truths, 1, axis=0)}
+    ways |= {
+        "truth": truths,
+        "truth through VAE": through_vae(pipe, truths),
+        "truth, other light": np.stack([in_other_light(person.spec) for person in people]),
+        "stranger": np.roll(truths, 1, axis=0),
+    }
     columns = {way: judge(judges, people, pictures) for way, pictures in ways.items()}
     columns["truth through VAE"]["psnr"] = psnr(ways["truth through VAE"], truths)
     faces, _, others = embed_faces(judges, people, truths)

@@ -171,7 +171,9 @@ def test_results_are_written_with_ceilings_and_floor(tmp_path: Path) -> None:
     people = [held_out_person(pipe, index) for index in range(4)]
     drawn = np.stack([np.stack([person.truth for person in people])] * len(CELLS))
     results = measure(judges, pipe, people, drawn)
-    assert list(results) == [*CELLS, "truth", "truth through VAE", "stranger"]
+    assert list(results) == [*CELLS, "truth", "truth through VAE", "truth, other light", "stranger"]
+    floor = results["truth, other light"]["garment_difference"].mean
+    assert 0 < floor < results["stranger"]["garment_difference"].mean
     assert results["truth"]["identity_recovery"].mean == pytest.approx(1.0)
     assert results["truth"]["garment_difference"].mean == 0 < results["stranger"]["garment_difference"].mean
     assert set(results["neither"]) >= set(HEADINGS) - {"psnr"}  # of the VAE alone

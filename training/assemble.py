@@ -65,6 +65,8 @@ def assemble(settings: AssembleSettings) -> Path:
     """Write the pipeline folder and `checksums.json` (SHA-256 of every weight file)."""
     pipe = pipeline(trained(settings.joint, settings.wide), settings.parts).to(torch.float16)
     pipe.save_pretrained(settings.out)
+    for path in settings.out.rglob("config.json"):
+        _forget_folder(path)
     shutil.copytree(settings.parts / "clip", settings.out / "clip", dirs_exist_ok=True)
     sums = {
         str(p.relative_to(settings.out)): hashlib.sha256(p.read_bytes()).hexdigest()
@@ -72,6 +74,13 @@ def assemble(settings: AssembleSettings) -> Path:
     }
     (settings.out / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
     return settings.out
+
+
+def _forget_folder(config: Path) -> None:
+    """Take out where a part was read from: it means nothing on another machine."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    if content.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
