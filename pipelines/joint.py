@@ -18,7 +18,6 @@ from diffusers import (
     StableDiffusionControlNetPipeline,
     UNet2DConditionModel,
 )
-from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
@@ -34,7 +33,7 @@ from twinset.models.face_finder import FaceFinder
 from twinset.models.figure.flat import garment_draft
 
 from .joint_pass import JointOutput, JointPass, several
-from .memo import Memo
+from .memo import Memo, Networks
 
 __all__ = ["JointOutput", "JointPipeline", "Layout"]
 
@@ -66,7 +65,7 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         tokenizer: CLIPTokenizer,
         unet: UNet2DConditionModel,
         controlnet: ControlNetModel | Sequence[ControlNetModel] | MultiControlNetModel | None,
-        scheduler: KarrasDiffusionSchedulers,
+        scheduler: Any,
         image_encoder: CLIPVisionModelWithProjection | None = None,
         identity_adapter: IdentityAdapter | None = None,
         garment_adapter: GarmentAdapter | None = None,
@@ -124,8 +123,8 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
 
     def words(self, text: str, size: tuple[int, int]) -> Words:
         """Hidden states of the text, (1, 77, X); textual inversions by their names."""
-        text = self.maybe_convert_prompt(text, self.tokenizer)
-        return Words(self.text_encoder(token_ids(self.tokenizer, [text]).to(self._execution_device))[0])
+        named = cast(str, self.maybe_convert_prompt(text, self.tokenizer))
+        return Words(self.text_encoder(token_ids(self.tokenizer, [named]).to(self._execution_device))[0])
 
     # The bundled model's own adapters
 
@@ -148,7 +147,7 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         """
         self._need("identity_adapter", "face_encoder")
         networks = (self.face_encoder, self.image_encoder, self.identity_adapter)
-        tokens, face = self.memo(self._face, crop, networks)
+        tokens, face = self.memo(self._face, crop, cast(Networks, networks))
         placement = face_placement(layout.keypoints, layout.labels.shape).to(face)[None]
         face = IdentityAdapter.place(face, placement, self._latent_size(layout))
         region = layout.region(FACE_LABELS).to(face)
@@ -178,7 +177,7 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         draft = self.encode(garment_draft(layout.labels, layout.keypoints, {kind: flat}))
         small = np.asarray(Image.fromarray(flat).resize((flat.shape[1] // 2, flat.shape[0] // 2), Image.Resampling.BOX))
         networks = (self.vae, self.text_encoder, self.unet, self.image_encoder, self.garment_adapter)
-        tokens, reference = self.memo(self._piece, small, networks)
+        tokens, reference = self.memo(self._piece, small, cast(Networks, networks))
         return Condition(
             "garment",
             tokens,

@@ -36,7 +36,7 @@ class JointPass:
 
     vae: AutoencoderKL
     unet: UNet2DConditionModel
-    controlnet: ControlNetModel | MultiControlNetModel | None
+    controlnet: Any  # ControlNetModel, MultiControlNetModel or None
     scheduler: Any
     image_processor: Any
     vae_scale_factor: int

@@ -13,7 +13,6 @@ from diffusers import (
     StableDiffusionXLControlNetPipeline,
     UNet2DConditionModel,
 )
-from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from twinset.adapters.condition import Words
@@ -37,7 +36,7 @@ class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
         tokenizer_2: CLIPTokenizer,
         unet: UNet2DConditionModel,
         controlnet: ControlNetModel | Sequence[ControlNetModel] | MultiControlNetModel,
-        scheduler: KarrasDiffusionSchedulers,
+        scheduler: Any,
         force_zeros_for_empty_prompt: bool = True,
         add_watermarker: bool | None = None,
         feature_extractor: Any = None,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 Result = TypeVar("Result")
+Networks = Sequence[nn.Module]
 
 
 class Memo:
@@ -25,9 +26,7 @@ class Memo:
         self.size = size
         self.results: OrderedDict[Hashable, tuple[object, tuple[nn.Module, ...]]] = OrderedDict()
 
-    def __call__(
-        self, make: Callable[[np.ndarray], Result], picture: np.ndarray, networks: Sequence[nn.Module]
-    ) -> Result:
+    def __call__(self, make: Callable[[np.ndarray], Result], picture: np.ndarray, networks: Networks) -> Result:
         """`make(picture)`, or what it gave before for the same picture under unchanged networks.
 
         Args:
@@ -51,6 +50,6 @@ def fingerprint(network: nn.Module) -> Hashable:
     Torch counts writes to every tensor (`_version`), so no weight has to be read.
     """
     weights = hash(tuple((id(p), p._version, p.dtype, p.device) for p in network.parameters()))
-    layers = (m for m in network.modules() if isinstance(m, BaseTunerLayer))
+    layers: list[Any] = [m for m in network.modules() if isinstance(m, BaseTunerLayer)]
     adapters = hash(tuple((tuple(m.active_adapters), tuple(m.scaling.items()), m.disable_adapters) for m in layers))
     return id(network), weights, adapters

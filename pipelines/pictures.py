@@ -111,4 +111,4 @@ def tinted(picture: np.ndarray, regions: Mapping[str, np.ndarray], strength: flo
 
 def _outline(inside: np.ndarray) -> np.ndarray:
     """Pixels of a mask (H, W) that touch its outside."""
-    return inside & ~binary_erosion(inside, border_value=1)
+    return inside & np.logical_not(binary_erosion(inside, border_value=1))

@@ -3,6 +3,8 @@
 The keys are spelled out here a second time, from the authors' code, so that a slip in the readers' tables shows.
 """
 
+# pyright: reportArgumentType=false
+# (diffusers' hints are narrower than what it takes)
 from __future__ import annotations
 
 import math

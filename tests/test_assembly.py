@@ -1,5 +1,7 @@
 """The whole stack of public parts at once, against diffusers' own assembly of the same files."""
 
+# pyright: reportArgumentType=false
+# (diffusers' hints are narrower than what it takes)
 from __future__ import annotations
 
 import copy

@@ -1,5 +1,7 @@
 """Exact economy: what needs no second computation gets none, and the picture is that of the naive way."""
 
+# pyright: reportArgumentType=false
+# (diffusers' hints are narrower than what it takes)
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """The SDXL family, and plain folders of SD1.5: the same pass on diffusers' own parts."""
 
+# pyright: reportArgumentType=false
+# (diffusers' hints are narrower than what it takes)
 from __future__ import annotations
 
 from pathlib import Path

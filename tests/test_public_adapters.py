@@ -1,5 +1,7 @@
 """Public adapter files: read by key, numerically what their authors' formulas and diffusers make of them."""
 
+# pyright: reportArgumentType=false
+# (diffusers' hints are narrower than what it takes)
 from __future__ import annotations
 
 import copy

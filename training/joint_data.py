@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,7 +22,7 @@ from twinset.models.clip import StudioCLIP, letterbox, token_ids
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.figure.keypoints import draw_skeleton
 from twinset.models.figure.labels import PALETTE
-from twinset.models.vae import PatchAutoencoderKL, encode
+from twinset.models.vae import encode
 
 from .clip_words import shortened
 from .mannequin.store import load_store
@@ -46,7 +47,7 @@ STORED = (
 class Encoders:
     """The frozen networks that turn pictures and words into what the joint model sees."""
 
-    vae: PatchAutoencoderKL
+    vae: AutoencoderKL
     faces: FaceEncoder
     clip: StudioCLIP
 

@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 import numpy as np
 import torch
@@ -177,7 +177,8 @@ class _Run:
         done = progress(self.step, self.seconds, self.settings)
         if self.world == 1:
             return done
-        return float(broadcast(torch.tensor(done, dtype=torch.float64, device=self.accelerator.device)))
+        own = torch.tensor(done, dtype=torch.float64, device=self.accelerator.device)
+        return cast(Tensor, broadcast(own)).item()
 
     def learn(self, batch: Any, done: float) -> None:
         """One optimiser step."""
