@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -52,20 +52,38 @@ class Words:
         states: (B, n, X) hidden states.
         added: what a family's UNet wants beside them, rows as `states`: for SDXL the pooled text `text_embeds`
             (B, 1280) and the sizes `time_ids` (B, 6); nothing for SD1.5.
+        pictures: image embeddings for IP-Adapters that diffusers' own `load_ip_adapter` put into the UNet, rows as
+            `states`.
     """
 
     states: Tensor
     added: Mapping[str, Tensor] = field(default_factory=dict)
+    pictures: tuple[Tensor, ...] = ()
 
     def repeat(self, count: int) -> Words:
-        """`count` times the one text that this holds."""
-        return Words(self.states.expand(count, -1, -1), {k: x.expand(count, -1) for k, x in self.added.items()})
+        """`count` rows: as they are, or `count` times the one text that this holds."""
+        if len(self.states) == count:
+            return self
+        return self._each(lambda x: x.expand(count, *x.shape[1:]))
+
+    def last(self, count: int) -> Words:
+        """The last `count` rows."""
+        return self._each(lambda x: x[-count:])
+
+    def to(self, like: Tensor) -> Words:
+        """The same with dtype and device of `like`."""
+        return self._each(lambda x: x.to(like))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Words:
+        added = {name: change(x) for name, x in self.added.items()}
+        return Words(change(self.states), added, tuple(map(change, self.pictures)))
 
     @classmethod
     def cat(cls, parts: Sequence[Words]) -> Words:
         """Texts one after another."""
         added = {name: torch.cat([p.added[name] for p in parts]) for name in parts[0].added}
-        return cls(torch.cat([p.states for p in parts]), added)
+        pictures = tuple(torch.cat(rows) for rows in zip(*(p.pictures for p in parts), strict=True))
+        return cls(torch.cat([p.states for p in parts]), added, pictures)
 
 
 @dataclass(frozen=True)
@@ -74,22 +92,24 @@ class Condition:
 
     Attributes:
         kind: "identity" or "garment".
-        tokens: (B, n, X) tokens for cross-attention; B is 1 at inference, the batch in training.
+        tokens: (B, n, X) tokens for cross-attention; B is 1 at inference, the batch in training. None where an adapter
+            speaks through reference features alone.
         region: (B, 1, H, W) soft mask in [0, 1] of the pixels it owns.
         sites: the adapter's key and value projections of the tokens, by cross-attention site.
         draft: (B, latent channels, h, w) latents laid where they belong; only our parsing ControlNet reads them.
         reference: hidden states (B, m, C) by self-attention site, from the reference pass; garments only.
-        reference_sites: the projections of `reference`.
+        reference_sites: the projections of `reference`. None with a reference means MagicClothing's form: the site's
+            own projections, and one attention over its own keys and these together.
         absent: (B, n, X) tokens that stand for its absence in the branches of guidance where it does not act; public
             adapters were trained with such tokens, ours without any.
         weight: strength; 1 as trained, 0 leaves it out.
-        start, end: part of the pass, as fractions from pure noise (0) to the picture (1), in which it acts.
+        start, end: part of the pass, as fractions from pure noise (0) to the picture (1), in which it acts: see `acts`.
     """
 
     kind: Kind
-    tokens: Tensor
+    tokens: Tensor | None
     region: Tensor
-    sites: SiteProjections
+    sites: SiteProjections | None
     draft: Tensor | None = None
     reference: dict[str, Tensor] | None = None
     reference_sites: SiteProjections | None = None
@@ -98,9 +118,9 @@ class Condition:
     start: float = field(default=0.0, kw_only=True)
     end: float = field(default=1.0, kw_only=True)
 
-    def at(self, fraction: float) -> float | Tensor:
-        """Weight at this fraction of the pass: `weight` within [start, end], else 0."""
-        return self.weight if self.start <= fraction <= self.end else 0.0
+    def at(self, step: int, steps: int) -> float | Tensor:
+        """Weight at a step of the pass: `weight` within [start, end], else 0."""
+        return self.weight if acts(self.start, self.end, step, steps) else 0.0
 
     def weighted(self, weight: float) -> Condition:
         """The same condition at another strength."""
@@ -109,6 +129,14 @@ class Condition:
     def mask(self, size: tuple[int, int]) -> Tensor:
         """The region at a resolution (h, w): (B, 1, h, w), the share of owned pixels."""
         return F.adaptive_avg_pool2d(self.region, size)
+
+
+def acts(start: float, end: float, step: int, steps: int) -> bool:
+    """Whether a step lies within a schedule: [step / steps, (step + 1) / steps] inside [start, end].
+
+    The same rule as that of diffusers' `control_guidance_start` and `control_guidance_end`.
+    """
+    return start <= step / steps and (step + 1) / steps <= end
 
 
 def garment_labels(kind: str) -> tuple[int, ...]:
@@ -132,7 +160,8 @@ def paint(conditions: list[Condition], batch: int, like: Paint) -> Paint:
         owned = (weight * c.mask((draft.shape[2], draft.shape[3]))).to(draft.dtype)
         if c.draft is not None:
             draft = draft + owned * c.draft.to(draft.dtype)
-        pooled = pooled + owned * c.tokens.mean(1)[:, :, None, None].to(draft.dtype)
+        if c.tokens is not None:
+            pooled = pooled + owned * c.tokens.mean(1)[:, :, None, None].to(draft.dtype)
         channel = 0 if c.kind == "identity" else 1
         given = given + F.one_hot(torch.tensor(channel, device=given.device), 2).view(1, 2, 1, 1) * owned
     return Paint(draft, pooled, given.to(draft.dtype))

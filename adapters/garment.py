@@ -48,12 +48,12 @@ def reference_features(
     """Inputs of every self-attention site for clean garment latents at t = 0: site → (B, m, C).
 
     Args:
-        attention: joint attention injected into `unet`; its memories must be empty.
-        unet: the UNet.
+        attention: joint attention of `unet`.
+        unet: the UNet that reads the garment.
         latents: (B, C, h, w) scaled latents of the garment pictures.
         words: the empty text, one row.
     """
     empty, clean = words.repeat(len(latents)), torch.zeros(len(latents), device=latents.device, dtype=torch.long)
-    with attention.recording() as features:
+    with attention.injected(), attention.recording() as features:
         unet(latents, clean, encoder_hidden_states=empty.states, added_cond_kwargs=dict(empty.added) or None)
     return features

@@ -2,24 +2,34 @@
 
 Cross-attention site:  h = Attn(q, K_text, V_text) + Σ_c w_c(t) · M_c ⊙ Attn(q, K_c, V_c)    (IP-Adapter, eq. 5)
 Self-attention site:   h = Attn(q, K, V)           + Σ_j w_j(t) · M_j ⊙ Attn(q, K_ref_j, V_ref_j)  (IMAGDressing)
+    or, for references without projections of their own (MagicClothing):
+                       h = (1 − w M) ⊙ Attn(q, K, V) + w M ⊙ Attn(q, [K; K_ref], [V; V_ref])
 
 K and V of conditions depend neither on the latent nor on the timestep: `remember` projects them once before the pass,
-`set_gates` sets w·M for a step. With nothing remembered the result is diffusers' own, digit for digit.
+`set_gates` sets w·M for a step, and K and V of the text are kept as long as the text is the same tensor. With nothing
+remembered the result is diffusers' own, digit for digit.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from twinset.errors import InputError
+
 from .condition import Condition
+
+EVERY_ROW = slice(None)
 
 
 @dataclass
@@ -27,15 +37,19 @@ class Memory:
     """Keys and values of one condition at one site, and the gate w·M that lets them speak.
 
     Attributes:
-        key, value: (B, n, C).
-        region: (B, 1, H, W) mask in [0, 1].
-        gate: (B, 1, 1) weight; B is 1 or the batch.
+        key, value: (1 or B, n, C).
+        region: (1 or B, 1, H, W) mask in [0, 1].
+        joined: one attention over the site's own keys and these, in place of an attention of its own.
+        gate: (1 or B, 1, 1) weight of the rows that it speaks to.
+        rows: these rows of the batch; None while it is silent.
     """
 
     key: Tensor
     value: Tensor
     region: Tensor
-    gate: Tensor
+    joined: bool = False
+    gate: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 1))
+    rows: slice | None = None
     masks: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
     def mask(self, size: tuple[int, int]) -> Tensor:
@@ -45,61 +59,14 @@ class Memory:
         return self.masks[size]
 
 
-class JointAttnProcessor(AttnProcessor2_0):
-    """Attention processor of one site: the plain result plus what the site's memories add.
-
-    `memories` is empty outside a pass, so the site behaves as `AttnProcessor2_0`. `recorded` keeps the site's input
-    while a reference pass runs.
-    """
-
-    def __init__(self, frame: Frame):
-        super().__init__()
-        self.frame = frame
-        self.memories: list[Memory] = []
-        self.recorded: Tensor | None = None
-
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
-        *args,
-        **kwargs,
-    ) -> Tensor:
-        if self.frame.recording and encoder_hidden_states is None:
-            self.recorded = hidden_states
-        active = [m for m in self.memories if bool((m.gate != 0).any())]
-        if not active:
-            return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
-        query = attn.to_q(hidden_states)
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        mixed = _attend(attn, query, attn.to_k(context), attn.to_v(context))
-        size = self.frame.size_of(hidden_states.shape[1])
-        for m in active:
-            mixed = mixed + (m.gate * m.mask(size)).to(mixed.dtype) * _attend(attn, query, m.key, m.value)
-        return attn.to_out[1](attn.to_out[0](mixed)) / attn.rescale_output_factor
-
-
-def _attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Multi-head scaled dot-product attention, (B, L, C) each; one row of keys serves the whole batch."""
-    batch = len(query)
-
-    def heads(x: Tensor) -> Tensor:
-        x = x.expand(batch, -1, -1) if len(x) == 1 else x
-        return x.unflatten(2, (attn.heads, -1)).transpose(1, 2).to(query.dtype)
-
-    return F.scaled_dot_product_attention(heads(query), heads(key), heads(value)).transpose(1, 2).flatten(2)
-
-
 @dataclass
 class Frame:
-    """What all sites share: the latent's size, and whether a reference pass is being recorded."""
+    """What all sites share: the latent's size, the attention's backend, and whether a reference pass is recorded."""
 
     height: int = 0
     width: int = 0
     recording: bool = False
+    backend: AttentionBackendName | None = None
 
     def size_of(self, positions: int) -> tuple[int, int]:
         """Height and width of a site with this many positions (the latent halved as often as needed)."""
@@ -109,6 +76,110 @@ class Frame:
         if height * width != positions:
             raise ValueError(f"{positions} positions do not fit a latent of {self.height}×{self.width}")
         return height, width
+
+
+class JointAttnProcessor:
+    """Attention processor of one site: what the site's former processor gives, plus what its memories add.
+
+    `memories` is empty outside a pass. `recorded` keeps the site's input while a reference pass runs.
+
+    Args:
+        frame: shared by all sites.
+        former: the processor that was there before.
+    """
+
+    def __init__(self, frame: Frame, former: Any):
+        self.frame, self.former = frame, former
+        self.plain = type(former) is AttnProcessor2_0
+        self.takes = inspect.signature(former.__call__).parameters.keys()
+        self.memories: list[Memory] = []
+        self.recorded: Tensor | None = None
+        self.text: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        ip_adapter_masks: Any = None,
+    ) -> Tensor:
+        if self.frame.recording and encoder_hidden_states is None:
+            self.recorded = hidden_states
+        speaking = [m for m in self.memories if m.rows is not None]
+        if not self.plain:
+            more = {"temb": temb, "ip_adapter_masks": ip_adapter_masks}
+            more = {name: value for name, value in more.items() if name in self.takes and value is not None}
+            former = self.former(attn, hidden_states, encoder_hidden_states, attention_mask, **more)
+            return self._beside(attn, hidden_states, former, speaking) if speaking else former
+        query = attn.to_q(hidden_states)
+        if encoder_hidden_states is None:
+            key, value = attn.to_k(hidden_states), attn.to_v(hidden_states)
+        else:
+            key, value = self._text(attn, encoder_hidden_states)
+        mixed = attend(attn, query, key, value, self.frame.backend)
+        for m in speaking:
+            mixed = self._add(mixed, self._said(attn, m, query, key, value, mixed), m.rows)
+        return attn.to_out[1](attn.to_out[0](mixed)) / attn.rescale_output_factor
+
+    def _text(self, attn: Attention, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the text; projected anew when it is another tensor (or gradients are wanted)."""
+        if self.text is None or self.text[0] is not states or torch.is_grad_enabled():
+            self.text = states, attn.to_k(states), attn.to_v(states)
+        return self.text[1], self.text[2]
+
+    def _said(self, attn: Attention, m: Memory, query: Tensor, key: Tensor, value: Tensor, mixed: Tensor) -> Tensor:
+        """What a memory adds at its rows, (b, L, C)."""
+        rows, gate = cast(slice, m.rows), (m.gate * m.mask(self.frame.size_of(query.shape[1]))).to(mixed.dtype)
+        if not m.joined:
+            return gate * attend(attn, query[rows], m.key, m.value, self.frame.backend)
+        keys, values = (
+            torch.cat([own[rows], _rows(its, own[rows])], 1) for own, its in ((key, m.key), (value, m.value))
+        )
+        return gate * (attend(attn, query[rows], keys, values, self.frame.backend) - mixed[rows])
+
+    @staticmethod
+    def _add(mixed: Tensor, said: Tensor, rows: slice | None) -> Tensor:
+        if rows == EVERY_ROW or len(said) == len(mixed):
+            return mixed + said
+        mixed[rows] += said
+        return mixed
+
+    def _beside(self, attn: Attention, hidden_states: Tensor, former: Tensor, speaking: list[Memory]) -> Tensor:
+        """Adds to what another processor gave: the output layer is linear, so its parts may be summed behind it."""
+        query = attn.to_q(hidden_states)
+        mixed = torch.zeros_like(query)
+        for m in speaking:
+            if m.joined:
+                raise InputError(
+                    f"a joined reference needs the plain attention processor, not {type(self.former).__name__}; "
+                    "call unet.set_default_attn_processor(), and choose another attention by `attention.use(...)`"
+                )
+            mixed = self._add(mixed, self._said(attn, m, query, query, query, mixed), m.rows)
+        layer = attn.to_out[0]
+        return former + (layer(mixed) - layer(mixed.new_zeros(1, 1, mixed.shape[2]))) / attn.rescale_output_factor
+
+
+def attend(
+    attn: Attention, query: Tensor, key: Tensor, value: Tensor, backend: AttentionBackendName | None = None
+) -> Tensor:
+    """Multi-head scaled dot-product attention, (B, L, C) each; one row of keys serves the whole batch.
+
+    Args:
+        attn: tells the number of heads.
+        query, key, value: (B, L, C), (1 or B, n, C), (1 or B, n, C).
+        backend: one of diffusers' `dispatch_attention_fn`; None is torch's `scaled_dot_product_attention`.
+    """
+    q, k, v = (_rows(x, query).unflatten(2, (attn.heads, -1)).to(query.dtype) for x in (query, key, value))
+    if backend is not None:
+        return dispatch_attention_fn(q, k, v, backend=backend).flatten(2).to(query.dtype)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def _rows(x: Tensor, like: Tensor) -> Tensor:
+    return x.expand(len(like), -1, -1) if len(x) == 1 else x
 
 
 def site_names(unet: UNet2DConditionModel) -> tuple[dict[str, int], dict[str, int]]:
@@ -153,29 +224,70 @@ class JointAttention:
     """Puts joint attention into a UNet and takes it out again, leaving the UNet exactly as it was.
 
     Example:
-        attention = JointAttention(unet); attention.inject()
-        attention.remember(condition, size=(32, 24))
-        ...the pass...
-        attention.forget(); attention.eject()
+        attention = JointAttention(unet)
+        with attention.injected():
+            attention.remember(condition, size=(32, 24))
+            ...the pass...
     """
 
-    def __init__(self, unet: UNet2DConditionModel):
+    def __init__(self, unet: UNet2DConditionModel | ControlNetModel):
         self.unet = unet
         self.frame = Frame()
         self.processors: dict[str, JointAttnProcessor] = {}
         self.loaned: list[Loan] = []
 
+    def use(self, backend: str | None) -> None:
+        """Choose the attention of all sites, for every pass from now on.
+
+        Args:
+            backend: a name of diffusers' attention backends ("xformers", "flash", "_native_math", ...); None or
+                "native" is torch's scaled dot-product attention.
+
+        Raises:
+            InputError: the backend is unknown, or does not run here.
+        """
+        if backend in (None, "native"):
+            self.frame.backend = None
+            return
+        if backend not in AttentionBackendName.__members__.values():
+            known = ", ".join(b.value for b in AttentionBackendName)
+            raise InputError(f"attention {backend!r} is unknown; choose one of {known}")
+        chosen, probe = AttentionBackendName(backend), self._probe()
+        try:
+            dispatch_attention_fn(probe, probe, probe, backend=chosen)
+        except Exception as error:  # each library fails in its own way
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"attention {backend!r} does not run here ({reason}); use 'native'") from error
+        self.frame.backend = chosen
+
+    def _probe(self) -> Tensor:
+        return next(self.unet.parameters()).new_ones(1, 16, 1, 64)
+
     def inject(self) -> JointAttention:
-        """Replace every site's processor, keeping the old one for `eject`."""
-        self.before = dict(self.unet.attn_processors)
-        self.unet.set_attn_processor({name: JointAttnProcessor(self.frame) for name in self.before})
-        self.processors = {n.removesuffix(".processor"): p for n, p in self.unet.attn_processors.items()}  # type: ignore[misc]
+        """Replace every site's processor, keeping the old one for `eject`; does nothing a second time."""
+        if not self.processors:
+            self.former = dict(self.unet.attn_processors)
+            ours = {name: JointAttnProcessor(self.frame, former) for name, former in self.former.items()}
+            self.unet.set_attn_processor(cast(Any, dict(ours)))
+            self.processors = {name.removesuffix(".processor"): processor for name, processor in ours.items()}
         return self
 
     def eject(self) -> None:
-        """Give every site its former processor back."""
-        self.unet.set_attn_processor(self.before)
-        self.processors = {}
+        """Forget everything and give every site its former processor back."""
+        self.forget()
+        if self.processors:
+            self.unet.set_attn_processor(self.former)
+            self.processors = {}
+
+    @contextmanager
+    def injected(self) -> Iterator[JointAttention]:
+        """Joint attention for as long as this is open; between passes the UNet is as its user left it."""
+        already = bool(self.processors)
+        self.forget()
+        try:
+            yield self.inject()
+        finally:
+            self.forget() if already else self.eject()
 
     @contextmanager
     def recording(self) -> Iterator[dict[str, Tensor]]:
@@ -198,39 +310,54 @@ class JointAttention:
             size: height and width of the latents of the pass.
         """
         self.frame.height, self.frame.width = size
-        pairs = list(condition.sites.project(condition.tokens))
-        if condition.reference_sites is not None and condition.reference is not None:
-            pairs += list(condition.reference_sites.project(condition.reference))
-        self.loaned.append(Loan(condition, True, self._lend(pairs, condition.region)))
-        if condition.absent is not None:
-            absent = self._lend(condition.sites.project(condition.absent), condition.region)
-            self.loaned.append(Loan(condition, False, absent))
+        present, absent = [], []
+        if condition.sites is not None and condition.tokens is not None:
+            present += self._lend(condition.sites.project(condition.tokens), condition.region)
+        if condition.sites is not None and condition.absent is not None:
+            absent += self._lend(condition.sites.project(condition.absent), condition.region)
+        if condition.reference is not None and condition.reference_sites is not None:
+            present += self._lend(condition.reference_sites.project(condition.reference), condition.region)
+        elif condition.reference is not None:
+            present += self._lend(self._own(condition.reference), condition.region, joined=True)
+            silence = {name: torch.zeros_like(x) for name, x in condition.reference.items()}
+            absent += self._lend(self._own(silence), condition.region, joined=True)
+        self.loaned += [Loan(condition, True, present), Loan(condition, False, absent)]
 
-    def _lend(self, pairs: Iterable[tuple[str, Tensor, Tensor]], region: Tensor) -> list[Memory]:
+    def _own(self, reference: dict[str, Tensor]) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Keys and values of reference features by each site's own projections."""
+        for name, features in reference.items():
+            attn = cast(Attention, self.unet.get_submodule(name))
+            yield name, attn.to_k(features), attn.to_v(features)
+
+    def _lend(self, pairs: Iterable[tuple[str, Tensor, Tensor]], region: Tensor, joined: bool = False) -> list[Memory]:
         memories = []
         for name, key, value in pairs:
-            memory = Memory(key, value, region, key.new_zeros(1, 1, 1))
+            memory = Memory(key, value, region, joined)
             self.processors[name].memories.append(memory)
             memories.append(memory)
         return memories
 
-    def set_gates(self, fraction: float, branches: Sequence[Sequence[str]], repeat: int) -> None:
+    def set_gates(self, step: int, steps: int, branches: Sequence[Sequence[str]], repeat: int) -> None:
         """Set each condition's weight for a step.
 
         Args:
-            fraction: part of the pass that is over, 0 to 1.
+            step, steps: where the pass is.
             branches: for each guidance branch in the batch, the kinds of condition that act in it.
             repeat: pictures per branch; the batch is branch-major.
         """
         for loan in self.loaned:
-            weight = torch.as_tensor(loan.condition.at(fraction)).float().reshape(-1)
-            speaks = [(loan.condition.kind in kinds) == loan.present for kinds in branches]
-            gate = torch.cat([(weight * on).expand(repeat) for on in speaks]).view(-1, 1, 1)
+            weight = loan.condition.at(step, steps)
+            speaks = [i for i, kinds in enumerate(branches) if (loan.condition.kind in kinds) == loan.present]
+            silent = not speaks or (not isinstance(weight, Tensor) and weight == 0)
+            whole = len(speaks) == len(branches)
             for memory in loan.memories:
-                memory.gate = gate.to(memory.key.device)
+                memory.gate = torch.as_tensor(weight).to(memory.key.device, torch.float32).reshape(-1, 1, 1)
+                # a branch has what the one before has and more, so those in which a condition acts lie side by side
+                part = EVERY_ROW if whole else slice(speaks[0] * repeat, (speaks[-1] + 1) * repeat) if speaks else None
+                memory.rows = None if silent else part
 
     def forget(self) -> None:
         """Drop all memories: the sites are plain again."""
         self.loaned = []
         for processor in self.processors.values():
-            processor.memories = []
+            processor.memories, processor.text = [], None

@@ -20,6 +20,7 @@ from functools import lru_cache, partial
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -139,14 +140,13 @@ def draw_person(pipe: JointPipeline, person: Person, steps: int, guidance: float
     pictures = []
     for with_identity, with_garments in CELLS.values():
         conditions = identity * with_identity + garments * with_garments
-        output = pipe(
+        output: Any = pipe(
             person.prompt,
             layout=person.layout,
             conditions=conditions,
-            num_images=1,
-            seed=person.spec.seed,
-            steps=steps,
-            guidance=guidance,
+            generator=torch.Generator().manual_seed(person.spec.seed),
+            num_inference_steps=steps,
+            guidance_scale=guidance,
         )
         pictures.append(np.asarray(output.images[0]))
     return np.stack(pictures)

@@ -7,6 +7,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -59,9 +60,13 @@ def token_ids(tokens: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
 
     Full-width forms are folded to plain ones first (，→ ,), as open_clip's ftfy does: bytes are dear in Chinese.
     """
-    plain = [unicodedata.normalize("NFKC", text) for text in texts]
-    rows = tokens(plain, truncation=True, max_length=LENGTH).input_ids
+    rows = tokens(plain_forms(list(texts)), truncation=True, max_length=LENGTH).input_ids
     return torch.tensor([row + [END] * (LENGTH - len(row)) for row in rows])
+
+
+def plain_forms(text: Any) -> Any:
+    """A text, or a list of texts, with full-width forms folded to plain ones."""
+    return [plain_forms(one) for one in text] if isinstance(text, list) else unicodedata.normalize("NFKC", text)
 
 
 def letterbox(pictures: Tensor, side: int = IMAGE) -> Tensor:

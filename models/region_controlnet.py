@@ -122,6 +122,9 @@ class RegionControlNetModel(ControlNetModel):
 RegionControlNetModel.__init__.__signature__ = inspect.signature(ControlNetModel.__init__)  # type: ignore[attr-defined]
 
 
+AS_GIVEN = nn.Identity()  # one for all, so that a compiled net sees no change from step to step
+
+
 class embedded_conditions:
     """While open, the given ControlNets take condition embeddings made beforehand instead of pictures."""
 
@@ -131,7 +134,7 @@ class embedded_conditions:
     def __enter__(self) -> None:
         self.originals = [net.controlnet_cond_embedding for net in self.nets]
         for net in self.nets:
-            net.controlnet_cond_embedding = nn.Identity()  # type: ignore[assignment]
+            net.controlnet_cond_embedding = AS_GIVEN  # type: ignore[assignment]
 
     def __exit__(self, *exc: object) -> None:
         for net, original in zip(self.nets, self.originals, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from diffusers import AutoencoderKL, ModelMixin
 from diffusers.configuration_utils import FrozenDict, register_to_config
@@ -102,5 +104,28 @@ def encode(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
 
 
 def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """Scaled latents (B, C, h, w) to pictures (B, 3, h · f, w · f), about in [-1, 1]."""
+    """Scaled latents (B, C, h, w) to pictures (B, 3, h · f, w · f), about in [-1, 1].
+
+    In half precision a VAE that is known to overflow (`force_upcast`: SDXL's own) decodes in float32, and so does any
+    other whose pictures come out not finite.
+
+    Raises:
+        FloatingPointError: the pictures are not finite in float32 either.
+    """
+    half = vae.dtype == torch.float16
+    if not (half and vae.config["force_upcast"]):
+        pixels = _decode(vae, latents.to(vae.dtype))
+        if not half or torch.isfinite(pixels).all():
+            return pixels
+    cast(nn.Module, vae).to(torch.float32)
+    try:
+        pixels = _decode(vae, latents.float())
+    finally:
+        cast(nn.Module, vae).to(torch.float16)
+    if not torch.isfinite(pixels).all():
+        raise FloatingPointError("the VAE's pictures are not finite, in float32 either; the latents are damaged")
+    return pixels.to(latents.dtype)
+
+
+def _decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     return vae.decode(latents / vae.config["scaling_factor"], return_dict=False)[0]

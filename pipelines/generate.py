@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from twinset.errors import InputError
+from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.compose import Composition, compose
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.pictures import file_hash, tinted
@@ -91,18 +92,25 @@ def draw(
     It is the same picture whether it is drawn alone or among others, which is what lets a record give it again
     byte for byte.
     """
-    output = pipe(
+
+    def told(_pipe: object, step: int, _timestep: object, given: dict[str, Any]) -> dict[str, Any]:
+        if progress is not None:
+            progress(index, step + 1)
+        return given
+
+    output: Any = pipe(
         composition.prompt,
         layout=composition.layout,
         conditions=list(composition.conditions),
-        num_images=1,
-        seed=_seed(request, index),
-        steps=request.steps,
-        guidance=request.guidance,
-        pose_strength=request.pose_strength,
-        callback=None if progress is None else lambda step, _: progress(index, step),
+        generator=torch.Generator().manual_seed(_seed(request, index)),
+        num_inference_steps=request.steps,
+        guidance_scale=request.guidance,
+        controlnet_conditioning_scale=[
+            1.0 if isinstance(net, RegionControlNetModel) else request.pose_strength for net in pipe.nets
+        ],
+        callback_on_step_end=None if progress is None else told,
     )
-    return cast(list[Image.Image], output.images)[0]
+    return output.images[0]
 
 
 def replay(pipe: JointPipeline, record: Record, out: Path, progress: Progress | None = None) -> tuple[Path, bool]:

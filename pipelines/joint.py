@@ -27,15 +27,15 @@ from twinset.adapters.garment import GarmentAdapter
 from twinset.adapters.identity import IdentityAdapter, face_placement
 from twinset.adapters.joint_attention import JointAttention
 from twinset.errors import InputError
-from twinset.models.clip import StudioCLIP, letterbox, token_ids
+from twinset.models.clip import StudioCLIP, letterbox, plain_forms
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.face_finder import FaceFinder
 from twinset.models.figure.flat import garment_draft
 
-from .joint_pass import JointOutput, JointPass, several
+from .joint_pass import JointPass, several
 from .memo import Memo, Networks
 
-__all__ = ["JointOutput", "JointPipeline", "Layout"]
+__all__ = ["JointPipeline", "Layout"]
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -50,7 +50,8 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         pipe = JointPipeline.from_pretrained("studio")
         layout = Layout(preset("walking"), draw_layout(preset("walking"), ["dress", "shoes"], "short"))
         conditions = [pipe.identity(crop, layout), pipe.garment(flat, "dress", layout)]
-        pipe("short hair, on the beach", layout=layout, conditions=conditions, seed=7).images[0]
+        noise = torch.Generator().manual_seed(7)
+        pipe("short hair, on the beach", layout=layout, conditions=conditions, generator=noise).images[0]
     """
 
     _optional_components: ClassVar[list[str]] = [
@@ -74,6 +75,8 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         safety_checker: Any = None,
         feature_extractor: Any = None,
         requires_safety_checker: bool = False,
+        default_steps: int = 50,
+        default_guidance: float = 7.5,
     ):
         super().__init__(
             vae,
@@ -93,7 +96,8 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
             face_encoder=face_encoder,
             face_finder=face_finder,
         )
-        self.attention = JointAttention(unet).inject()
+        self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
+        self.attention = JointAttention(unet)
         self.memo = Memo()
 
     @classmethod
@@ -121,10 +125,30 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
             kwargs["dtype"] = torch.float32
         return super().from_pretrained(name, **kwargs)
 
-    def words(self, text: str, size: tuple[int, int]) -> Words:
-        """Hidden states of the text, (1, 77, X); textual inversions by their names."""
-        named = cast(str, self.maybe_convert_prompt(text, self.tokenizer))
-        return Words(self.text_encoder(token_ids(self.tokenizer, [named]).to(self._execution_device))[0])
+    def texts(
+        self,
+        prompt: str | list[str] | None,
+        negative_prompt: str | list[str] | None,
+        each: int,
+        size: tuple[int, int],
+        **given: Any,
+    ) -> tuple[Words, Words]:
+        """Hidden states of the texts, (B · each, 77, X)."""
+        encode: Any = self.encode_prompt
+        states, negative = encode(prompt, self._execution_device, each, True, negative_prompt, **given)
+        return Words(states), Words(negative)
+
+    def maybe_convert_prompt(self, prompt: Any, tokenizer: Any) -> Any:
+        """Full-width forms folded to plain ones (，→ ,): bytes are dear in Chinese; then textual inversions by name."""
+        return super().maybe_convert_prompt(plain_forms(prompt), tokenizer)
+
+    def _pictures(self, latents: Tensor, output_type: str) -> tuple[Any, list[bool] | None]:
+        if self.safety_checker is None:
+            return super()._pictures(latents, output_type)
+        pixels, _ = super()._pictures(latents, "pt")
+        checker: Any = self.run_safety_checker
+        checked, flags = checker(pixels * 2 - 1, self._execution_device, pixels.dtype)
+        return self.image_processor.postprocess(checked, output_type, [not flag for flag in flags]), flags
 
     # The bundled model's own adapters
 
@@ -149,7 +173,8 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         networks = (self.face_encoder, self.image_encoder, self.identity_adapter)
         tokens, face = self.memo(self._face, crop, cast(Networks, networks))
         placement = face_placement(layout.keypoints, layout.labels.shape).to(face)[None]
-        face = IdentityAdapter.place(face, placement, self._latent_size(layout))
+        size = (layout.labels.shape[0] // self.vae_scale_factor, layout.labels.shape[1] // self.vae_scale_factor)
+        face = IdentityAdapter.place(face, placement, size)
         region = layout.region(FACE_LABELS).to(face)
         return Condition(
             "identity", tokens, region, self.identity_adapter.sites, face, weight=weight, start=start, end=end

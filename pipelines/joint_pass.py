@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, MultiControlNetModel, UNet2DConditionModel
-from PIL import Image
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
+from diffusers.pipelines.controlnet.pipeline_controlnet import retrieve_timesteps
+from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from twinset.adapters.condition import Condition, Layout, Words, paint
@@ -20,167 +22,332 @@ from twinset.models.figure.labels import colourise
 from twinset.models.region_controlnet import JointControlNets, Paint, RegionControlNetModel
 from twinset.models.vae import decode, encode
 
-from .denoise import Control, denoise
+from .control import Control
+from .denoise import denoise
+from .economy import EXACT, Economy
 from .guidance import Branch, Guidance
 
-
-@dataclass(frozen=True)
-class JointOutput:
-    """Pictures (PIL images, or latents (N, C, h, w) for `output_type="latent"`)."""
-
-    images: list[Image.Image] | Tensor
+Callback = (
+    Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor]] | PipelineCallback | MultiPipelineCallbacks
+)
 
 
 class JointPass:
     """What both families share: words, layout and conditions are computed once, then one pass obeys them all."""
+
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
     vae: AutoencoderKL
     unet: UNet2DConditionModel
     controlnet: Any  # ControlNetModel, MultiControlNetModel or None
     scheduler: Any
     image_processor: Any
+    control_image_processor: Any
     vae_scale_factor: int
+    config: Any
     attention: JointAttention
     _execution_device: torch.device
+    interrupt: bool
+    progress_bar: Any
+    maybe_free_model_hooks: Callable[[], None]
+    prepare_ip_adapter_image_embeds: Callable[..., list[Tensor]]
+    prepare_extra_step_kwargs: Callable[..., dict[str, Any]]
 
-    def words(self, text: str, size: tuple[int, int]) -> Words:
-        """What the family's text encoders say of `text`, for pictures of `size` (height, width) in pixels."""
+    def texts(
+        self,
+        prompt: str | list[str] | None,
+        negative_prompt: str | list[str] | None,
+        each: int,
+        size: tuple[int, int],
+        **given: Any,
+    ) -> tuple[Words, Words]:
+        """What the family's text encoders say of prompts and negative prompts.
+
+        Args:
+            prompt, negative_prompt: one or several texts; None with embeddings in `given`.
+            each: pictures, so rows, per prompt.
+            size: (height, width) of the pictures in pixels.
+            given: the family's further arguments for its text encoders.
+        """
         raise NotImplementedError
 
-    def no_words(self, size: tuple[int, int]) -> Words:
-        """What stands for no text at all in the branch that guidance leads away from."""
-        return self.words("", size)
+    @torch.no_grad()
+    def __call__(
+        self,
+        # what it shows
+        prompt: str | list[str] | None = None,
+        image: Any = None,
+        *,
+        layout: Layout | None = None,
+        conditions: Sequence[Condition] = (),
+        negative_prompt: str | list[str] | None = None,
+        prompt_embeds: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
+        ip_adapter_image: Any = None,
+        ip_adapter_image_embeds: list[Tensor] | None = None,
+        # size, number and noise
+        height: int | None = None,
+        width: int | None = None,
+        num_images_per_prompt: int = 1,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        latents: Tensor | None = None,
+        # how strictly it obeys
+        guidance_scale: float | Guidance | None = None,
+        controlnet_conditioning_scale: float | Sequence[float] = 1.0,
+        control_guidance_start: float | Sequence[float] = 0.0,
+        control_guidance_end: float | Sequence[float] = 1.0,
+        # how it goes
+        num_inference_steps: int | None = None,
+        timesteps: list[int] | None = None,
+        sigmas: list[float] | None = None,
+        eta: float = 0.0,
+        economy: Economy = EXACT,
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        callback_on_step_end: Callback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        output_type: str = "pil",
+        return_dict: bool = True,
+        **text: Any,
+    ) -> Any:
+        """Generate pictures that obey words, layout and conditions together, in one denoising pass.
+
+        Arguments that diffusers' ControlNet pipelines have too mean the same here.
+
+        Args:
+            prompt, negative_prompt: the words; or `prompt_embeds`, `negative_prompt_embeds` (B, 77, X).
+            image: what the ControlNets see, one entry per net; drawn from `layout` where it is not given.
+            layout: pose and parsing map; the pictures have its size.
+            conditions: identities and garments.
+            ip_adapter_image, ip_adapter_image_embeds: for IP-Adapters put in by diffusers' `load_ip_adapter`.
+            height, width: size in pixels where neither layout nor image tells it.
+            num_images_per_prompt: pictures per prompt.
+            generator: one for all, or one per picture; with its own a picture is the same alone or among others.
+            latents: (N, C, h, w) noise in place of the generator's.
+            guidance_scale: weight for all, or a `Guidance` with weights for text, identity and garment; the model's
+                own default without it.
+            controlnet_conditioning_scale, control_guidance_start, control_guidance_end: strength and schedule of the
+                ControlNets, one for all or one each.
+            num_inference_steps: denoising steps; the model's own default without it.
+            timesteps, sigmas: a schedule of one's own, where the scheduler takes it.
+            eta: of DDIM.
+            economy: what may be reused although the picture comes out a little different.
+            cross_attention_kwargs: handed to the UNet (`ip_adapter_masks`, LoRA `scale`).
+            callback_on_step_end: called as (pipeline, step, timestep, {"latents": ...}) after each step; gives back
+                the latents to go on with. May set `pipeline._interrupt` to stop, and `pipeline._guidance_scale`.
+            callback_on_step_end_tensor_inputs: "latents" or nothing.
+            output_type: "pil", "np", "pt" or "latent".
+            return_dict: an object with `images`, or a tuple.
+            text: the family's further arguments: `clip_skip`; for SDXL also the second texts, pooled embeddings
+                and sizes.
+
+        Returns:
+            `StableDiffusionPipelineOutput` (`images`, `nsfw_content_detected`), or both as a tuple.
+
+        Raises:
+            ValueError: arguments that don't fit together.
+            FloatingPointError: the latents are not finite.
+        """
+        self._interrupt, self._cross_attention_kwargs = False, cross_attention_kwargs
+        self._guidance_scale = self.config["default_guidance"] if guidance_scale is None else guidance_scale
+        _check(prompt, prompt_embeds, callback_on_step_end_tensor_inputs)
+        conditions = [c for c in conditions if isinstance(c.weight, Tensor) or c.weight]
+        count = num_images_per_prompt * (1 if isinstance(prompt, str) else len(cast(Any, prompt or prompt_embeds)))
+        pictures = self._pictures_for_nets(image, layout, height, width, count, num_images_per_prompt)
+        size = self._size(pictures, layout, height, width)
+
+        embeds = {"prompt_embeds": prompt_embeds, "negative_prompt_embeds": negative_prompt_embeds}
+        embeds |= {"lora_scale": (cross_attention_kwargs or {}).get("scale")}
+        words, empty = self.texts(prompt, negative_prompt, num_images_per_prompt, size, **embeds, **text)
+        words, empty = self._with_pictures(words, empty, ip_adapter_image, ip_adapter_image_embeds, count)
+        scales = (controlnet_conditioning_scale, control_guidance_start, control_guidance_end)
+        controls = self._controls(pictures, layout, conditions, words, empty, scales)
+        steps, device = num_inference_steps or self.config["default_steps"], self._execution_device
+        retrieve: Any = retrieve_timesteps
+        schedule, _ = retrieve(self.scheduler, steps, device, timesteps, sigmas)
+        self._num_timesteps = len(schedule)
+        latents = self._noise(generator, count, size) if latents is None else latents
+        kinds = sorted({c.kind for c in conditions})
+        with self.attention.injected(), self.progress_bar(total=len(schedule)) as bar:
+            for condition in conditions:
+                self.attention.remember(condition, (latents.shape[2], latents.shape[3]))
+            clean = denoise(
+                self.unet,
+                controls,
+                self.attention,
+                self.scheduler,
+                latents.to(words.states),
+                schedule,
+                words,
+                empty,
+                lambda step, steps: self._guidance().at(step, steps, kinds),
+                economy,
+                {**self._unet_options(count), "cross_attention_kwargs": cross_attention_kwargs},
+                self.prepare_extra_step_kwargs(generator, eta),
+                self._on_step(bar, callback_on_step_end, callback_on_step_end_tensor_inputs),
+                lambda: self.interrupt,
+            )
+        images, flags = (clean, None) if output_type == "latent" else self._pictures(clean, output_type)
+        self.maybe_free_model_hooks()
+        output: Any = StableDiffusionPipelineOutput
+        return output(images, flags) if return_dict else (images, flags)
+
+    def reference(self, picture: np.ndarray) -> dict[str, Tensor]:
+        """Features of a garment picture, uint8 (H, W, 3), at every self-attention site of the UNet at t = 0."""
+        empty, _ = self.texts("", None, 1, (picture.shape[0], picture.shape[1]))
+        return reference_features(self.attention, self.unet, self.encode(picture), empty)
 
     def encode(self, picture: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) to scaled latents (1, C, H / f, W / f)."""
         return encode(self.vae, self._pixels(picture))
 
-    def reference(self, picture: np.ndarray) -> dict[str, Tensor]:
-        """Features of a garment picture, uint8 (H, W, 3), at every self-attention site of the UNet at t = 0."""
-        self.attention.forget()
-        empty = self.words("", (picture.shape[0], picture.shape[1]))
-        return reference_features(self.attention, self.unet, self.encode(picture), empty)
+    # What the ControlNets see
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        prompt: str,
-        *,
-        layout: Layout,
-        conditions: Sequence[Condition] = (),
-        negative_prompt: str = "",
-        num_images: int = 1,
-        seed: int = 0,
-        steps: int = 12,
-        guidance: float | Guidance = 1.5,
-        pose_strength: float = 1.0,
-        parsing_strength: float = 1.0,
-        latents: Tensor | None = None,
-        output_type: str = "pil",
-        callback: Callable[[int, int], None] | None = None,
-    ) -> JointOutput:
-        """Generate pictures that obey words, layout and conditions together.
+    @property
+    def nets(self) -> list[ControlNetModel]:
+        """The ControlNets, none to several."""
+        return [] if self.controlnet is None else list(getattr(self.controlnet, "nets", [self.controlnet]))
 
-        Pictures are denoised one after another, so that picture i is the same bytes whether it is made alone (seed + i)
-        or among others.
+    def _pictures_for_nets(
+        self, image: Any, layout: Layout | None, height: int | None, width: int | None, count: int, each: int
+    ) -> list[Tensor]:
+        """A picture (1 or count, 3, H, W) in [0, 1] for each ControlNet: the user's, or drawn from the layout."""
+        if image is None and layout is None and self.nets:
+            raise ValueError("image=None, layout=None: this model has ControlNets; give the layout or their images")
+        if image is None:
+            return [self._drawn(net, cast(Layout, layout)) for net in self.nets]
+        images = image if isinstance(self.controlnet, MultiControlNetModel) else [image]
+        if len(images) != len(self.nets):
+            raise ValueError(f"{len(images)} images for {len(self.nets)} ControlNets: give one for each")
+        ready = [self.control_image_processor.preprocess(i, height=height, width=width) for i in images]
+        where = {"device": self._execution_device, "dtype": self.unet.dtype}
+        return [x.to(**where) if len(x) == 1 else x.repeat_interleave(count // len(x), 0).to(**where) for x in ready]
 
-        Args:
-            prompt, negative_prompt: the words.
-            layout: pose and parsing map; the pictures have its size.
-            conditions: identities and garments, from `identity` and `garment`.
-            num_images: number of pictures; picture i has seed `seed + i`.
-            steps: denoising steps.
-            guidance: weight for all, or a `Guidance` with weights for text, identity and garment.
-            pose_strength, parsing_strength: scales of the two ControlNets.
-            latents: (N, C, h, w) noise in place of the seeds'.
-            output_type: "pil" or "latent".
-            callback: called after each step with (steps done, steps of all pictures).
-        """
-        guidance = guidance if isinstance(guidance, Guidance) else Guidance(text=guidance)
-        conditions, size = [c for c in conditions if c.weight], layout.labels.shape
-        words = self.words(prompt, size)
-        empty = self.words(negative_prompt, size) if negative_prompt else self.no_words(size)
-        controls = self._controls(layout, conditions, words, empty, pose_strength, parsing_strength)
-        self.attention.forget()
-        for condition in conditions:
-            self.attention.remember(condition, self._latent_size(layout))
-        latents = self._noise(seed, num_images, self._latent_size(layout)) if latents is None else latents
-        done = []
-        for i, noise in enumerate(latents.to(words.states).split(1)):
-            done.append(
-                denoise(
-                    self.unet,
-                    controls,
-                    self.attention,
-                    self.scheduler,
-                    noise,
-                    words,
-                    empty,
-                    guidance,
-                    kinds=sorted({c.kind for c in conditions}),
-                    steps=steps,
-                    on_step=callback and (lambda k, n, _, i=i: callback(i * n + k, num_images * n)),
-                )
-            )
-        self.attention.forget()
-        clean = torch.cat(done)
-        return JointOutput(clean if output_type == "latent" else self._pictures(clean))
-
-    def _noise(self, seed: int, count: int, size: tuple[int, int]) -> Tensor:
-        """Unit noise (count, C, h, w) on the CPU, so that it is the same on every device; row i is of `seed + i`."""
-        shape = (1, self.unet.config["in_channels"], *size)
-        return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])
+    def _drawn(self, net: ControlNetModel, layout: Layout) -> Tensor:
+        """Ours sees the parsing map, others the skeleton."""
+        height, width = layout.labels.shape
+        ours = isinstance(net, RegionControlNetModel)
+        drawn = colourise(layout.labels) if ours else draw_skeleton(layout.keypoints, (width, height))
+        return (self._pixels(drawn) + 1) / 2
 
     def _controls(
         self,
-        layout: Layout,
+        pictures: list[Tensor],
+        layout: Layout | None,
         conditions: list[Condition],
         words: Words,
         empty: Words,
-        pose_strength: float,
-        parsing_strength: float,
+        scales: tuple[float | Sequence[float], ...],
     ) -> list[Control]:
-        """Every ControlNet with its condition embedding, made once: ours sees the parsing map, others the skeleton."""
-        nets = [] if self.controlnet is None else getattr(self.controlnet, "nets", [self.controlnet])
-        height, width = layout.labels.shape
+        """The ControlNets, each with what it sees, its strength and its schedule."""
+        _load_offloaded(self.controlnet)
+        rows = [list(s) if isinstance(s, Sequence) else [s] * len(pictures) for s in scales]
         controls = []
-        for net in nets:
+        for net, picture, *options in zip(self.nets, pictures, *rows, strict=True):
             if isinstance(net, RegionControlNetModel):
-                controls.append(Control(net, self._painter(net, layout, conditions, words, empty), parsing_strength))
+                painted = self._painter(net, picture, conditions, words, empty)
+                controls.append(Control(net, None, painted, *options))
             else:
-                skeleton = (self._pixels(draw_skeleton(layout.keypoints, (width, height))) + 1) / 2
-                pose = cast("Any", net).controlnet_cond_embedding(skeleton)
-                controls.append(Control(net, lambda _, pose=pose: pose, pose_strength))
+                controls.append(Control(net, picture, None, *options))
         return controls
 
     def _painter(
-        self, net: RegionControlNetModel, layout: Layout, conditions: list[Condition], words: Words, empty: Words
+        self, net: RegionControlNetModel, palette: Tensor, conditions: list[Condition], words: Words, empty: Words
     ) -> Callable[[Branch], Tensor]:
         """The painted parsing map by guidance branch, each painted once."""
-        palette = (self._pixels(colourise(layout.labels)) + 1) / 2
-        painted: dict[Branch, Tensor] = {}
+        size = (palette.shape[2] // self.vae_scale_factor, palette.shape[3] // self.vae_scale_factor)
+        painted: dict[tuple[bool, tuple[str, ...]], Tensor] = {}
 
         def paint_for(branch: Branch) -> Tensor:
-            if branch not in painted:
+            key = branch.prompted, branch.kinds
+            if key not in painted:
                 text = words.states if branch.prompted else empty.states
-                blank = Paint.blank(1, net.latent_channels, text.shape[-1], self._latent_size(layout), text)
+                seen = palette.expand(len(text), -1, -1, -1)
+                blank = Paint.blank(len(text), net.latent_channels, text.shape[-1], size, text)
                 acting = [c for c in conditions if c.kind in branch.kinds]
-                painted[branch] = net.embed(palette, text, paint(acting, 1, blank))
-            return painted[branch]
+                painted[key] = net.embed(seen, text, paint(acting, len(text), blank))
+            return painted[key]
 
         return paint_for
+
+    # Words, noise, steps, pictures
+
+    def _with_pictures(
+        self, words: Words, empty: Words, image: Any, embeds: list[Tensor] | None, count: int
+    ) -> tuple[Words, Words]:
+        """Image embeddings for IP-Adapters that diffusers put into the UNet."""
+        if image is None and embeds is None:
+            return words, empty
+        guided = self._guidance().text > 1
+        both = self.prepare_ip_adapter_image_embeds(image, embeds, self._execution_device, count, guided)
+        halves = [x.chunk(2) if guided else (x, x) for x in both]
+        absent, present = zip(*halves, strict=True)
+        return Words(words.states, words.added, present), Words(empty.states, empty.added, absent)
+
+    def _noise(self, generator: Any, count: int, size: tuple[int, int]) -> Tensor:
+        """Unit noise (count, C, h, w); with CPU generators the same on every device."""
+        shape = (count, self.unet.config["in_channels"], *(side // self.vae_scale_factor for side in size))
+        return randn_tensor(shape, generator, self._execution_device, self.unet.dtype)
+
+    def _guidance(self) -> Guidance:
+        """As it is now: a callback may change it. Distilled UNets (LCM) take it as an input and run one branch."""
+        distilled = self.unet.config["time_cond_proj_dim"] is not None
+        return Guidance(text=1.0) if distilled else Guidance.of(self._guidance_scale)
+
+    def _unet_options(self, count: int) -> dict[str, Any]:
+        """The embedding of the guidance weight that distilled UNets take."""
+        width = self.unet.config["time_cond_proj_dim"]
+        if width is None:
+            return {}
+        weight = torch.tensor(Guidance.of(self._guidance_scale).text - 1).repeat(count)
+        embedded = cast(Any, self).get_guidance_scale_embedding(weight, embedding_dim=width)
+        return {"timestep_cond": embedded.to(self._execution_device, self.unet.dtype)}
+
+    def _on_step(self, bar: Any, callback: Callback | None, inputs: Sequence[str]) -> Callable[..., Tensor]:
+        """What follows a step: the progress bar, and the user's callback, which may change the latents."""
+        inputs = callback.tensor_inputs if isinstance(callback, PipelineCallback | MultiPipelineCallbacks) else inputs
+
+        def step_done(step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+            bar.update()
+            if callback is None:
+                return latents
+            given = {"latents": latents} if "latents" in inputs else {}
+            return callback(self, step, timestep, given).get("latents", latents)
+
+        return step_done
+
+    def _size(
+        self, pictures: list[Tensor], layout: Layout | None, height: int | None, width: int | None
+    ) -> tuple[int, int]:
+        """(height, width) in pixels: the layout's, the images', what is asked for, or the UNet's own."""
+        if layout is not None:
+            return cast("tuple[int, int]", layout.labels.shape)
+        if pictures:
+            return pictures[0].shape[2], pictures[0].shape[3]
+        side = self.unet.config["sample_size"] * self.vae_scale_factor
+        return height or side, width or side
 
     def _pixels(self, picture: np.ndarray) -> Tensor:
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
         return pixels.to(self._execution_device, self.unet.dtype) / 127.5 - 1
 
-    def _latent_size(self, layout: Layout) -> tuple[int, int]:
-        height, width = layout.labels.shape
-        return height // self.vae_scale_factor, width // self.vae_scale_factor
-
-    def _pictures(self, latents: Tensor) -> list[Image.Image]:
+    def _pictures(self, latents: Tensor, output_type: str) -> tuple[Any, list[bool] | None]:
+        """Latents (N, C, h, w) to pictures, and what a safety checker says of each."""
         pixels = torch.cat([decode(self.vae, one) for one in latents.split(1)])
-        return cast("list[Image.Image]", self.image_processor.postprocess(pixels, output_type="pil"))
+        return self.image_processor.postprocess(pixels, output_type=output_type), None
+
+
+def _check(prompt: Any, prompt_embeds: Tensor | None, inputs: Sequence[str]) -> None:
+    if (prompt is None) == (prompt_embeds is None):
+        raise ValueError(f"prompt = {prompt!r}: give the prompt or prompt_embeds, and not both")
+    if set(inputs) - {"latents"}:
+        raise ValueError(f"callback_on_step_end_tensor_inputs = {list(inputs)}: only 'latents' can be had")
+
+
+def _load_offloaded(controlnet: Any) -> None:
+    """Under model offloading ControlNets come to the device when their owner is called, but they are called singly."""
+    hook = getattr(controlnet, "_hf_hook", None)
+    if hook is not None:
+        hook.pre_forward(controlnet)
 
 
 def several(controlnet: ControlNetModel | Sequence[ControlNetModel] | MultiControlNetModel | None) -> Any:

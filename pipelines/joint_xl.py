@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-import torch
 from diffusers import (
     AutoencoderKL,
     ControlNetModel,
@@ -41,6 +40,8 @@ class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
         add_watermarker: bool | None = None,
         feature_extractor: Any = None,
         image_encoder: CLIPVisionModelWithProjection | None = None,
+        default_steps: int = 50,
+        default_guidance: float = 5.0,
     ):
         super().__init__(
             vae,
@@ -56,21 +57,33 @@ class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
             feature_extractor,
             cast("Any", image_encoder),
         )
-        self.attention = JointAttention(unet).inject()
+        self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
+        self.attention = JointAttention(unet)
 
-    def words(self, text: str, size: tuple[int, int]) -> Words:
-        """States of both text encoders side by side (1, 77, X), the pooled text of the second, and the sizes."""
-        states, _, pooled, _ = self.encode_prompt(
-            text, device=self._execution_device, do_classifier_free_guidance=False
+    def texts(
+        self,
+        prompt: str | list[str] | None,
+        negative_prompt: str | list[str] | None,
+        each: int,
+        size: tuple[int, int],
+        *,
+        prompt_2: str | list[str] | None = None,
+        original_size: tuple[int, int] | None = None,
+        crops_coords_top_left: tuple[int, int] = (0, 0),
+        target_size: tuple[int, int] | None = None,
+        **given: Any,
+    ) -> tuple[Words, Words]:
+        """States of both text encoders side by side (B · each, 77, X), the pooled text of the second, and the sizes.
+
+        Without a negative prompt zeros stand for it where the model was trained so (`force_zeros_for_empty_prompt`).
+        """
+        encode: Any = self.encode_prompt
+        states, negative, pooled, negative_pooled = encode(
+            prompt, prompt_2, self._execution_device, each, True, negative_prompt, **given
         )
-        width = self.text_encoder_2.config.projection_dim
-        times = self._get_add_time_ids(size, (0, 0), size, states.dtype, text_encoder_projection_dim=width)
-        return Words(states, {"text_embeds": pooled, "time_ids": times.to(states.device)})
-
-    def no_words(self, size: tuple[int, int]) -> Words:
-        """Zeros where the model was trained so (`force_zeros_for_empty_prompt`), else the empty text."""
-        empty = self.words("", size)
-        if not self.config["force_zeros_for_empty_prompt"]:
-            return empty
-        pooled = torch.zeros_like(empty.added["text_embeds"])
-        return Words(torch.zeros_like(empty.states), {**empty.added, "text_embeds": pooled})
+        width = pooled.shape[-1] if self.text_encoder_2 is None else self.text_encoder_2.config.projection_dim
+        sizes = (original_size or size, crops_coords_top_left, target_size or size)
+        times = self._get_add_time_ids(*sizes, states.dtype, text_encoder_projection_dim=width)
+        times = times.to(states.device).expand(len(states), -1)
+        ours, theirs = ({"text_embeds": x, "time_ids": times} for x in (pooled, negative_pooled))
+        return Words(states, ours), Words(negative, theirs)

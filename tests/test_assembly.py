@@ -105,7 +105,13 @@ def test_two_controlnets_a_face_and_a_garment_with_masks_equal_diffusers(tmp_pat
 
     def ours(*chosen: Condition) -> Tensor:
         images = pipe(
-            PROMPT, layout=layout, conditions=chosen, latents=start, steps=STEPS, guidance=3.0, output_type="latent"
+            PROMPT,
+            layout=layout,
+            conditions=chosen,
+            latents=start,
+            num_inference_steps=STEPS,
+            guidance_scale=3.0,
+            output_type="latent",
         ).images
         assert isinstance(images, Tensor)
         return images

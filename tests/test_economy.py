@@ -13,9 +13,8 @@ import torch
 from peft import LoraConfig
 from torch import nn
 
-from tests.tiny import dressed, noise_picture, tiny_pipeline
+from tests.tiny import dressed, noise_picture, seeded, tiny_pipeline
 from twinset.adapters.condition import Condition
-from twinset.pipelines.denoise import Control
 from twinset.pipelines.joint import JointPipeline
 
 PROMPT = "short hair, on the beach"
@@ -27,7 +26,7 @@ def pipe() -> JointPipeline:
 
 
 def latents_of(pipe: JointPipeline, conditions: list[Condition], **options: Any) -> torch.Tensor:
-    given = {"layout": dressed(), "seed": 1, "steps": 4, "output_type": "latent"} | options
+    given = {"layout": dressed(), "generator": seeded(1), "num_inference_steps": 4, "output_type": "latent"} | options
     latents = pipe(PROMPT, conditions=conditions, **given).images
     assert isinstance(latents, torch.Tensor)
     return latents
@@ -56,29 +55,30 @@ def test_branches_run_in_one_batch_and_only_those_needed(pipe: JointPipeline) ->
     conditions = [person(pipe), shirt(pipe)]
     for guidance, branches in ((1.0, 1), (2.0, 2)):
         with batches(pipe.unet) as seen:
-            latents_of(pipe, conditions, guidance=guidance)
+            latents_of(pipe, conditions, guidance_scale=guidance)
         assert seen == [branches] * 4
 
 
 def test_the_reference_network_runs_once_for_a_garment(pipe: JointPipeline) -> None:
     with batches(pipe.unet) as seen:
-        latents_of(pipe, [shirt(pipe)], guidance=1.0, num_images=2)
-    assert seen == [1] * (1 + 2 * 4)
+        latents_of(pipe, [shirt(pipe)], guidance_scale=1.0, num_images_per_prompt=2, generator=seeded(1, 2))
+    assert seen == [1] + [2] * 4
 
 
 def test_control_embeddings_are_made_once(pipe: JointPipeline) -> None:
     pose_net, parsing_net = pipe.controlnet.nets
     with batches(pose_net.controlnet_cond_embedding) as pose, batches(parsing_net.painter) as painted:
-        latents_of(pipe, [person(pipe)], guidance=2.0, num_images=2)
+        latents_of(pipe, [person(pipe)], guidance_scale=2.0, num_images_per_prompt=2, generator=seeded(1, 2))
     assert len(pose) == 1 and len(painted) == 2  # the painted words differ between the two branches
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_controlnet_of_strength_0_does_not_run(pipe: JointPipeline, index: int) -> None:
     """The naive way runs it and multiplies what it says by 0."""
-    name, net = ("pose_strength", "parsing_strength")[index], pipe.controlnet.nets[index]
+    scales, net = [1.0, 1.0], pipe.controlnet.nets[index]
+    scales[index] = 0.0
     with batches(net) as seen:
-        without = latents_of(pipe, [person(pipe)], **{name: 0.0})
+        without = latents_of(pipe, [person(pipe)], controlnet_conditioning_scale=scales)
     assert seen == []
     with silenced(net):
         naive = latents_of(pipe, [person(pipe)])
@@ -99,18 +99,19 @@ def silenced(net: nn.Module) -> Iterator[None]:
 
 
 def test_a_controlnet_does_not_run_outside_its_schedule(pipe: JointPipeline) -> None:
-    control = Control(pipe.controlnet.nets[0], lambda _: torch.zeros(1), start=0.2, end=0.5)
-    assert [control.runs(f) for f in (0.1, 0.2, 0.5, 0.6)] == [False, True, True, False]
+    pose_net, parsing_net = pipe.controlnet.nets
+    with batches(pose_net) as pose, batches(parsing_net) as parsing:
+        latents_of(pipe, [], control_guidance_start=[0.25, 0.0], control_guidance_end=[1.0, 0.5])
+    assert (len(pose), len(parsing)) == (3, 2)
 
 
 def test_a_condition_that_is_over_is_the_same_as_none(pipe: JointPipeline) -> None:
-    """Of four steps the last three see no identity tokens; painting stays, so parsing is off."""
-    early, whole = person(pipe, end=0.1), person(pipe)
-    first = latents_of(pipe, [early], steps=1, parsing_strength=0.0)
-    torch.testing.assert_close(first, latents_of(pipe, [whole], steps=1, parsing_strength=0.0))
-    assert not torch.equal(
-        latents_of(pipe, [early], parsing_strength=0.0), latents_of(pipe, [whole], parsing_strength=0.0)
-    )
+    """Four steps; painting has no schedule, so parsing is off."""
+    quiet = {"controlnet_conditioning_scale": [1.0, 0.0]}
+    never = latents_of(pipe, [person(pipe, end=0.1)], **quiet)
+    assert torch.equal(never, latents_of(pipe, [], **quiet))
+    early = latents_of(pipe, [person(pipe, end=0.25)], **quiet)
+    assert not torch.equal(early, never) and not torch.equal(early, latents_of(pipe, [person(pipe)], **quiet))
 
 
 def test_two_persons_each_in_a_region_of_their_own(pipe: JointPipeline) -> None:
@@ -123,7 +124,9 @@ def test_two_persons_each_in_a_region_of_their_own(pipe: JointPipeline) -> None:
     ]
 
     def one_step(*chosen: Condition) -> torch.Tensor:
-        return latents_of(pipe, list(chosen), steps=1, guidance=1.0, parsing_strength=0.0)[0].mean(0)
+        return latents_of(
+            pipe, list(chosen), num_inference_steps=1, guidance_scale=1.0, controlnet_conditioning_scale=[1.0, 0.0]
+        )[0].mean(0)
 
     plain = one_step()
     for condition, region in zip(conditions, halves, strict=True):

@@ -20,7 +20,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from tests.tiny import dressed, noise_picture, tiny_pipeline
+from tests.tiny import dressed, noise_picture, seeded, tiny_pipeline
 from twinset.adapters.condition import FACE_LABELS, Condition
 from twinset.adapters.joint_attention import SiteProjections, site_names
 from twinset.errors import InputError
@@ -86,7 +86,8 @@ def test_without_conditions_sdxl_equals_diffusers(guidance: float, negative: str
         width=192, guidance_scale=guidance, controlnet_conditioning_scale=0.7, output_type="latent", return_dict=False,
     )[0]  # fmt: skip
     ours = JointXLPipeline(**parts, add_watermarker=False)(
-        PROMPT, layout=layout, negative_prompt=negative, latents=start, steps=3, guidance=guidance, pose_strength=0.7,
+        PROMPT, layout=layout, negative_prompt=negative or None, latents=start, num_inference_steps=3,
+        guidance_scale=guidance, controlnet_conditioning_scale=0.7,
         conditions=[face_condition(parts["unet"], weight=0.0)], output_type="latent",
     ).images  # fmt: skip
     assert theirs.std() > 0.1
@@ -97,7 +98,15 @@ def test_a_condition_changes_its_region_of_an_sdxl_picture() -> None:
     pipe, layout = JointXLPipeline(**tiny_xl(), add_watermarker=False), dressed()
 
     def latents(*conditions: Condition) -> torch.Tensor:
-        images = pipe(PROMPT, layout=layout, conditions=conditions, steps=1, guidance=1.0, output_type="latent").images
+        images = pipe(
+            PROMPT,
+            layout=layout,
+            conditions=conditions,
+            generator=seeded(0),
+            num_inference_steps=1,
+            guidance_scale=1.0,
+            output_type="latent",
+        ).images
         assert isinstance(images, torch.Tensor)
         return images
 
@@ -111,7 +120,10 @@ def test_sdxl_makes_pictures_and_survives_saving(tmp_path: Path) -> None:
     pipe = JointXLPipeline(**tiny_xl(), add_watermarker=False)
     pipe.save_pretrained(tmp_path)
     again = JointXLPipeline.from_pretrained(tmp_path, add_watermarker=False)
-    ours, theirs = (np.asarray(p(PROMPT, layout=dressed(), steps=2, seed=4).images[0]) for p in (pipe, again))
+    ours, theirs = (
+        np.asarray(p(PROMPT, layout=dressed(), num_inference_steps=2, generator=seeded(4)).images[0])
+        for p in (pipe, again)
+    )
     assert ours.shape == (256, 192, 3) and ours.std() > 1
     assert np.abs(ours.astype(int) - theirs).max() <= 1  # memory layout differs, so not to the last bit
 
@@ -128,7 +140,7 @@ def test_sd15_without_adapters_of_its_own(tmp_path: Path) -> None:
     assert again.identity_adapter is None
     with pytest.raises(InputError, match="identity_adapter"):
         again.identity(noise_picture(112, 112), dressed())
-    assert again(PROMPT, layout=dressed(), steps=1).images[0].size == (192, 256)  # type: ignore[union-attr]
+    assert again(PROMPT, layout=dressed(), num_inference_steps=1).images[0].size == (192, 256)
 
 
 def test_sd15_without_any_controlnet(tmp_path: Path) -> None:
@@ -138,4 +150,4 @@ def test_sd15_without_any_controlnet(tmp_path: Path) -> None:
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(tmp_path)  # fmt: skip
     pipe = JointPipeline.from_pretrained(tmp_path)
-    assert pipe(PROMPT, layout=dressed(), steps=1).images[0].size == (192, 256)  # type: ignore[union-attr]
+    assert pipe(PROMPT, layout=dressed(), num_inference_steps=1).images[0].size == (192, 256)

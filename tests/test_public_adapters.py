@@ -61,7 +61,7 @@ def joint_output(
     )
     attention = JointAttention(unet).inject()
     attention.remember(condition, (8, 8))
-    attention.set_gates(0.0, [(adapter.kind,)], len(latents))
+    attention.set_gates(0, 1, [(adapter.kind,)], len(latents))
     output = unet(latents, t, encoder_hidden_states=text).sample
     attention.forget()
     attention.eject()

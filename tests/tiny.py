@@ -41,9 +41,16 @@ def tiny_pipeline() -> JointPipeline:
         unet=model.unet, controlnet=JointControlNets([model.pose_net, model.parsing_net]),
         scheduler=studio_scheduler(), image_encoder=clip.image_encoder, identity_adapter=model.identity,
         garment_adapter=model.garment, face_encoder=FaceEncoder().eval(), face_finder=FaceFinder().eval(),
+        default_steps=12, default_guidance=1.5,
     )  # fmt: skip
     pipe.__dict__["clip"] = clip
+    pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def seeded(*seeds: int) -> list[torch.Generator]:
+    """A generator for each picture."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
 def dressed(kinds: tuple[str, ...] = ("t_shirt", "trousers", "shoes")) -> Layout:

@@ -58,6 +58,8 @@ def pipeline(model: JointModel, parts: Path) -> JointPipeline:
         garment_adapter=model.garment,
         face_encoder=FaceEncoder.from_pretrained(parts / "face_encoder"),
         face_finder=FaceFinder.from_pretrained(parts / "face_finder"),
+        default_steps=12,
+        default_guidance=1.5,
     )
 
 

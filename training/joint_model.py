@@ -11,7 +11,8 @@ from twinset.adapters.condition import Condition, Words, paint
 from twinset.adapters.garment import GarmentAdapter, reference_features
 from twinset.adapters.identity import IdentityAdapter
 from twinset.adapters.joint_attention import JointAttention, site_names
-from twinset.models.region_controlnet import Paint, RegionControlNetModel
+from twinset.models.region_controlnet import Paint, RegionControlNetModel, embedded_conditions
+from twinset.pipelines.control import Residuals, ask
 from twinset.pipelines.denoise import predict
 
 
@@ -145,7 +146,7 @@ class JointModel(nn.Module):
         self.attention.forget()
         for c in conditions:
             self.attention.remember(c, self.shape.latent_size)
-        self.attention.set_gates(0.5, [("identity", "garment")], len(noisy))
+        self.attention.set_gates(0, 1, [("identity", "garment")], len(noisy))
         blank = Paint.blank(
             len(noisy), self.shape.latent_channels, self.shape.text_width, self.shape.latent_size, noisy
         )
@@ -153,8 +154,11 @@ class JointModel(nn.Module):
             batch["palette"], batch["words"], paint(conditions, len(noisy), blank), batch["masks"]
         )
         pose = self.pose_net.controlnet_cond_embedding(batch["skeleton"])
-        controls = [(self.pose_net, pose, batch["pose_on"]), (self.parsing_net, painted, batch["parsing_on"])]
-        return predict(self.unet, controls, noisy, timestep, Words(batch["words"]))
+        words = Words(batch["words"])
+        with embedded_conditions(self.pose_net, self.parsing_net):
+            pose_said = ask(self.pose_net, noisy, timestep, words, pose).scaled(batch["pose_on"])
+            parsing_said = ask(self.parsing_net, noisy, timestep, words, painted).scaled(batch["parsing_on"])
+        return predict(self.unet, noisy, timestep, words, Residuals.sum([pose_said, parsing_said]))
 
 
 def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0):

@@ -216,7 +216,9 @@ def _load(model: str) -> JointPipeline:
     diffusers.utils.logging.disable_progress_bar()  # one status line says it all
     transformers.utils.logging.disable_progress_bar()
     with say.status(f"loading {model}"):
-        return JointPipeline.from_pretrained(model).to("cuda" if torch.cuda.is_available() else "cpu")
+        pipe = JointPipeline.from_pretrained(model).to("cuda" if torch.cuda.is_available() else "cpu")
+    pipe.set_progress_bar_config(disable=True)  # the command shows its own
+    return pipe
 
 
 def _report(records: list[Record], out: Path, as_json: bool) -> None:

@@ -1,0 +1,75 @@
+"""Economical options beyond exactness: each makes a pass cheaper and its picture a little different."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Economy:
+    """What may be reused although it would come out a little different; the defaults reuse nothing.
+
+    `benchmarks/speed.py` states cost and error of each.
+
+    Attributes:
+        shared_control: ControlNets run for the last branch of guidance alone (prompt and all conditions), and what
+            they say serves all branches.
+        control_every: ControlNets run at every n-th step; in between what they said last holds.
+        deep_every: the UNet's deep blocks (all but the outermost) run at every n-th step; in between what they gave
+            last holds (DeepCache, Ma 2024, arXiv:2312.00858).
+    """
+
+    shared_control: bool = False
+    control_every: int = 1
+    deep_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("control_every", "deep_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: give 1 (every step) or more")
+
+
+EXACT = Economy()
+
+
+@dataclass
+class DeepCache:
+    """Outputs of a UNet's deep blocks; while `fresh` they are computed and kept, else those kept are given."""
+
+    fresh: bool = True
+    kept: dict[nn.Module, Any] = field(default_factory=dict)
+
+    def around(self, block: nn.Module) -> Callable[..., Any]:
+        """The block's forward, that runs only while fresh."""
+        forward = block.forward
+
+        def kept_forward(*args: Any, **kwargs: Any) -> Any:
+            if self.fresh or block not in self.kept:
+                self.kept[block] = forward(*args, **kwargs)
+            return self.kept[block]
+
+        return kept_forward
+
+
+@contextmanager
+def deep_cache(unet: UNet2DConditionModel) -> Iterator[DeepCache]:
+    """While open, the UNet's blocks below the outermost are under a `DeepCache`."""
+    cache = DeepCache()
+    deep: list[nn.Module] = [*unet.down_blocks[1:], *([unet.mid_block] if unet.mid_block else []), *unet.up_blocks[:-1]]
+    before = {block: block.__dict__.get("forward") for block in deep}  # offloading puts a forward of its own there
+    for block in deep:
+        block.forward = cache.around(block)
+    try:
+        yield cache
+    finally:
+        for block, own in before.items():
+            if own is None:
+                del block.forward
+            else:
+                block.forward = own
