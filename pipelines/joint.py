@@ -98,6 +98,7 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         )
         self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
         self.attention = JointAttention(unet)
+        self.adapters = {}
         self.memo = Memo()
 
     @classmethod

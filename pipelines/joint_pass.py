@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, MultiControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, MultiControlNetModel
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.pipelines.controlnet.pipeline_controlnet import retrieve_timesteps
 from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
@@ -25,6 +25,7 @@ from twinset.models.vae import decode, encode
 from .control import Control
 from .denoise import denoise
 from .economy import EXACT, Economy
+from .fitted import AdapterRack
 from .guidance import Branch, Guidance
 
 Callback = (
@@ -32,13 +33,12 @@ Callback = (
 )
 
 
-class JointPass:
+class JointPass(AdapterRack):
     """What both families share: words, layout and conditions are computed once, then one pass obeys them all."""
 
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
     vae: AutoencoderKL
-    unet: UNet2DConditionModel
     controlnet: Any  # ControlNetModel, MultiControlNetModel or None
     scheduler: Any
     image_processor: Any
@@ -46,7 +46,6 @@ class JointPass:
     vae_scale_factor: int
     config: Any
     attention: JointAttention
-    _execution_device: torch.device
     interrupt: bool
     progress_bar: Any
     maybe_free_model_hooks: Callable[[], None]
@@ -96,6 +95,7 @@ class JointPass:
         controlnet_conditioning_scale: float | Sequence[float] = 1.0,
         control_guidance_start: float | Sequence[float] = 0.0,
         control_guidance_end: float | Sequence[float] = 1.0,
+        controlnet_reads: Sequence[Condition | None] = (),
         # how it goes
         num_inference_steps: int | None = None,
         timesteps: list[int] | None = None,
@@ -127,6 +127,8 @@ class JointPass:
                 own default without it.
             controlnet_conditioning_scale, control_guidance_start, control_guidance_end: strength and schedule of the
                 ControlNets, one for all or one each.
+            controlnet_reads: for each ControlNet a condition whose tokens it reads in place of the words, or None;
+                InstantID's IdentityNet reads the face.
             num_inference_steps: denoising steps; the model's own default without it.
             timesteps, sigmas: a schedule of one's own, where the scheduler takes it.
             eta: of DDIM.
@@ -160,7 +162,8 @@ class JointPass:
         words, empty = self.texts(prompt, negative_prompt, num_images_per_prompt, size, **embeds, **text)
         words, empty = self._with_pictures(words, empty, ip_adapter_image, ip_adapter_image_embeds, count)
         scales = (controlnet_conditioning_scale, control_guidance_start, control_guidance_end)
-        controls = self._controls(pictures, layout, conditions, words, empty, scales)
+        reads = controlnet_reads or [None] * len(pictures)
+        controls = self._controls(pictures, reads, conditions, words, empty, scales)
         steps, device = num_inference_steps or self.config["default_steps"], self._execution_device
         retrieve: Any = retrieve_timesteps
         schedule, _ = retrieve(self.scheduler, steps, device, timesteps, sigmas)
@@ -191,10 +194,13 @@ class JointPass:
         output: Any = StableDiffusionPipelineOutput
         return output(images, flags) if return_dict else (images, flags)
 
+    def no_text(self) -> Words:
+        """The empty text, one row."""
+        return self.texts("", None, 1, (self.unet.config["sample_size"] * self.vae_scale_factor,) * 2)[0]
+
     def reference(self, picture: np.ndarray) -> dict[str, Tensor]:
         """Features of a garment picture, uint8 (H, W, 3), at every self-attention site of the UNet at t = 0."""
-        empty, _ = self.texts("", None, 1, (picture.shape[0], picture.shape[1]))
-        return reference_features(self.attention, self.unet, self.encode(picture), empty)
+        return reference_features(self.attention, self.unet, self.encode(picture), self.no_text())
 
     def encode(self, picture: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) to scaled latents (1, C, H / f, W / f)."""
@@ -232,7 +238,7 @@ class JointPass:
     def _controls(
         self,
         pictures: list[Tensor],
-        layout: Layout | None,
+        reads: Sequence[Condition | None],
         conditions: list[Condition],
         words: Words,
         empty: Words,
@@ -242,12 +248,12 @@ class JointPass:
         _load_offloaded(self.controlnet)
         rows = [list(s) if isinstance(s, Sequence) else [s] * len(pictures) for s in scales]
         controls = []
-        for net, picture, *options in zip(self.nets, pictures, *rows, strict=True):
+        for net, picture, read, *options in zip(self.nets, pictures, reads, *rows, strict=True):
             if isinstance(net, RegionControlNetModel):
                 painted = self._painter(net, picture, conditions, words, empty)
                 controls.append(Control(net, None, painted, *options))
             else:
-                controls.append(Control(net, picture, None, *options))
+                controls.append(Control(net, picture, None, *options, reads=read))
         return controls
 
     def _painter(

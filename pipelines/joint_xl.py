@@ -59,6 +59,7 @@ class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
         )
         self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
         self.attention = JointAttention(unet)
+        self.adapters = {}
 
     def texts(
         self,
