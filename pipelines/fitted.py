@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,10 @@ from twinset.adapters.public.projectors import FaceIDPlusTokens, FaceIDTokens, Q
 from twinset.adapters.public.read import Form
 from twinset.errors import InputError
 from twinset.models.vae import encode
+
+REMEDY = (
+    "`face` is for FaceID and InstantID, `look` for IP-Adapter-Plus, `cloth` for garment UNets, `people` for StoryMaker"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +50,8 @@ class Fitted:
         """
         if not isinstance(self.adapter.projector, projectors):
             takes = type(self.adapter.projector).__name__
-            raise InputError(f"adapter {self.name!r} ({takes}) does not take this; {_REMEDY}")
+            raise InputError(f"adapter {self.name!r} ({takes}) does not take this; {REMEDY}")
         return self.adapter.projector
-
-
-_REMEDY = "use `face` for FaceID and InstantID, `look` for IP-Adapter-Plus, `cloth` for garment UNets, `people` for StoryMaker"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,14 @@ class Person:
     crop: np.ndarray
     body: np.ndarray
     region: Tensor | None = None
+
+
+class Schedule(TypedDict, total=False):
+    """Strength and schedule of a condition; the authors' strength, the whole pass without them."""
+
+    weight: float
+    start: float
+    end: float
 
 
 class AdapterRack:
@@ -99,7 +108,8 @@ class AdapterRack:
                 module.to(self._execution_device, self.unet.dtype)
         if adapter.lora is not None:
             before = self._loras()
-            self.unet.load_lora_adapter(dict(adapter.lora), prefix=None, adapter_name=name)
+            load: Any = self.unet.load_lora_adapter
+            load(dict(adapter.lora), prefix=None, adapter_name=name)
             self._activate({**before, name: adapter.strength})
         self.adapters[name] = Fitted(name, adapter, self._reference_unet(adapter))
         return self.adapters[name]
@@ -126,7 +136,7 @@ class AdapterRack:
         crop: np.ndarray | None = None,
         *,
         structure: float = 1.0,
-        **schedule: float,
+        **schedule: Unpack[Schedule],
     ) -> Condition:
         """The condition "this face" by FaceID, FaceID-Plus, FaceID-PlusV2 or InstantID.
 
@@ -155,7 +165,7 @@ class AdapterRack:
         absent = projector(torch.zeros_like(given), self._no_states(), structure)
         return self._tokens(fitted, present, absent, region, schedule)
 
-    def look(self, name: str, picture: np.ndarray, region: Tensor, **schedule: float) -> Condition:
+    def look(self, name: str, picture: np.ndarray, region: Tensor, **schedule: Unpack[Schedule]) -> Condition:
         """The condition "this look": a garment (or whatever a picture shows) by IP-Adapter-Plus.
 
         Args:
@@ -170,7 +180,7 @@ class AdapterRack:
             fitted, projector(self.clip_states(picture)), projector(self._no_states()), region, schedule
         )
 
-    def cloth(self, name: str, picture: np.ndarray, region: Tensor, **schedule: float) -> Condition:
+    def cloth(self, name: str, picture: np.ndarray, region: Tensor, **schedule: Unpack[Schedule]) -> Condition:
         """The condition "this garment" by an adapter with a garment UNet: IMAGDressing or MagicClothing.
 
         The garment's clean latent goes through the garment UNet once, at t = 0.
@@ -183,7 +193,7 @@ class AdapterRack:
         """
         fitted = self.adapters[name]
         if fitted.reference_unet is None:
-            raise InputError(f"adapter {name!r} brings no garment UNet; {_REMEDY}")
+            raise InputError(f"adapter {name!r} brings no garment UNet; {REMEDY}")
         pixels = self._like_unet(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 127.5 - 1)
         projector = fitted.adapter.projector
         words = self.no_text() if projector is None else Words(projector(self.clip_states(picture)))
@@ -201,7 +211,7 @@ class AdapterRack:
             **self._strength(fitted, schedule),
         )
 
-    def people(self, name: str, people: Sequence[Person], **schedule: float) -> list[Condition]:
+    def people(self, name: str, people: Sequence[Person], **schedule: Unpack[Schedule]) -> list[Condition]:
         """The conditions "these people, so dressed" by StoryMaker.
 
         Without regions all tokens stand in one attention, as the authors have it; with them each person's tokens,
@@ -257,14 +267,12 @@ class AdapterRack:
         """The empty text, one row."""
         raise NotImplementedError
 
-    def _tokens(
-        self, fitted: Fitted, present: Tensor, absent: Tensor, region: Tensor, schedule: dict[str, float]
-    ) -> Condition:
+    def _tokens(self, fitted: Fitted, present: Tensor, absent: Tensor, region: Tensor, schedule: Schedule) -> Condition:
         adapter, options = fitted.adapter, self._strength(fitted, schedule)
         return Condition(adapter.kind, present, self._like_unet(region), adapter.sites, absent=absent, **options)
 
     @staticmethod
-    def _strength(fitted: Fitted, schedule: dict[str, float]) -> dict[str, float]:
+    def _strength(fitted: Fitted, schedule: Schedule) -> Schedule:
         return {"weight": fitted.adapter.strength, **schedule}
 
     def _reference_unet(self, adapter: PublicAdapter) -> UNet2DConditionModel | None:
@@ -277,7 +285,7 @@ class AdapterRack:
             unet = cast(UNet2DConditionModel, UNet2DConditionModel.from_config(config))
         own = {key: tensor.clone() for key, tensor in adapter.reference_unet_state.items()}
         unet.load_state_dict(own, strict=True, assign=True)
-        return unet.to(self._execution_device, self.unet.dtype).eval().requires_grad_(False)
+        return cast(Any, unet).to(self._execution_device, self.unet.dtype).eval().requires_grad_(False)
 
     def _loras(self) -> dict[str, float]:
         """Active LoRAs of the UNet and their weights."""

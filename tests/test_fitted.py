@@ -103,15 +103,14 @@ class Concatenated:
         return attn.to_out[0](h[:, : hidden_states.shape[1]])
 
 
-def decoupled(
-    unet: UNet2DConditionModel, state: dict[str, Tensor], tokens: Tensor, weight: float
-) -> UNet2DConditionModel:
+def decoupled(unet: UNet2DConditionModel, state: dict[str, Tensor], tokens: Tensor, weight: float) -> Any:
     """A copy of the UNet in which tokens (B, n, X) speak at every cross-attention site."""
     theirs = copy.deepcopy(unet)
     for i, name in enumerate(theirs.attn_processors):
         if i % 2:
             k, v = (state[f"ip_adapter.{i}.to_{x}_ip.weight"] for x in "kv")
-            theirs.get_submodule(name.removesuffix(".processor")).set_processor(Decoupled(k, v, tokens, weight))
+            attn: Any = theirs.get_submodule(name.removesuffix(".processor"))
+            attn.set_processor(Decoupled(k, v, tokens, weight))
     return theirs
 
 
@@ -191,7 +190,8 @@ def test_magic_clothing_by_its_three_branches(tmp_path: Path) -> None:
     theirs = copy.deepcopy(pipe.unet)
     for name, reference in seen.items():
         rows = torch.cat([torch.zeros_like(reference), reference, reference])
-        theirs.get_submodule(name).set_processor(Concatenated(rows))
+        attn: Any = theirs.get_submodule(name)
+        attn.set_processor(Concatenated(rows))
 
     def evaluate(latents: Tensor, t: Tensor) -> Tensor:
         return theirs(latents.repeat(3, 1, 1, 1), t, torch.cat([empty, empty, words])).sample
@@ -234,7 +234,7 @@ def test_face_id_plus_reads_embedding_and_crop(tmp_path: Path) -> None:
     assert (drawn(pipe, [condition]) - drawn(pipe)).abs().max() > 1e-2
     with pytest.raises(InputError, match="also reads the face crop"):
         pipe.face("face", embedding, WHOLE)
-    with pytest.raises(InputError, match="use `face` for FaceID"):
+    with pytest.raises(InputError, match="`face` is for FaceID"):
         pipe.look("face", crop, WHOLE)
 
 
