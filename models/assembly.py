@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ class Parts:
         notes: one line each, of what a user of these parts must know.
         variant: of the base's weight files, as `from_pretrained` takes it: "fp16" or None.
         instantid_controlnet: InstantID's IdentityNet.
+        revision: one SHA-256 over all files of all parts, names included.
     """
 
     base: Path
@@ -60,6 +62,7 @@ class Parts:
     notes: tuple[str, ...]
     variant: str | None = None
     instantid_controlnet: ControlNetModel | None = None
+    revision: str = ""
 
 
 def load_parts(
@@ -108,6 +111,7 @@ def load_parts(
         notes=notes,
         variant=_variant(profile.part("base")),
         instantid_controlnet=networks.get("instantid_controlnet"),
+        revision=_revision(reports),
     )
 
 
@@ -153,6 +157,11 @@ def _pull_all(
         say(f"part {number} of {len(parts)}: {part.name}")
         (reports[part.name],) = pull(profile, [part], offline=offline, endpoint=endpoint)
     return reports
+
+
+def _revision(reports: Mapping[str, PartReport]) -> str:
+    files = sorted(f"{name}/{file.path} {file.sha256}" for name, part in reports.items() for file in part.files)
+    return hashlib.sha256("\n".join(files).encode()).hexdigest()
 
 
 def _weights(report: PartReport) -> tuple[Path, str]:

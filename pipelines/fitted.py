@@ -18,6 +18,8 @@ from twinset.adapters.condition import Condition, Words
 from twinset.adapters.garment import reference_features
 from twinset.adapters.joint_attention import JointAttention
 from twinset.adapters.public import PublicAdapter, read_adapter
+from twinset.adapters.public.lora import own_lora
+from twinset.adapters.public.lora_install import install_lora, remove_lora
 from twinset.adapters.public.projectors import FaceIDPlusTokens, FaceIDTokens, QueryResampler, StoryMakerTokens
 from twinset.adapters.public.read import Form
 from twinset.errors import InputError
@@ -100,17 +102,14 @@ class AdapterRack:
             LayoutError: the file is damaged, unknown, or made for another family.
             InputError: the name is taken.
         """
-        if name in self.adapters or name in self._loras():
+        if name in self.adapters:
             raise InputError(f"adapter {name!r} is loaded already; unload it first, or choose another name")
         adapter = read_adapter(path, self.unet, form)
+        if adapter.lora is not None:
+            install_lora(cast(Any, self), own_lora(Path(path), adapter.lora), name, adapter.strength)
         for module in (adapter.projector, adapter.sites, adapter.reference_sites):
             if module is not None:
                 module.to(self._execution_device, self.unet.dtype)
-        if adapter.lora is not None:
-            before = self._loras()
-            load: Any = self.unet.load_lora_adapter
-            load(dict(adapter.lora), prefix=None, adapter_name=name)
-            self._activate({**before, name: adapter.strength})
         self.adapters[name] = Fitted(name, adapter, self._reference_unet(adapter))
         return self.adapters[name]
 
@@ -124,9 +123,7 @@ class AdapterRack:
             known = ", ".join(self.adapters) or "none"
             raise InputError(f"adapter {name!r} is not loaded; loaded: {known}")
         if self.adapters.pop(name).adapter.lora is not None:
-            rest = {other: weight for other, weight in self._loras().items() if other != name}
-            self.unet.delete_adapters(name) if rest else self.unet.unload_lora()
-            self._activate(rest)
+            remove_lora(cast(Any, self), name)
 
     def face(
         self,
@@ -286,23 +283,6 @@ class AdapterRack:
         own = {key: tensor.clone() for key, tensor in adapter.reference_unet_state.items()}
         unet.load_state_dict(own, strict=True, assign=True)
         return cast(Any, unet).to(self._execution_device, self.unet.dtype).eval().requires_grad_(False)
-
-    def _loras(self) -> dict[str, float]:
-        """Active LoRAs of the UNet and their weights."""
-        if not getattr(self.unet, "_hf_peft_config_loaded", False):
-            return {}
-        layers = [m for m in self.unet.modules() if hasattr(m, "lora_A") and hasattr(m, "scaling")]
-        found: dict[str, float] = {}
-        for layer in cast(list[Any], layers):
-            for name in layer.active_adapters:
-                if name in layer.scaling:
-                    found.setdefault(name, layer.scaling[name] * layer.r[name] / layer.lora_alpha[name])
-        return found
-
-    def _activate(self, weights: dict[str, float]) -> None:
-        """Loading a LoRA puts the others to sleep; wake them, each with its weight."""
-        if weights:
-            self.unet.set_adapters(list(weights), list(weights.values()))
 
     def _like_unet(self, x: Tensor) -> Tensor:
         return x.to(self._execution_device, self.unet.dtype)

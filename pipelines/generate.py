@@ -13,8 +13,8 @@ from PIL import Image
 
 from twinset.errors import InputError
 from twinset.models.region_controlnet import RegionControlNetModel
-from twinset.pipelines.compose import Composition, compose
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.compose import Composition, compose, people_of
+from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.pictures import file_hash, tinted
 from twinset.pipelines.record import (
     Record,
@@ -29,13 +29,12 @@ from twinset.pipelines.record import (
     weights_revision,
 )
 from twinset.pipelines.request import Request
-from twinset.scoring.iqa import clip_iqa
 
 Progress = Callable[[int, int], None]
 """Called with the picture's index and the number of steps done."""
 
 
-def generate(pipe: JointPipeline, request: Request, out: Path, progress: Progress | None = None) -> list[Record]:
+def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | None = None) -> list[Record]:
     """Draw what a request asks for.
 
     Each picture is written with its record as soon as it is drawn; `sheet.png` shows inputs and pictures together.
@@ -52,10 +51,10 @@ def generate(pipe: JointPipeline, request: Request, out: Path, progress: Progres
     Raises:
         InputError: The user can mend it, see `compose`.
     """
-    request = located(request.seeded())
+    request = settled(pipe, located(request.seeded()))
     composition = compose(pipe, request)
     out.mkdir(parents=True, exist_ok=True)
-    inputs, revision = input_hashes(request), weights_revision(Path(pipe.name_or_path))
+    inputs, revision = input_hashes(request), revision_of(pipe)
     records, pictures = [], []
     for index in range(request.num):
         started = time.perf_counter()
@@ -71,7 +70,7 @@ def generate(pipe: JointPipeline, request: Request, out: Path, progress: Progres
             composed=composed(composition),
             model={"name": request.model, "revision": revision},
             machine=machine(pipe.device),
-            scores={f"clip_iqa_{name}": value for name, value in clip_iqa(pipe.clip, np.array(picture)).items()},
+            scores=people_of(pipe).scores(np.array(picture)),
             seconds=round(time.perf_counter() - started, 3),
         )
         save_record(record, out)
@@ -85,7 +84,7 @@ def generate(pipe: JointPipeline, request: Request, out: Path, progress: Progres
 
 
 def draw(
-    pipe: JointPipeline, request: Request, composition: Composition, index: int, progress: Progress | None = None
+    pipe: JointPass, request: Request, composition: Composition, index: int, progress: Progress | None = None
 ) -> Image.Image:
     """Draw one picture of a request.
 
@@ -113,7 +112,7 @@ def draw(
     return output.images[0]
 
 
-def replay(pipe: JointPipeline, record: Record, out: Path, progress: Progress | None = None) -> tuple[Path, bool]:
+def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None = None) -> tuple[Path, bool]:
     """Draw a record's picture again.
 
     Args:
@@ -137,7 +136,17 @@ def replay(pipe: JointPipeline, record: Record, out: Path, progress: Progress | 
     return path, save_picture(picture, path) == record.sha256
 
 
-def check_unchanged(pipe: JointPipeline, record: Record) -> None:
+def settled(pipe: JointPass, request: Request) -> Request:
+    """The request with the model's own steps and guidance where it has none."""
+    return request.settled(pipe.config["default_steps"], pipe.config["default_guidance"])
+
+
+def revision_of(pipe: JointPass) -> str:
+    """One SHA-256 over all files of a model."""
+    return pipe.revision or weights_revision(Path(pipe.name_or_path))
+
+
+def check_unchanged(pipe: JointPass, record: Record) -> None:
     """Refuse to replay a record with other inputs or other weights than its own.
 
     Raises:
@@ -148,7 +157,7 @@ def check_unchanged(pipe: JointPipeline, record: Record) -> None:
             raise InputError(f"input {name!r} of the record is gone; put the file back")
         if file_hash(Path(name)) != expected:
             raise InputError(f"input {name!r} is not the file that the record used; put the old file back")
-    revision = weights_revision(Path(pipe.name_or_path))
+    revision = revision_of(pipe)
     if revision != record.model["revision"]:
         raise InputError(
             f"model {record.model['name']!r} has revision {revision[:12]}, the record was made "

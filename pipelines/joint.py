@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -36,9 +33,6 @@ from .joint_pass import JointPass, several
 from .memo import Memo, Networks
 
 __all__ = ["JointPipeline", "Layout"]
-
-BUNDLED = Path(__file__).resolve().parent.parent / "models"
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
@@ -100,31 +94,6 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         self.attention = JointAttention(unet)
         self.adapters = {}
         self.memo = Memo()
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> JointPipeline:
-        """Load a bundled profile by name ("studio"), a diffusers folder, or a hub id ("owner/name").
-
-        A folder of plain Stable Diffusion will do: parts that it lacks may be given by name (`controlnet=`), and
-        without any it draws from words alone.
-
-        Raises:
-            InputError: there is no such model.
-        """
-        name = str(pretrained_model_name_or_path)
-        folder = BUNDLED / name if (BUNDLED / name / "model_index.json").is_file() else Path(name)
-        if (folder / "model_index.json").is_file():
-            name = str(folder)
-            if "controlnet" not in json.loads((folder / "model_index.json").read_text(encoding="utf-8")):
-                kwargs.setdefault("controlnet", None)
-        elif folder.exists() or not HUB_ID.fullmatch(name):
-            raise InputError(
-                f"model {name!r} is neither bundled, nor a folder with model_index.json, nor a hub id such as "
-                "owner/name; the bundled model is 'studio'"
-            )
-        if not {"dtype", "torch_dtype"} & kwargs.keys():
-            kwargs["dtype"] = torch.float32
-        return super().from_pretrained(name, **kwargs)
 
     def texts(
         self,
@@ -193,7 +162,7 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         """The condition "this garment": a picture of it laid flat, in its region of the layout.
 
         Args:
-            flat: uint8 (256, 192, 3) on white, in the flat frame of its kind (`twinset.pipelines.compose.fit_flat`).
+            flat: uint8 (256, 192, 3) on white, in the flat frame of its kind (`twinset.pipelines.people.fit_flat`).
             kind: garment kind, a key of `GARMENT_KINDS`.
             layout: where it goes.
             weight, start, end: as for `identity`.

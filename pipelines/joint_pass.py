@@ -17,7 +17,7 @@ from torch import Tensor
 from twinset.adapters.condition import Condition, Layout, Words, paint
 from twinset.adapters.garment import reference_features
 from twinset.adapters.joint_attention import JointAttention
-from twinset.models.figure.keypoints import draw_skeleton
+from twinset.models.figure.keypoints import draw_skeleton, openpose_skeleton, stick_of
 from twinset.models.figure.labels import colourise
 from twinset.models.region_controlnet import JointControlNets, Paint, RegionControlNetModel
 from twinset.models.vae import decode, encode
@@ -27,15 +27,17 @@ from .denoise import denoise
 from .economy import EXACT, Economy
 from .fitted import AdapterRack
 from .guidance import Branch, Guidance
+from .saved import Saved
 
 Callback = (
     Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor]] | PipelineCallback | MultiPipelineCallbacks
 )
 
 
-class JointPass(AdapterRack):
+class JointPass(AdapterRack, Saved):
     """What both families share: words, layout and conditions are computed once, then one pass obeys them all."""
 
+    thick_skeleton = False
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
     vae: AutoencoderKL
@@ -45,7 +47,11 @@ class JointPass(AdapterRack):
     control_image_processor: Any
     vae_scale_factor: int
     config: Any
+    device: torch.device
+    name_or_path: str
     attention: JointAttention
+    draws: Any = None  # the `twinset.pipelines.people.People` of a full-size family
+    revision: str | None = None  # of all its files, where they are not one folder's
     interrupt: bool
     progress_bar: Any
     maybe_free_model_hooks: Callable[[], None]
@@ -229,10 +235,14 @@ class JointPass(AdapterRack):
         return [x.to(**where) if len(x) == 1 else x.repeat_interleave(count // len(x), 0).to(**where) for x in ready]
 
     def _drawn(self, net: ControlNetModel, layout: Layout) -> Tensor:
-        """Ours sees the parsing map, others the skeleton."""
-        height, width = layout.labels.shape
-        ours = isinstance(net, RegionControlNetModel)
-        drawn = colourise(layout.labels) if ours else draw_skeleton(layout.keypoints, (width, height))
+        """Our parsing net sees the parsing map, others the skeleton: ours as trained, public ones as OpenPose draws."""
+        size = (layout.labels.shape[1], layout.labels.shape[0])
+        if isinstance(net, RegionControlNetModel):
+            drawn = colourise(layout.labels)
+        elif any(isinstance(other, RegionControlNetModel) for other in self.nets):
+            drawn = draw_skeleton(layout.keypoints, size)
+        else:
+            drawn = openpose_skeleton(layout.keypoints, size, stick_of(size, self.thick_skeleton))
         return (self._pixels(drawn) + 1) / 2
 
     def _controls(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from diffusers import (
     AutoencoderKL,
@@ -26,6 +26,12 @@ class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
     With no conditions a pass equals `StableDiffusionXLControlNetPipeline` on the same weights.
     """
 
+    thick_skeleton = True
+    _optional_components: ClassVar[list[str]] = [
+        *StableDiffusionXLControlNetPipeline._optional_components,
+        "controlnet",
+    ]
+
     def __init__(
         self,
         vae: AutoencoderKL,
@@ -34,7 +40,7 @@ class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
         tokenizer: CLIPTokenizer,
         tokenizer_2: CLIPTokenizer,
         unet: UNet2DConditionModel,
-        controlnet: ControlNetModel | Sequence[ControlNetModel] | MultiControlNetModel,
+        controlnet: ControlNetModel | Sequence[ControlNetModel] | MultiControlNetModel | None,
         scheduler: Any,
         force_zeros_for_empty_prompt: bool = True,
         add_watermarker: bool | None = None,

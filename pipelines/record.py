@@ -142,7 +142,7 @@ def load_record(path: Path) -> Record:
 def request_sheet(composition: Composition, pictures: Sequence[Image.Image]) -> Image.Image:
     """Contact sheet: selfie, garments, pose and parsing map first, then the pictures."""
     layout = composition.layout
-    selfie = [] if composition.selfie is None else [composition.selfie]
+    selfie = [] if composition.selfie is None else [composition.selfie.crop]
     asked = [*selfie, *composition.flats.values(), draw_skeleton(layout.keypoints), colourise(layout.labels)]
     drawn = [np.asarray(picture) for picture in pictures]
     return contact_sheet(in_rows([*asked, *drawn], columns=8))

@@ -49,8 +49,8 @@ class Request(BaseModel):
         identity_strength: Weight of the selfie, 0 (off) to 2.
         garment_strength: Weight of the garments, 0 (off) to 2.
         pose_strength: Weight of the pose, 0 (off) to 2.
-        steps: Denoising steps.
-        guidance: Classifier-free guidance; 1 switches it off.
+        steps: Denoising steps; the model's own number when absent.
+        guidance: Classifier-free guidance, 1 switches it off; the model's own when absent.
         model: A profile's name or a folder.
         show_regions: Also write `<picture>-regions.png`: the picture with the region of each condition tinted.
     """
@@ -64,8 +64,8 @@ class Request(BaseModel):
     framing: Framing = "three_quarter"
     num: int = Field(default=1, ge=1, le=256)
     seed: int | None = Field(default=None, ge=0, le=LARGEST_SEED)
-    steps: int = Field(default=12, ge=1, le=1000)
-    guidance: float = Field(default=1.5, ge=0.0, le=30.0)
+    steps: int | None = Field(default=None, ge=1, le=1000)
+    guidance: float | None = Field(default=None, ge=0.0, le=30.0)
     identity_strength: float = Strength
     garment_strength: float = Strength
     pose_strength: float = Strength
@@ -78,6 +78,11 @@ class Request(BaseModel):
         if not prompt.strip():
             raise ValueError("has no words; say what to draw, as in 'short hair, red dress, beach'")
         return prompt.strip()
+
+    def settled(self, steps: int, guidance: float) -> Request:
+        """The same request with the model's own steps and guidance where it has none."""
+        own = {"steps": self.steps or steps, "guidance": guidance if self.guidance is None else self.guidance}
+        return self.model_copy(update=own)
 
     def seeded(self) -> Request:
         """The same request with a seed: its own, or one drawn at random."""

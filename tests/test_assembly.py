@@ -19,7 +19,7 @@ from tests.tiny import dressed
 from twinset.adapters.condition import Condition
 from twinset.adapters.public import PublicAdapter, read_adapter
 from twinset.models.clip import StudioCLIP
-from twinset.models.figure.keypoints import draw_skeleton
+from twinset.models.figure.keypoints import openpose_skeleton
 from twinset.pipelines.joint import JointPipeline
 
 PROMPT, STEPS, SCALE = "short hair, on the beach", 3, 0.7
@@ -78,7 +78,7 @@ def test_two_controlnets_a_face_and_a_garment_with_masks_equal_diffusers(tmp_pat
     face, clothes = F.normalize(torch.randn(1, 512)), torch.randn(1, 9, 1280)
     start = torch.randn(1, 4, 32, 24)
     layout = dressed()
-    skeleton = torch.tensor(draw_skeleton(layout.keypoints)).permute(2, 0, 1)[None].float() / 255
+    skeleton = torch.tensor(openpose_skeleton(layout.keypoints, (192, 256), 4)).permute(2, 0, 1)[None].float() / 255
 
     theirs = StableDiffusionControlNetPipeline(
         **{**given, "unet": copy.deepcopy(given["unet"])}, safety_checker=None, feature_extractor=None,

@@ -21,8 +21,10 @@ from twinset.models.figure.keypoints import with_visibility
 from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.models.figure.poses import preset
 from twinset.pipelines import compose as composing
+from twinset.pipelines import people
 from twinset.pipelines.generate import generate, replay
 from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.pictures import read_picture
 from twinset.pipelines.record import load_record
 from twinset.pipelines.request import Request, read_request
@@ -104,9 +106,9 @@ def test_request_survives_json() -> None:
 
 def test_largest_of_several_faces_is_taken(selfie: Path) -> None:
     faces = [Face(TEMPLATE * 2, 0.6), Face(TEMPLATE, 0.9)]  # the finder's order: the largest first
-    finder = SimpleNamespace(face_finder=SimpleNamespace(find=lambda picture: faces))
+    finder: Any = SimpleNamespace(face_finder=SimpleNamespace(find=lambda picture: faces))
     notes: list[str] = []
-    assert composing.read_selfie(finder, selfie, notes).shape == (112, 112, 3)  # type: ignore[arg-type]
+    assert composing.read_selfie(people.DrawnPeople(finder), selfie, notes).face.shape == (112, 112, 3)
     assert notes == [f"selfie {str(selfie)!r} shows 2 faces; the largest is used"]
 
 
@@ -137,19 +139,19 @@ def test_everybody_is_dressed(seed: int) -> None:
 
 def test_mirror_twice_is_the_pose_itself() -> None:
     pose = preset("walking", "full")
-    mirrored = composing.mirror(pose)
+    mirrored = mirror(pose)
     assert not np.allclose(mirrored, pose)
-    np.testing.assert_allclose(composing.mirror(mirrored), pose, atol=1e-4)
+    np.testing.assert_allclose(mirror(mirrored), pose, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", GARMENT_KINDS)
 def test_garment_fills_its_flat_box(kind: str, dress: Path) -> None:
-    flat = composing.fit_flat(read_picture(dress), kind)
-    rows, columns = composing.flat_box(kind)
+    flat = people.fit_flat(read_picture(dress), kind)
+    rows, columns = people.flat_box(kind)
     assert flat.shape == (256, 192, 3)
     assert np.abs(flat[rows, columns].mean((0, 1)) - (200, 20, 30)).max() < 2
     assert (flat[: rows.start] == 255).all()
-    np.testing.assert_array_equal(composing.fit_flat(flat, kind), flat)
+    np.testing.assert_array_equal(people.fit_flat(flat, kind), flat)
 
 
 def points_list() -> list[list[float]]:
@@ -179,13 +181,13 @@ def test_keypoint_files(form: str, tmp_path: Path) -> None:
     }[form]
     path = tmp_path / "pose.json"
     path.write_text(json.dumps(data))
-    np.testing.assert_allclose(composing.read_keypoints(path)[:, :2], points[:, :2], atol=1e-2)
+    np.testing.assert_allclose(read_keypoints(path)[:, :2], points[:, :2], atol=1e-2)
 
 
 def test_large_pose_without_canvas_is_brought_into_the_frame(tmp_path: Path) -> None:
     path = tmp_path / "pose.json"
     path.write_text(json.dumps((np.array(points_list()) * (9, 9, 1)).tolist()))
-    keypoints = composing.read_keypoints(path)
+    keypoints = read_keypoints(path)
     assert keypoints[:, 2].all() and with_visibility(keypoints[:, :2])[:, 2].all()
 
 
@@ -194,7 +196,7 @@ def test_wrong_keypoint_files(text: str, tmp_path: Path) -> None:
     path = tmp_path / "pose.json"
     path.write_text(text)
     with pytest.raises(InputError, match="not OpenPose JSON"):
-        composing.read_keypoints(path)
+        read_keypoints(path)
 
 
 # Pictures and records
@@ -276,7 +278,7 @@ def test_generate_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(cli, "_load", lambda model: pipe)
+    monkeypatch.setattr(cli, "_load", lambda *_: pipe)
     arguments = ["--prompt", "beach", "--garment", dress, "--num", 2, "--seed", 7, "--steps", 1]
     assert run(monkeypatch, "generate", *arguments, "-o", tmp_path / "out", "--json") == 0
     records = json.loads(capsys.readouterr().out)
@@ -309,7 +311,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
     Image.new("RGB", (64, 64), "white").save(tmp_path / "white.png")
     (tmp_path / "text.png").write_text("not a picture")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_load", lambda model: pipe)
+    monkeypatch.setattr(cli, "_load", lambda *_: pipe)
     assert run(monkeypatch, "generate", "--prompt", "x", *arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and words in lines[0] and lines[0].startswith("twinset: ")

@@ -25,7 +25,7 @@ from twinset.adapters.condition import FACE_LABELS, Condition
 from twinset.adapters.joint_attention import SiteProjections, site_names
 from twinset.errors import InputError
 from twinset.models.clip import StudioCLIP
-from twinset.models.figure.keypoints import draw_skeleton
+from twinset.models.figure.keypoints import openpose_skeleton, stick_of
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
 
@@ -79,7 +79,12 @@ def test_without_conditions_sdxl_equals_diffusers(guidance: float, negative: str
     """The same latents as StableDiffusionXLControlNetPipeline, to 1e-4 of their size (sums in another order)."""
     parts, layout = tiny_xl(), dressed()
     start = torch.randn(1, 4, 32, 24, generator=torch.Generator().manual_seed(3))
-    skeleton = torch.tensor(draw_skeleton(layout.keypoints)).permute(2, 0, 1)[None].float() / 255
+    skeleton = (
+        torch.tensor(openpose_skeleton(layout.keypoints, (192, 256), stick_of((192, 256), True)))
+        .permute(2, 0, 1)[None]
+        .float()
+        / 255
+    )
     plain = StableDiffusionXLControlNetPipeline(**parts, add_watermarker=False)
     theirs: Any = plain(
         PROMPT, image=skeleton, negative_prompt=negative or None, latents=start, num_inference_steps=3, height=256,

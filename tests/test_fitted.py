@@ -258,7 +258,7 @@ def test_several_adapters_and_a_lora_leave_no_trace(tmp_path: Path) -> None:
     )
     everything = drawn(pipe, [face, *clothes], guidance_scale=3.0)
     assert not torch.allclose(everything, with_lora)
-    with pytest.raises(InputError, match="'mine' is loaded already"):
+    with pytest.raises(InputError, match="'mine' is there already"):
         pipe.load_adapter(files["face-id"], "mine")
     for form in files:
         pipe.unload_adapter(form)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from twinset.models.figure import keypoints as kp
 from twinset.models.figure import poses
 from twinset.models.figure.layout import draw_layout
 from twinset.models.figure.retarget import ORDINARY, head_share, retarget
-from twinset.pipelines.compose import figure_keypoints, read_keypoints
+from twinset.pipelines.keypoint_files import read_keypoints
+from twinset.pipelines.people import DrawnPeople
 
 LIMBS = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13), (1, 8), (1, 11), (1, 2), (1, 5))
 #: A standing adult, right arm raised and head tilted, in shares of a stature of 1 (x right, y down from the crown).
@@ -104,7 +106,8 @@ def test_without_a_head_nothing_is_changed():
 def test_a_pose_file_of_a_photo_is_retargeted_with_a_note(tmp_path):
     path, notes = tmp_path / "photo.json", []
     path.write_text(json.dumps(photo(215).tolist()))
-    made = figure_keypoints(read_keypoints(path), "photo.json", notes)
+    unused: Any = None
+    made = DrawnPeople(unused).adopt(read_keypoints(path), "photo.json", notes)
     assert head_share(made) == pytest.approx(1, abs=0.12)
     assert len(notes) == 1 and "'photo.json'" in notes[0]
-    assert figure_keypoints(made, "photo.json", notes) is made and len(notes) == 1
+    assert DrawnPeople(unused).adopt(made, "photo.json", notes) is made and len(notes) == 1

@@ -21,7 +21,7 @@ from twinset.errors import InputError
 from twinset.models_command import models_app
 
 if TYPE_CHECKING:
-    from twinset.pipelines.joint import JointPipeline
+    from twinset.pipelines.joint_pass import JointPass
     from twinset.pipelines.record import Record
 
 app = typer.Typer(
@@ -57,12 +57,16 @@ def generate(
     framing: Annotated[str, typer.Option(help="portrait, half, three_quarter or full.")] = "three_quarter",
     num: Annotated[int, typer.Option(help="Number of pictures.")] = 1,
     seed: Annotated[int | None, typer.Option(help="Picture i has seed + i; drawn and recorded when absent.")] = None,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 12,
-    guidance: Annotated[float, typer.Option(help="How strictly the conditions are followed; 1 is off.")] = 1.5,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's own number when absent.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="How strictly words and conditions are followed, 1 is off; the model's own.")
+    ] = None,
     identity_strength: Strength = 1.0,
     garment_strength: Strength = 1.0,
     pose_strength: Strength = 1.0,
-    model: Annotated[str, typer.Option(help="A profile (studio) or a model folder.")] = "studio",
+    model: Annotated[str, typer.Option(help="A profile (studio, sd15, sdxl) or a model folder.")] = "studio",
+    commercial: Annotated[bool, typer.Option(help="Only parts that may be used commercially.")] = False,
+    offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
     show_regions: Annotated[bool, typer.Option(help="Also write what each condition owns, as overlays.")] = False,
     out: Out = Path("out"),
     as_json: Json = False,
@@ -76,6 +80,8 @@ def generate(
         twinset generate --prompt "亚洲女性，短发，微笑，穿着红色长裙站在海边" --pose walking:mirror -o out/
 
         twinset generate --prompt "in the park" --garment shirt=a.png --garment trousers=b.png --framing full
+
+        twinset generate --model sd15 --prompt "in the park" --selfie me.jpg --garment dress=dress.jpg
     """
     from twinset.pipelines.request import read_request
 
@@ -85,9 +91,11 @@ def generate(
     request = read_request(fields | {"pose_strength": pose_strength, "show_regions": show_regions})
 
     from twinset.pipelines.generate import generate as draw_all
+    from twinset.pipelines.generate import settled
 
-    pipe = _load(request.model)
-    with _steps("drawing", request.num * request.steps) as advance:
+    pipe = _load(request.model, commercial, offline)
+    request = settled(pipe, request)
+    with _steps("drawing", request.num * (request.steps or 0)) as advance:
         records = draw_all(pipe, request, out, progress=lambda *_: advance())
     _report(records, out, as_json)
 
@@ -97,6 +105,7 @@ def replay(
     record: Annotated[Path, typer.Argument(help="The JSON record beside a picture.")],
     out: Out = Path("out/replay"),
     model: Annotated[str | None, typer.Option(help="The model, if it lies elsewhere now.")] = None,
+    commercial: Annotated[bool, typer.Option(help="If it was drawn so.")] = False,
     as_json: Json = False,
 ) -> None:
     """Draw a record's picture again and tell whether its bytes are the same.
@@ -107,8 +116,8 @@ def replay(
     from twinset.pipelines.record import load_record
 
     known = load_record(record)
-    pipe = _load(model or known.request.model)
-    with _steps("drawing again", known.request.steps) as advance:
+    pipe = _load(model or known.request.model, commercial)
+    with _steps("drawing again", known.request.steps or 0) as advance:
         path, equal = draw_again(pipe, known, out, progress=lambda *_: advance())
     if as_json:
         print(json.dumps({"picture": str(path), "equal": equal}))
@@ -206,17 +215,17 @@ def main() -> None:
         sys.exit(2)
 
 
-def _load(model: str) -> JointPipeline:
+def _load(model: str, commercial: bool = False, offline: bool = False) -> JointPass:
     import diffusers
-    import torch
     import transformers
 
-    from twinset.pipelines.joint import JointPipeline
+    from twinset.pipelines.load import load_pipeline
 
     diffusers.utils.logging.disable_progress_bar()  # one status line says it all
     transformers.utils.logging.disable_progress_bar()
-    with say.status(f"loading {model}"):
-        pipe = JointPipeline.from_pretrained(model).to("cuda" if torch.cuda.is_available() else "cpu")
+    with say.status(f"loading {model}") as status:
+        told = status.update if model != "studio" else None
+        pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told)
     pipe.set_progress_bar_config(disable=True)  # the command shows its own
     return pipe
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from .layout import Shapes
+from .lora_files import LoraFile, LowRank
 from .sites import Site
 from .weights import Weights
 
@@ -36,3 +38,11 @@ def lora_state(state: Weights, sites: Sequence[Site]) -> Weights:
         for target, layer in TARGETS.items()
         for direction, half in HALVES.items()
     }
+
+
+def own_lora(path: Path, state: Weights) -> LoraFile:
+    """What `lora_state` gave, as a LoRA file of its own, for `twinset.adapters.public.lora_install.install_lora`."""
+    names = sorted({key.rsplit(".", 2)[0] for key in state})
+    pairs = {name: (state[f"{name}.lora_A.weight"], state[f"{name}.lora_B.weight"]) for name in names}
+    layers = {name: LowRank(down, up, float(len(down))) for name, (down, up) in pairs.items()}
+    return LoraFile(path, "peft", {"unet": layers}, {})

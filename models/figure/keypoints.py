@@ -84,3 +84,39 @@ def draw_skeleton(keypoints: Keypoints, size: tuple[int, int] = FRAME) -> np.nda
         r = 2.0 * scale
         draw.ellipse((x - r, y - r, x + r, y + r), fill=COLOURS[index])
     return np.asarray(image.reduce(scale))
+
+
+def openpose_skeleton(keypoints: Keypoints, size: tuple[int, int], stick: int = 4) -> np.ndarray:
+    """The skeleton as OpenPose draws it and public pose ControlNets were trained on it.
+
+    Limbs are ellipses `stick` pixels to either side of the bone in 0.6 of their colour, joints are discs over them.
+
+    Args:
+        keypoints: (18, 3) in pixels of the picture; unknown joints 0, 0, 0.
+        size: (width, height).
+        stick: half a limb's width, and a joint's radius; see `stick_of`.
+
+    Returns:
+        uint8 (height, width, 3) on black.
+    """
+    array = check_keypoints(keypoints)
+    known, points = known_joints(array), array[:, :2].astype(np.float64)
+    image = Image.new("RGB", size)
+    draw = ImageDraw.Draw(image)
+    angles = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+    for index, (a, b) in enumerate(LIMBS):
+        if known[a] and known[b]:
+            along = (points[b] - points[a]) / 2
+            across = np.array([-along[1], along[0]]) / max(1e-6, float(np.hypot(*along))) * stick
+            rim = (points[a] + points[b]) / 2 + np.cos(angles)[:, None] * along + np.sin(angles)[:, None] * across
+            draw.polygon([(float(x), float(y)) for x, y in rim], fill=tuple(int(0.6 * c) for c in COLOURS[index]))
+    for index in np.flatnonzero(known):
+        x, y = points[index]
+        draw.ellipse((x - stick, y - stick, x + stick, y + stick), fill=COLOURS[index])
+    return np.asarray(image)
+
+
+def stick_of(size: tuple[int, int], thick: bool) -> int:
+    """OpenPose's 4 pixels; for SDXL's pose nets (xinsir) as many times more as the picture's longer side asks."""
+    longest = max(size)
+    return 4 * (1 + sum(longest >= side for side in (500, 1000, 2000, 3000, 4000))) if thick else 4

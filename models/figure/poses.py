@@ -87,13 +87,13 @@ PRESETS: dict[str, Pose] = {
 }  # fmt: skip
 
 
-def _step(angle: float, length: float, side: float) -> np.ndarray:
+def step(angle: float, length: float, side: float) -> np.ndarray:
     """Offset along a limb; side is -1 for the person's right, +1 for the left."""
     radians = math.radians(angle)
     return np.array([side * math.sin(radians), math.cos(radians)]) * length
 
 
-def _rotate(points: np.ndarray, degrees: float, about: np.ndarray) -> np.ndarray:
+def rotate(points: np.ndarray, degrees: float, about: np.ndarray) -> np.ndarray:
     """Turns points clockwise in the picture (towards the right when above `about`)."""
     angle = math.radians(degrees)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -110,17 +110,17 @@ def head_points(turn: float) -> np.ndarray:
 def pose_joints(pose: Pose) -> np.ndarray:
     """(18, 2) joints in head heights, x right, y down, origin at the neck."""
     joints = np.zeros((18, 2))
-    pelvis = _rotate(np.array([[0.0, TORSO * pose.torso]]), pose.lean, np.zeros(2))[0]
+    pelvis = rotate(np.array([[0.0, TORSO * pose.torso]]), pose.lean, np.zeros(2))[0]
     sides = ((-1.0, 2, 8, pose.right_arm, pose.right_leg), (1.0, 5, 11, pose.left_arm, pose.left_leg))
     for side, arm, leg, arm_pose, leg_pose in sides:
-        joints[arm] = _rotate(np.array([[side * SHOULDER * pose.shoulder, 0.0]]), pose.lean, np.zeros(2))[0]
-        joints[arm + 1] = joints[arm] + _step(arm_pose.upper, UPPER_ARM * arm_pose.upper_length, side)
-        joints[arm + 2] = joints[arm + 1] + _step(arm_pose.fore, FOREARM * arm_pose.fore_length, side)
+        joints[arm] = rotate(np.array([[side * SHOULDER * pose.shoulder, 0.0]]), pose.lean, np.zeros(2))[0]
+        joints[arm + 1] = joints[arm] + step(arm_pose.upper, UPPER_ARM * arm_pose.upper_length, side)
+        joints[arm + 2] = joints[arm + 1] + step(arm_pose.fore, FOREARM * arm_pose.fore_length, side)
         joints[leg] = pelvis + np.array([side * HIP * pose.hip, 0.0])
-        joints[leg + 1] = joints[leg] + _step(leg_pose.thigh, THIGH * leg_pose.thigh_length, side)
-        joints[leg + 2] = joints[leg + 1] + _step(leg_pose.shin, SHIN * leg_pose.shin_length, side)
+        joints[leg + 1] = joints[leg] + step(leg_pose.thigh, THIGH * leg_pose.thigh_length, side)
+        joints[leg + 2] = joints[leg + 1] + step(leg_pose.shin, SHIN * leg_pose.shin_length, side)
     head = head_points(pose.head_turn) - np.array([0.0, HEAD_RISE])
-    joints[[0, 14, 15, 16, 17]] = _rotate(head, pose.lean + pose.head_tilt, np.array([0.0, -0.1]))
+    joints[[0, 14, 15, 16, 17]] = rotate(head, pose.lean + pose.head_tilt, np.array([0.0, -0.1]))
     return joints
 
 

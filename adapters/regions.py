@@ -1,0 +1,120 @@
+"""Regions of conditions: taken from parsing maps, with soft edges, room to hang over, and a fair share where they overlap.
+
+All are pure functions; none changes its arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def region(layout_labels: np.ndarray | Tensor, labels: Sequence[int]) -> Tensor:
+    """The pixels of a parsing map that carry one of some labels.
+
+    Args:
+        layout_labels: (H, W) integers.
+        labels: ATR labels, for instance `garment_labels("dress")`.
+
+    Returns:
+        (1, 1, H, W) float32 in {0, 1}.
+    """
+    here = torch.as_tensor(layout_labels)
+    return torch.isin(here, torch.as_tensor(tuple(labels), device=here.device)).float()[None, None]
+
+
+def soften(mask: Tensor, radius: float) -> Tensor:
+    """Feathers a mask's edges over `radius` pixels to either side.
+
+    A box filter of width 2 · radius + 1 along rows, then columns, with the border repeated: across a straight edge the
+    values rise in a line from 0 outside the radius, through 0.5 where the edge was, to 1 inside the radius. A larger mask
+    never gives a smaller result; regions narrower than the filter keep less than 1.
+
+    Args:
+        mask: (B, 1, H, W) in [0, 1].
+        radius: pixels, rounded; 0 gives the mask unchanged.
+
+    Returns:
+        (B, 1, H, W) in [0, 1].
+
+    Raises:
+        ValueError: the radius is negative.
+    """
+    reach = _reach(radius)
+    if reach == 0:
+        return mask
+    rows = F.avg_pool2d(F.pad(mask, (reach, reach, 0, 0), mode="replicate"), (1, 2 * reach + 1), stride=1)
+    both = F.avg_pool2d(F.pad(rows, (0, 0, reach, reach), mode="replicate"), (2 * reach + 1, 1), stride=1)
+    return both.clamp(0, 1)  # sums of floats may end a rounding above
+
+
+def grow(mask: Tensor, radius: float) -> Tensor:
+    """Dilates a mask by a disc: cloth may hang over, a face includes its hairline.
+
+    Args:
+        mask: (B, 1, H, W) in [0, 1]; of a soft mask, each pixel takes the highest value within the disc.
+        radius: pixels, rounded; 0 gives the mask unchanged.
+
+    Returns:
+        (B, 1, H, W), nowhere below `mask`.
+
+    Raises:
+        ValueError: the radius is negative.
+    """
+    reach, height = _reach(radius), mask.shape[-2]
+    if reach == 0:
+        return mask
+    grown = mask.clone()
+    for up in range(min(reach, height - 1) + 1):
+        half = int((reach**2 - up**2) ** 0.5)
+        wide = F.max_pool2d(mask, (1, 2 * half + 1), stride=1, padding=(0, half))
+        grown[..., : height - up, :] = torch.maximum(grown[..., : height - up, :], wide[..., up:, :])
+        grown[..., up:, :] = torch.maximum(grown[..., up:, :], wide[..., : height - up, :])
+    return grown
+
+
+def share(masks: Sequence[Tensor]) -> list[Tensor]:
+    """Scales the masks of several owners down where they sum to more than 1, each in proportion to its own.
+
+    Args:
+        masks: (B, 1, H, W) each, in [0, 1].
+
+    Returns:
+        As many masks, whose sum is at most 1 everywhere; where it was so before, they are unchanged.
+
+    Raises:
+        ValueError: no mask is given.
+    """
+    if not masks:
+        raise ValueError("share(masks=[]): there is nothing to share; give at least one mask")
+    total = torch.stack(list(masks)).sum(0).clamp_min(1.0)
+    return [mask / total for mask in masks]
+
+
+def person_region(owner_map: np.ndarray | Tensor, index: int) -> Tensor:
+    """The pixels of one person, to multiply other regions with.
+
+    Args:
+        owner_map: (H, W) integers, -1 where nobody is, as `body_maps` gives it.
+        index: the person, from 0.
+
+    Returns:
+        (1, 1, H, W) float32 in {0, 1}; all 0 for one who is hidden.
+
+    Raises:
+        ValueError: the index is negative, which would be the background.
+    """
+    if index < 0:
+        raise ValueError(f"person {index} owns nothing; people are counted from 0")
+    return (torch.as_tensor(owner_map) == index).float()[None, None]
+
+
+def _reach(radius: float) -> int:
+    """A radius in whole pixels."""
+    if not radius >= 0:
+        raise ValueError(f"a radius of {radius} pixels is not possible; give 0 or more")
+    return round(radius)

@@ -1,0 +1,232 @@
+"""How a family of models sees people: what it takes of a selfie, a garment and a pose, and what it makes of them.
+
+`compose` asks the `People` of its pipeline: `DrawnPeople` for the bundled model, those of
+`twinset.pipelines.real_people` for the full-size families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from PIL import Image, ImageOps
+from scipy.ndimage import binary_fill_holes
+
+from twinset.adapters.condition import Condition, Layout
+from twinset.errors import InputError
+from twinset.models.clip import GARMENT_SENTENCES
+from twinset.models.face_finder import CROP, align
+from twinset.models.figure.flat import flat_keypoints, warp_flat
+from twinset.models.figure.keypoints import FRAME, Keypoints
+from twinset.models.figure.layout import draw_layout
+from twinset.models.figure.poses import preset
+from twinset.models.figure.retarget import ORDINARY, head_share, retarget
+from twinset.scoring.iqa import clip_iqa
+
+if TYPE_CHECKING:
+    from .joint import JointPipeline
+
+WIDTH, HEIGHT = FRAME
+FLAT_FILL = 0.86
+"""Share of the frame that a garment spans in the flat pictures that CLIP was trained on."""
+PLAIN_BACKGROUND = 12
+"""Largest channel difference to the border's colour that still counts as background of a garment picture."""
+
+
+@dataclass(frozen=True)
+class Selfie:
+    """A face found in a selfie and aligned.
+
+    Attributes:
+        crop: uint8, square: what is shown, and what CLIP reads.
+        face: uint8 (112, 112, 3) in ArcFace's template: what the recogniser reads.
+    """
+
+    crop: np.ndarray
+    face: np.ndarray
+
+
+class People(Protocol):
+    """What `compose` asks of a family.
+
+    Attributes:
+        size: (width, height) of its pictures in pixels.
+    """
+
+    size: tuple[int, int]
+
+    def preset(self, name: str, framing: str) -> Keypoints:
+        """A named pose in the frame."""
+        ...
+
+    def adopt(self, keypoints: Keypoints, name: str, notes: list[str]) -> Keypoints:
+        """A pose from a file, in proportions that the family draws."""
+        ...
+
+    def labels(self, keypoints: Keypoints, kinds: Sequence[str], hair: str) -> np.ndarray:
+        """Parsing map (H, W) of a person in a pose, so dressed."""
+        ...
+
+    def selfie(self, picture: np.ndarray, path: Path, notes: list[str]) -> Selfie:
+        """The face of a picture uint8 (H, W, 3).
+
+        Raises:
+            InputError: No face is found.
+        """
+        ...
+
+    def guess_kind(self, picture: np.ndarray, path: Path) -> str:
+        """Garment kind of a picture on a plain background.
+
+        Raises:
+            InputError: The family cannot tell.
+        """
+        ...
+
+    def fit(self, picture: np.ndarray, kind: str) -> np.ndarray:
+        """A garment's picture as the family takes it."""
+        ...
+
+    def identity(self, selfie: Selfie, layout: Layout, weight: float) -> Condition:
+        """The condition "this person"."""
+        ...
+
+    def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition:
+        """The condition "this garment"."""
+        ...
+
+    def scores(self, picture: np.ndarray) -> dict[str, float]:
+        """Measures of a picture by name, as far as the family has judges."""
+        ...
+
+
+class DrawnPeople:
+    """The bundled model's people: stylised figures with big heads, and garments as flat drawings."""
+
+    size: tuple[int, int] = FRAME
+
+    def __init__(self, pipe: JointPipeline):
+        self.pipe = pipe
+
+    def preset(self, name: str, framing: str) -> Keypoints:
+        """A named pose of the figure."""
+        return preset(name, framing)
+
+    def adopt(self, keypoints: Keypoints, name: str, notes: list[str]) -> Keypoints:
+        """Keypoints in the figure's proportions: those of an ordinary person are retargeted, with a note."""
+        share = head_share(keypoints)
+        if share is None or share >= ORDINARY:
+            return keypoints
+        notes.append(
+            f"pose {name!r} is of a person with a smaller head ({share:.2f} of the figure's); it is retargeted"
+        )
+        return retarget(keypoints)
+
+    def labels(self, keypoints: Keypoints, kinds: Sequence[str], hair: str) -> np.ndarray:
+        """The figure's parsing map."""
+        return draw_layout(keypoints, kinds, hair)
+
+    def selfie(self, picture: np.ndarray, path: Path, notes: list[str]) -> Selfie:
+        """The face of an ordinary picture, or of an aligned 112 × 112 crop."""
+        faces = self.pipe.face_finder.find(picture)
+        if faces:
+            note_several(len(faces), path, notes)
+            crop = align(picture, faces[0].landmarks).copy()  # the largest comes first
+        elif picture.shape[:2] == (CROP, CROP):
+            notes.append(f"selfie {str(path)!r} is taken as an aligned crop: no face was found in it")
+            crop = picture
+        else:
+            raise no_face(path)
+        return Selfie(crop, crop)
+
+    def guess_kind(self, picture: np.ndarray, path: Path) -> str:
+        """Zero-shot by the bundled CLIP: as it is, and with the margins that CLIP is used to."""
+        cut = Image.fromarray(cut_garment(picture))
+        inner = ImageOps.contain(cut, (round(FLAT_FILL * WIDTH), round(FLAT_FILL * HEIGHT)), Image.Resampling.LANCZOS)
+        framed = Image.new("RGB", FRAME, "white")
+        framed.paste(inner, ((WIDTH - inner.width) // 2, (HEIGHT - inner.height) // 2))
+        sentences = list(GARMENT_SENTENCES.values())
+        likely = sum(self.pipe.clip.choose(view, sentences) for view in (picture, np.array(framed)))
+        return list(GARMENT_SENTENCES)[int(np.argmax(likely))]
+
+    def fit(self, picture: np.ndarray, kind: str) -> np.ndarray:
+        """Fitted to the flat frame of its kind."""
+        return fit_flat(picture, kind)
+
+    def identity(self, selfie: Selfie, layout: Layout, weight: float) -> Condition:
+        """By the bundled identity adapter."""
+        return self.pipe.identity(selfie.face, layout, weight)
+
+    def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition:
+        """By the bundled garment adapter."""
+        return self.pipe.garment(flat, kind, layout, weight)
+
+    def scores(self, picture: np.ndarray) -> dict[str, float]:
+        """CLIP-IQA by the bundled CLIP."""
+        return {f"clip_iqa_{name}": value for name, value in clip_iqa(self.pipe.clip, picture).items()}
+
+
+def note_several(faces: int, path: Path, notes: list[str]) -> None:
+    """Say which face is taken where there are several."""
+    if faces > 1:
+        notes.append(f"selfie {str(path)!r} shows {faces} faces; the largest is used")
+
+
+def no_face(path: Path) -> InputError:
+    """What to say of a picture without a face."""
+    return InputError(f"selfie {str(path)!r} shows no face; give a picture with the face upright and well visible")
+
+
+def fit_flat(picture: np.ndarray, kind: str) -> np.ndarray:
+    """Fit a garment picture to the flat frame: its box becomes the box in which the kind is drawn flat.
+
+    Args:
+        picture: uint8 (H, W, 3), the garment on a plain background.
+        kind: A key of `GARMENT_KINDS`.
+
+    Returns:
+        uint8 (256, 192, 3) on white.
+
+    Raises:
+        InputError: The picture has one colour, so there is no garment to find.
+    """
+    rows, columns = flat_box(kind)
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    flat = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    flat[rows, columns] = np.asarray(Image.fromarray(cut_garment(picture)).resize(size, Image.Resampling.LANCZOS))
+    return flat
+
+
+def cut_garment(picture: np.ndarray) -> np.ndarray:
+    """Cut a garment out of its picture: the box of all that differs from the border, on white.
+
+    Args:
+        picture: uint8 (H, W, 3) on a plain background, whose colour is the border's median.
+
+    Returns:
+        uint8 (h, w, 3).
+
+    Raises:
+        InputError: The picture has one colour.
+    """
+    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+    differs = np.abs(picture.astype(int) - np.median(border, 0)).max(-1) > PLAIN_BACKGROUND
+    if not differs.any():
+        raise InputError("a garment's picture shows one plain colour; give the garment on a plain background")
+    box = _box(differs)
+    inside = binary_fill_holes(differs[box])  # a print in the background's colour stays as it is
+    return np.where(np.asarray(inside)[..., None], picture[box], 255).astype(np.uint8)
+
+
+def flat_box(kind: str) -> tuple[slice, slice]:
+    """Rows and columns that a kind covers in its flat frame."""
+    _, coverage = warp_flat(np.zeros((HEIGHT, WIDTH, 3), np.uint8), kind, flat_keypoints(kind))
+    return _box(coverage > 0)
+
+
+def _box(region: np.ndarray) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
