@@ -14,7 +14,11 @@ from peft import LoraConfig
 from torch import nn
 
 from tests.tiny import dressed, noise_picture, seeded, tiny_pipeline
+from twinset.adapters import joint_attention
 from twinset.adapters.condition import Condition
+from twinset.adapters.joint_attention import attend
+from twinset.pipelines.economy import Economy
+from twinset.pipelines.guidance import Guidance
 from twinset.pipelines.joint import JointPipeline
 
 PROMPT = "short hair, on the beach"
@@ -152,3 +156,64 @@ def test_lora_identity_and_garment_together_leave_no_trace(pipe: JointPipeline) 
     pipe.unet.unload_lora()
     assert all(torch.equal(weights[name], weight) for name, weight in pipe.unet.state_dict().items())
     assert torch.equal(latents_of(pipe, conditions), dressed_up) and torch.equal(latents_of(pipe, []), plain)
+
+
+def test_text_is_projected_once_a_pass(pipe: JointPipeline) -> None:
+    to_k = next(m for name, m in pipe.unet.named_modules() if name.endswith("attn2.to_k"))
+    with batches(to_k) as seen:
+        latents_of(pipe, [person(pipe)], guidance_scale=2.0)
+    assert seen == [2]
+
+
+def test_conditions_are_attended_to_only_where_they_act(pipe: JointPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two branches the unconditional one has no face, so no attention to the face is computed for it."""
+    sizes: list[tuple[int, int]] = []
+
+    def counting(attn: Any, query: torch.Tensor, key: torch.Tensor, *rest: Any) -> torch.Tensor:
+        sizes.append((len(query), key.shape[1]))
+        return attend(attn, query, key, *rest)
+
+    monkeypatch.setattr(joint_attention, "attend", counting)
+    latents_of(pipe, [person(pipe)], guidance_scale=2.0, num_inference_steps=1)
+    assert {rows for rows, tokens in sizes if tokens == 4} == {1}
+    assert {rows for rows, tokens in sizes if tokens == 77} == {2}
+
+
+def test_shared_control_runs_for_one_branch(pipe: JointPipeline) -> None:
+    """Where there is one branch only it changes nothing; where there are two it changes little."""
+    conditions, net = [person(pipe)], pipe.controlnet.nets[0]
+    shared = {"economy": Economy(shared_control=True)}
+    alone = {"guidance_scale": 1.0}
+    assert torch.equal(latents_of(pipe, conditions, **alone), latents_of(pipe, conditions, **alone, **shared))
+    with batches(net) as seen:
+        cheap = latents_of(pipe, conditions, guidance_scale=2.0, **shared)
+    assert seen == [1] * 4
+    exact = latents_of(pipe, conditions, guidance_scale=2.0)
+    without = latents_of(pipe, conditions, guidance_scale=2.0, controlnet_conditioning_scale=0.0)
+    assert 0 < (cheap - exact).norm() < 0.5 * (without - exact).norm()
+
+
+def test_controlnets_may_rest_between_steps(pipe: JointPipeline) -> None:
+    with batches(pipe.controlnet.nets[0]) as seen:
+        cheap = latents_of(pipe, [], economy=Economy(control_every=3), guidance_scale=2.0)
+    exact = latents_of(pipe, [], guidance_scale=2.0)
+    without = latents_of(pipe, [], guidance_scale=2.0, controlnet_conditioning_scale=0.0)
+    assert len(seen) == 2 and 0 < (cheap - exact).norm() < (without - exact).norm()
+
+
+def test_deep_blocks_may_rest_between_steps(pipe: JointPipeline) -> None:
+    blocks = [*pipe.unet.down_blocks, pipe.unet.mid_block, *pipe.unet.up_blocks]
+    with batches(pipe.unet.mid_block.resnets[0]) as deep, batches(pipe.unet.down_blocks[0].resnets[0]) as shallow:
+        cheap = latents_of(pipe, [], economy=Economy(deep_every=2))
+    assert (len(deep), len(shallow)) == (2, 4)
+    assert not any("forward" in block.__dict__ for block in blocks)
+    exact = latents_of(pipe, [])
+    assert torch.equal(exact, latents_of(pipe, [], economy=Economy(deep_every=1))) and not torch.equal(cheap, exact)
+    with pytest.raises(ValueError, match="deep_every = 0"):
+        Economy(deep_every=0)
+
+
+def test_guidance_in_an_interval_runs_one_branch_outside(pipe: JointPipeline) -> None:
+    with batches(pipe.unet) as seen:
+        latents_of(pipe, [person(pipe)], guidance_scale=Guidance(2.0, start=0.25, end=0.75))
+    assert seen == [1, 2, 2, 1]
