@@ -1,4 +1,4 @@
-"""Regions of conditions: taken from parsing maps, with soft edges, room to hang over, and a fair share where they overlap.
+"""Regions of conditions from parsing maps: soft edges, room to hang over, a fair share where they overlap.
 
 All are pure functions; none changes its arguments.
 """
@@ -30,9 +30,9 @@ def region(layout_labels: np.ndarray | Tensor, labels: Sequence[int]) -> Tensor:
 def soften(mask: Tensor, radius: float) -> Tensor:
     """Feathers a mask's edges over `radius` pixels to either side.
 
-    A box filter of width 2 · radius + 1 along rows, then columns, with the border repeated: across a straight edge the
-    values rise in a line from 0 outside the radius, through 0.5 where the edge was, to 1 inside the radius. A larger mask
-    never gives a smaller result; regions narrower than the filter keep less than 1.
+    A box filter of width 2 · radius + 1 along rows, then columns, with the border repeated: across a straight edge
+    the values rise in a line from 0 outside the radius, through 0.5 where the edge was, to 1 inside it. A larger
+    mask never gives a smaller result; regions narrower than the filter keep less than 1.
 
     Args:
         mask: (B, 1, H, W) in [0, 1].

@@ -53,31 +53,37 @@ def saved_base(name: str, given: dict[str, Any], folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["sd15", "sdxl"])
-def family(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """`load_parts` gives small random parts; the profile asks for small pictures."""
-    name, given = request.param, networks(request.param)
+@pytest.fixture(scope="module", params=["sd15", "sdxl"])
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Parts]:
+    """A family and small random parts of it, as `load_parts` gives them."""
+    name, given, folder = request.param, networks(request.param), tmp_path_factory.mktemp(request.param)
     forms = {"identity_adapter": "face-id-plus-v2", "garment_adapter": "ip-adapter-plus"}
     files = {
-        "identity_adapter": tmp_path / f"ip-adapter-faceid-plusv2_{name}.bin",
-        "garment_adapter": tmp_path / "ip-adapter-plus.safetensors",
+        "identity_adapter": folder / f"ip-adapter-faceid-plusv2_{name}.bin",
+        "garment_adapter": folder / "ip-adapter-plus.safetensors",
     }
     for part, path in files.items():
         write(path, random_state(shapes_of(forms[part], given["unet"])))
     config = CLIPVisionConfig(
         hidden_size=1280, intermediate_size=64, num_hidden_layers=2, num_attention_heads=8, image_size=28, patch_size=14
     )
-    parts = Parts(
-        base=saved_base(name, given, tmp_path / "base"),
+    return name, Parts(
+        base=saved_base(name, given, folder / "base"),
         vae=given["vae"],
         pose_controlnet=given["controlnet"],
         image_encoder=CLIPVisionModelWithProjection(config).eval(),
         adapters=files,
-        recogniser=Recogniser(recogniser_graph(tmp_path / "arcface.onnx", seed=0)),
-        detector=Detector(scrfd_graph(tmp_path / "scrfd.onnx", size=(640, 640))),
+        recogniser=Recogniser(recogniser_graph(folder / "arcface.onnx", seed=0)),
+        detector=Detector(scrfd_graph(folder / "scrfd.onnx", size=(640, 640))),
         notes=("identity_adapter: FaceID",),
         revision="0" * 64,
     )
+
+
+@pytest.fixture
+def family(loaded: tuple[str, Parts], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The family's name, which now means these parts and small pictures."""
+    name, parts = loaded
     monkeypatch.setattr(load, "load_parts", lambda *_, **__: parts)
     monkeypatch.setitem(ON_HUB, name, replace(ON_HUB[name], size=SIZE, steps=2, guidance=3.0))
     return name

@@ -353,9 +353,9 @@ def _skirt(kind: str, posture: Posture) -> str:
 
 
 def _shoes(posture: Posture) -> list[Part]:
-    rows = (("right", RIGHT_SHOE), ("left", LEFT_SHOE))
-    feet = [(side, label, f"{side}_foot") for side, label in rows if f"{side}_foot" in posture.frames]
+    labels = {"right": RIGHT_SHOE, "left": LEFT_SHOE}
     return [
-        Part(f"{side}_shoe", _foot(posture, side, 0.4), posture.frames[foot], label, "shoes", SHOES)
-        for side, label, foot in feet
+        Part(f"{side}_shoe", _foot(posture, side, 0.4), posture.frames[f"{side}_foot"], labels[side], "shoes", SHOES)
+        for side, _, _, _ in _sides(posture)
+        if f"{side}_foot" in posture.frames
     ]

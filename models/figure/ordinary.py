@@ -23,7 +23,7 @@ from .rig import BONES, complete
 #: Neck keypoint (middle of the shoulders) to the middle of the hips.
 TORSO = 0.288
 #: Above the neck keypoint: crown, crown with hair, ears, chin. Sole below the ankle; hand beyond the wrist.
-CROWN, HAIRDO, EARS, CHIN, SOLE, HAND = 0.182, 0.197, 0.108, 0.052, 0.039, 0.108
+CROWN, HAIRDO, EARS, CHIN, SOLE, HAND = 0.182, 0.205, 0.108, 0.052, 0.039, 0.108
 #: Joint -> parent and distance from it.
 PARENTS: dict[int, tuple[int, float]] = {joint: (row[0], row[2] * TORSO) for joint, row in ADULT_BONES.items()}
 #: Limbs: name -> (start joint, end joint, length).
@@ -36,10 +36,11 @@ FACE = np.array([
 #: Degrees that the head turns at a `Pose.head_turn` of 1.
 FULL_TURN = 40.0
 
-#: Framing -> lowest part shown, below the neck; None for the soles.
-CUTS: dict[str, float | None] = {"portrait": 0.18, "half": 0.34, "three_quarter": 0.56, "full": None}
-#: A framing is widened for hands that would leave the frame, down to this share of its scale; `full` as far as it takes.
-WIDEST = 0.62
+#: Framing -> lowest part shown, below the neck, and the share of its scale down to which it is widened for hands that
+#: would leave the frame: beyond that they do. `full` shows everything down to the soles.
+CUTS: dict[str, tuple[float, float]] = {
+    "portrait": (0.18, 0.85), "half": (0.34, 0.66), "three_quarter": (0.56, 0.62), "full": (np.inf, 0.0),
+}  # fmt: skip
 #: Left and right, top, and bottom margins as shares of the frame.
 SIDE, TOP, BOTTOM = 0.04, 0.05, 0.03
 #: Half thickness of the body around a joint.
@@ -125,26 +126,21 @@ def _outline(joints: np.ndarray) -> np.ndarray:
     crown = up / max(float(np.linalg.norm(up)), 1e-6) * HAIRDO
     limbs = ((kp.R_ELBOW, kp.R_WRIST, HAND), (kp.L_ELBOW, kp.L_WRIST, HAND))
     feet = ((kp.R_KNEE, kp.R_ANKLE, SOLE), (kp.L_KNEE, kp.L_ANKLE, SOLE))
-    tips = [joints[b] + (joints[b] - joints[a]) / LENGTHS[b] * beyond for a, b, beyond in limbs + feet]
+    tips = [joints[b] + (joints[b] - joints[a]) / PARENTS[b][1] * beyond for a, b, beyond in limbs + feet]
     around = [joints + np.array(shift) * THICK for shift in ((1, 0), (-1, 0), (0, 1))]
     return np.concatenate([*around, crown[None], np.stack(tips)])
 
 
-LENGTHS = {joint: length for joint, (_, length) in PARENTS.items()}
-
-
 def _framed(joints: np.ndarray, framing: str, size: tuple[int, int]) -> tuple[float, np.ndarray]:
     """Pixels per stature and the neck's place (2,) in pixels."""
-    whole, cut = _outline(joints), CUTS[framing]
-    lowest = float(whole[:, 1].max()) if cut is None else cut
+    whole, (cut, widest) = _outline(joints), CUTS[framing]
+    lowest = min(cut, float(whole[:, 1].max()))
     body = whole[whole[:, 1] <= lowest]
-    around = joints[_CORE]
-    core = np.concatenate([around + (THICK, 0), around - (THICK, 0), around - (0, HAIRDO - EARS)])
-    scale = _fitting(body, lowest, size)
-    if cut is not None:
-        scale = max(scale, WIDEST * _fitting(core, lowest, size))
-    x = _between(body, scale, size[0]) if np.ptp(body[:, 0]) * scale <= size[0] else _between(core, scale, size[0])
-    return scale, np.array([x, _height(whole, body, lowest, scale, size[1])])
+    core = np.concatenate([joints[_CORE] + np.array(s) for s in ((THICK, 0), (-THICK, 0), (0, EARS - HAIRDO))])
+    scale = max(_fitting(body, lowest, size), widest * _fitting(core, lowest, size))
+    held = core if scale > _fitting(body, lowest, size) else body
+    x = _between(held, scale, size[0])
+    return scale, np.array([x, _height(float(held[:, 1].min()), float(whole[:, 1].max()), lowest, scale, size[1])])
 
 
 def _fitting(body: np.ndarray, lowest: float, size: tuple[int, int]) -> float:
@@ -160,8 +156,7 @@ def _between(body: np.ndarray, scale: float, width: int) -> float:
     return min(max(width / 2, low), high) if low <= high else (low + high) / 2
 
 
-def _height(whole: np.ndarray, body: np.ndarray, lowest: float, scale: float, height: int) -> float:
-    """The neck's y: the cut at the lower border, no large gap above the head; a body that ends higher is centred."""
-    top, bottom = float(whole[:, 1].min()) * scale, float(whole[:, 1].max()) * scale
-    cut = min(height - lowest * scale, TOP * height - float(body[:, 1].min()) * scale)
-    return max(cut, TOP * height - top + (height * (1 - TOP - BOTTOM) - bottom + top) / 2)
+def _height(top: float, bottom: float, lowest: float, scale: float, height: int) -> float:
+    """The neck's y: the cut at the lower border, no large gap above `top`; a body that ends higher is centred."""
+    cut = min(height - lowest * scale, TOP * height - top * scale)
+    return max(cut, TOP * height - top * scale + (height * (1 - TOP - BOTTOM) - (bottom - top) * scale) / 2)

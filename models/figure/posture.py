@@ -14,7 +14,7 @@ from twinset.errors import InputError
 
 from . import keypoints as kp
 from .keypoints import Keypoints, check_keypoints, known_joints
-from .ordinary import EARS, FACE, LIMB_BONES, PARENTS, TORSO
+from .ordinary import EARS, FACE, LIMB_BONES, PARENTS, TORSO, turned
 from .rig import _bone, _tip
 
 _SHOULDERS = 2 * PARENTS[kp.R_SHOULDER][1]
@@ -79,14 +79,14 @@ def read_posture(keypoints: Keypoints, size: tuple[int, int]) -> Posture:
     array = check_keypoints(keypoints)
     known, points = known_joints(array), array[:, :2].astype(np.float64)
     stature = _stature(points, known)
-    face = bool(known[list(_FEATURES)].any())
     _complete_trunk(points, known.copy(), stature)
     shoulders, spine = points[kp.L_SHOULDER] - points[kp.R_SHOULDER], _spine(points)
     across = float(shoulders @ np.array([spine[1], -spine[0]])) / (_SHOULDERS * stature)
-    behind = across < -0.2 or (not face and bool(known[[kp.R_EAR, kp.L_EAR]].any()) and across < _SIDEWAYS)
+    face = bool(known[list(_FEATURES)].any()) or (across > 0.2 and not known[[kp.R_EAR, kp.L_EAR]].any())
+    behind = across < -0.2 or (not face and across < _SIDEWAYS)
     sideways = abs(across) < _SIDEWAYS
     reached = _reach_out(points, known, stature, spine, size)
-    unit, (head, yaw) = stature / 100, _head(points, known, stature, spine)
+    unit, (head, yaw) = stature / 100, _head(points, known, stature, spine, behind)
     frames = {"head": head, **_trunk_frames(points, unit, across, spine), **_limb_frames(points, reached, unit)}
     frames["neck"] = _bone(np.stack([points[kp.NECK], head @ (0.0, 1.5, 1.0)]), unit, (0, 1, 8.4))
     far = _far(known, points, yaw) if sideways else None
@@ -202,24 +202,38 @@ def _limb_frames(points: np.ndarray, reached: set, unit: float) -> dict[str, np.
     return frames
 
 
-def _head(points: np.ndarray, known: np.ndarray, stature: float, spine: np.ndarray) -> tuple[np.ndarray, float]:
+def _head(
+    points: np.ndarray, known: np.ndarray, stature: float, spine: np.ndarray, behind: bool
+) -> tuple[np.ndarray, float]:
     """The head's frame, from the middle between the ears, and its turn in radians."""
-    pair = next((p for p in ((kp.R_EAR, kp.L_EAR), (kp.R_EYE, kp.L_EYE)) if known[list(p)].all()), None)
-    across = points[pair[1]] - points[pair[0]] if pair else np.array([spine[1], -spine[0]])
-    across = across / max(float(np.linalg.norm(across)), 1e-6)
+    across = _ear_line(points, known, spine, behind)
     down = np.array([-across[1], across[0]])
     down = -down if down @ spine < 0 else down
     yaw = _yaw(points, known, across)
     unit = _head_size(points, known, stature, yaw) / 100
-    flat = 100 * unit * np.stack([FACE[:, 0] * np.cos(yaw) + FACE[:, 2] * np.sin(yaw), FACE[:, 1]], axis=1)
+    flat = 100 * unit * turned(yaw)
     joints = [kp.NOSE, kp.R_EYE, kp.L_EYE, kp.R_EAR, kp.L_EAR]
-    given = [j for j in ((kp.R_EAR, kp.L_EAR), (kp.R_EAR,), (kp.L_EAR,), _FEATURES, *((f,) for f in _FEATURES))]
-    place = next((j for j in given if known[list(j)].all()), None)
+    places = ((kp.R_EAR, kp.L_EAR), (kp.R_EAR,), (kp.L_EAR,), _FEATURES, *((joint,) for joint in _FEATURES))
+    place = next((place for place in places if known[list(place)].all()), None)
     if place is None:
         return np.column_stack([across * unit, down * unit, points[kp.NECK] - spine * EARS * stature]), 0.0
     local = flat[[joints.index(j) for j in place]].mean(0)
     middle = points[list(place)].mean(0) - local[0] * across - local[1] * down
     return np.column_stack([across * unit, down * unit, middle]), yaw
+
+
+def _ear_line(points: np.ndarray, known: np.ndarray, spine: np.ndarray, behind: bool) -> np.ndarray:
+    """Unit vector (2,) to the head's left: by both ears or eyes, else by the side of its ear that the face lies on."""
+    for right, left in ((kp.R_EAR, kp.L_EAR), (kp.R_EYE, kp.L_EYE)):
+        if known[right] and known[left]:
+            return (points[left] - points[right]) / max(float(np.linalg.norm(points[left] - points[right])), 1e-6)
+    level = np.array([spine[1], -spine[0]])
+    ear = next((joint for joint in (kp.R_EAR, kp.L_EAR) if known[joint]), None)
+    feature = next((joint for joint in _FEATURES if known[joint]), None)
+    if ear is None or feature is None:
+        return -level if behind else level
+    towards = float((points[feature] - points[ear]) @ level) * (1 if ear == kp.R_EAR else -1)
+    return level if towards >= 0 else -level
 
 
 def _yaw(points: np.ndarray, known: np.ndarray, across: np.ndarray) -> float:
