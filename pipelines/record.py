@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from twinset.errors import InputError
-from twinset.models.figure.keypoints import draw_skeleton
+from twinset.models.figure.keypoints import FRAME, draw_skeleton, openpose_skeleton
 from twinset.models.figure.labels import colourise
 from twinset.pipelines.compose import Composition
 from twinset.pipelines.pictures import contact_sheet, file_hash, in_rows
@@ -143,6 +143,8 @@ def request_sheet(composition: Composition, pictures: Sequence[Image.Image]) -> 
     """Contact sheet: selfie, garments, pose and parsing map first, then the pictures."""
     layout = composition.layout
     selfie = [] if composition.selfie is None else [composition.selfie.crop]
-    asked = [*selfie, *composition.flats.values(), draw_skeleton(layout.keypoints), colourise(layout.labels)]
+    size = (layout.labels.shape[1], layout.labels.shape[0])
+    skeleton = draw_skeleton(layout.keypoints) if size == FRAME else openpose_skeleton(layout.keypoints, size)
+    asked = [*selfie, *composition.flats.values(), skeleton, colourise(layout.labels)]
     drawn = [np.asarray(picture) for picture in pictures]
     return contact_sheet(in_rows([*asked, *drawn], columns=8))
