@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow lint train benchmark clean
+.PHONY: help setup demo test test-slow lint train benchmark speed clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -41,6 +41,9 @@ train: $(READY)  ## Train the studio model from nothing
 
 benchmark: $(READY)  ## Measure the model on held-out people
 	$(BIN)/python -m twinset.benchmarks.joint
+
+speed: $(READY)  ## Measure time and FLOPs against plain Stable Diffusion
+	$(BIN)/python -m twinset.benchmarks.speed
 
 clean:  ## Remove .venv, caches and build leftovers (not out/, data/, runs/)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

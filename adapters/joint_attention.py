@@ -50,7 +50,7 @@ class Memory:
     joined: bool = False
     gate: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 1))
     rows: slice | None = None
-    masks: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    masks: dict[tuple[int, int], Tensor] = field(default_factory=dict)  # one for all sites of a condition
 
     def mask(self, size: tuple[int, int]) -> Tensor:
         """Region at a site's resolution, (B, h·w, 1); pooled once per resolution."""
@@ -290,6 +290,18 @@ class JointAttention:
             self.forget() if already else self.eject()
 
     @contextmanager
+    def aside(self) -> Iterator[None]:
+        """While open, the UNet has its former processors, whether a pass is under way or not."""
+        if self.processors:
+            self.unet.set_attn_processor(dict(self.former))
+        try:
+            yield
+        finally:
+            if self.processors:
+                ours = {f"{name}.processor": processor for name, processor in self.processors.items()}
+                self.unet.set_attn_processor(cast(Any, ours))
+
+    @contextmanager
     def recording(self) -> Iterator[dict[str, Tensor]]:
         """While open, self-attention sites keep their inputs; the dict is filled on leaving."""
         features: dict[str, Tensor] = {}
@@ -330,9 +342,9 @@ class JointAttention:
             yield name, attn.to_k(features), attn.to_v(features)
 
     def _lend(self, pairs: Iterable[tuple[str, Tensor, Tensor]], region: Tensor, joined: bool = False) -> list[Memory]:
-        memories = []
+        memories, masks = [], {}
         for name, key, value in pairs:
-            memory = Memory(key, value, region, joined)
+            memory = Memory(key, value, region, joined, masks=masks)
             self.processors[name].memories.append(memory)
             memories.append(memory)
         return memories
@@ -350,11 +362,16 @@ class JointAttention:
             speaks = [i for i, kinds in enumerate(branches) if (loan.condition.kind in kinds) == loan.present]
             silent = not speaks or (not isinstance(weight, Tensor) and weight == 0)
             whole = len(speaks) == len(branches)
+            # a branch has what the one before has and more, so those in which a condition acts lie side by side
+            part = EVERY_ROW if whole else slice(speaks[0] * repeat, (speaks[-1] + 1) * repeat) if speaks else None
+            gate = torch.as_tensor(weight).to(loan.condition.region.device, torch.float32).reshape(-1, 1, 1)
             for memory in loan.memories:
-                memory.gate = torch.as_tensor(weight).to(memory.key.device, torch.float32).reshape(-1, 1, 1)
-                # a branch has what the one before has and more, so those in which a condition acts lie side by side
-                part = EVERY_ROW if whole else slice(speaks[0] * repeat, (speaks[-1] + 1) * repeat) if speaks else None
-                memory.rows = None if silent else part
+                memory.gate, memory.rows = gate, None if silent else part
+
+    def renew_text(self) -> None:
+        """Project the text anew at the next step, since a LoRA may have changed."""
+        for processor in self.processors.values():
+            processor.text = None
 
     def forget(self) -> None:
         """Drop all memories: the sites are plain again."""

@@ -115,8 +115,10 @@ def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     half = vae.dtype == torch.float16
     if not (half and vae.config["force_upcast"]):
         pixels = _decode(vae, latents.to(vae.dtype))
-        if not half or torch.isfinite(pixels).all():
+        if torch.isfinite(pixels).all():
             return pixels
+        if not half:
+            raise FloatingPointError(f"the VAE's pictures are not finite in {vae.dtype}; the latents are damaged")
     cast(nn.Module, vae).to(torch.float32)
     try:
         pixels = _decode(vae, latents.float())

@@ -18,7 +18,7 @@ from .economy import EXACT, Economy, deep_cache
 from .guidance import Branch
 
 BranchesAt = Callable[[int, int], list[Branch]]
-OnStep = Callable[[int, Tensor, Tensor], Tensor]
+OnStep = Callable[[int, Tensor, Tensor, Words, Words], tuple[Tensor, Words, Words]]
 
 
 def predict(
@@ -85,7 +85,8 @@ def denoise(
         economy: what may be reused although it would come out a little different.
         unet_options: further arguments of the UNet.
         step_options: further arguments of `scheduler.step` (`generator`, `eta`).
-        on_step: called after each step with (step, timestep, latents); gives the latents to go on with.
+        on_step: called after each step with (step, timestep, latents, words, empty); gives latents and words to go on
+            with.
         interrupted: asked before each step; once true, the latents are given as they are.
 
     Returns:
@@ -120,7 +121,11 @@ def denoise(
                 [b.coefficient * o for b, o in zip(branches, output.chunk(len(branches)), strict=True)]
             )
             latents = scheduler.step(guided.sum(0), timestep, latents, **(step_options or {}), return_dict=False)[0]
-            latents = on_step(step, timestep, latents) if on_step else latents
+            before = words, empty
+            if on_step is not None:
+                latents, words, empty = on_step(step, timestep, latents, words, empty)
+            if words is not before[0] or empty is not before[1]:
+                texts.clear()
             previous = branches
     if not torch.isfinite(latents).all():
         raise FloatingPointError("the latents are not finite; lower the guidance or use float32")

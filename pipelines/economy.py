@@ -36,6 +36,8 @@ class Economy:
 
 
 EXACT = Economy()
+LEAN = Economy(control_every=2, deep_every=2)
+"""The economical mode: about the cost of plain Stable Diffusion."""
 
 
 @dataclass

@@ -14,6 +14,7 @@ from PIL import Image
 from twinset.errors import InputError
 from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.compose import Composition, compose, people_of
+from twinset.pipelines.economy import EXACT, LEAN
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.pictures import file_hash, tinted
 from twinset.pipelines.record import (
@@ -104,6 +105,7 @@ def draw(
         generator=torch.Generator().manual_seed(_seed(request, index)),
         num_inference_steps=request.steps,
         guidance_scale=request.guidance,
+        economy=LEAN if request.economical else EXACT,
         controlnet_conditioning_scale=[
             1.0 if isinstance(net, RegionControlNetModel) else request.pose_strength for net in pipe.nets
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -23,7 +24,7 @@ from twinset.models.region_controlnet import JointControlNets, Paint, RegionCont
 from twinset.models.vae import decode, encode
 
 from .control import Control
-from .denoise import denoise
+from .denoise import OnStep, denoise
 from .economy import EXACT, Economy
 from .fitted import AdapterRack
 from .guidance import Branch, Guidance
@@ -38,7 +39,7 @@ class JointPass(AdapterRack, Saved):
     """What both families share: words, layout and conditions are computed once, then one pass obeys them all."""
 
     thick_skeleton = False
-    _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds", "negative_prompt_embeds", "image"]
 
     vae: AutoencoderKL
     controlnet: Any  # ControlNetModel, MultiControlNetModel or None
@@ -141,8 +142,9 @@ class JointPass(AdapterRack, Saved):
             economy: what may be reused although the picture comes out a little different.
             cross_attention_kwargs: handed to the UNet (`ip_adapter_masks`, LoRA `scale`).
             callback_on_step_end: called as (pipeline, step, timestep, {"latents": ...}) after each step; gives back
-                the latents to go on with. May set `pipeline._interrupt` to stop, and `pipeline._guidance_scale`.
-            callback_on_step_end_tensor_inputs: "latents" or nothing.
+                what to go on with. May set `pipeline._interrupt` to stop, and `pipeline._guidance_scale`.
+            callback_on_step_end_tensor_inputs: what the callback is shown: "latents", "prompt_embeds",
+                "negative_prompt_embeds" (for SDXL also "add_text_embeds", "add_time_ids"), and "image" to read only.
             output_type: "pil", "np", "pt" or "latent".
             return_dict: an object with `images`, or a tuple.
             text: the family's further arguments: `clip_skip`; for SDXL also the second texts, pooled embeddings
@@ -156,8 +158,10 @@ class JointPass(AdapterRack, Saved):
             FloatingPointError: the latents are not finite.
         """
         self._interrupt, self._cross_attention_kwargs = False, cross_attention_kwargs
-        self._guidance_scale = self.config["default_guidance"] if guidance_scale is None else guidance_scale
-        _check(prompt, prompt_embeds, callback_on_step_end_tensor_inputs)
+        asked = self.config["default_guidance"] if guidance_scale is None else guidance_scale
+        self._asked = asked if isinstance(asked, Guidance) else None
+        self._guidance_scale = asked.text if isinstance(asked, Guidance) else asked  # a callback may change it
+        self._check(prompt, prompt_embeds, callback_on_step_end_tensor_inputs)
         conditions = [c for c in conditions if isinstance(c.weight, Tensor) or c.weight]
         count = num_images_per_prompt * (1 if isinstance(prompt, str) else len(cast(Any, prompt or prompt_embeds)))
         pictures = self._pictures_for_nets(image, layout, height, width, count, num_images_per_prompt)
@@ -192,7 +196,7 @@ class JointPass(AdapterRack, Saved):
                 economy,
                 {**self._unet_options(count), "cross_attention_kwargs": cross_attention_kwargs},
                 self.prepare_extra_step_kwargs(generator, eta),
-                self._on_step(bar, callback_on_step_end, callback_on_step_end_tensor_inputs),
+                self._on_step(bar, callback_on_step_end, callback_on_step_end_tensor_inputs, pictures),
                 lambda: self.interrupt,
             )
         images, flags = (clean, None) if output_type == "latent" else self._pictures(clean, output_type)
@@ -211,6 +215,19 @@ class JointPass(AdapterRack, Saved):
     def encode(self, picture: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) to scaled latents (1, C, H / f, W / f)."""
         return encode(self.vae, self._pixels(picture))
+
+    def set_ip_adapter_scale(self, scale: Any) -> None:
+        """As diffusers has it, during a pass too: the adapters' processors are then behind joint attention."""
+        diffusers_own: Any = super()
+        with self.attention.aside():
+            diffusers_own.set_ip_adapter_scale(scale)
+
+    def _check(self, prompt: Any, prompt_embeds: Tensor | None, inputs: Sequence[str]) -> None:
+        if (prompt is None) == (prompt_embeds is None):
+            raise ValueError(f"prompt = {prompt!r}: give the prompt or prompt_embeds, and not both")
+        known = self._callback_tensor_inputs
+        if set(inputs) - set(known):
+            raise ValueError(f"callback_on_step_end_tensor_inputs = {list(inputs)}: choose among {', '.join(known)}")
 
     # What the ControlNets see
 
@@ -306,8 +323,12 @@ class JointPass(AdapterRack, Saved):
 
     def _guidance(self) -> Guidance:
         """As it is now: a callback may change it. Distilled UNets (LCM) take it as an input and run one branch."""
-        distilled = self.unet.config["time_cond_proj_dim"] is not None
-        return Guidance(text=1.0) if distilled else Guidance.of(self._guidance_scale)
+        if self.unet.config["time_cond_proj_dim"] is not None:
+            return Guidance(text=1.0)
+        now = Guidance.of(self._guidance_scale)
+        if self._asked is None or self._guidance_scale <= 0:  # 0 is diffusers' word for "off from here"
+            return now
+        return replace(self._asked, text=self._guidance_scale)
 
     def _unet_options(self, count: int) -> dict[str, Any]:
         """The embedding of the guidance weight that distilled UNets take."""
@@ -318,16 +339,22 @@ class JointPass(AdapterRack, Saved):
         embedded = cast(Any, self).get_guidance_scale_embedding(weight, embedding_dim=width)
         return {"timestep_cond": embedded.to(self._execution_device, self.unet.dtype)}
 
-    def _on_step(self, bar: Any, callback: Callback | None, inputs: Sequence[str]) -> Callable[..., Tensor]:
-        """What follows a step: the progress bar, and the user's callback, which may change the latents."""
+    def _on_step(self, bar: Any, callback: Callback | None, inputs: Sequence[str], image: list[Tensor]) -> OnStep:
+        """What follows a step: the progress bar, and the user's callback, which may change latents and words."""
         inputs = callback.tensor_inputs if isinstance(callback, PipelineCallback | MultiPipelineCallbacks) else inputs
 
-        def step_done(step: int, timestep: Tensor, latents: Tensor) -> Tensor:
+        def step_done(
+            step: int, timestep: Tensor, latents: Tensor, words: Words, empty: Words
+        ) -> tuple[Tensor, Words, Words]:
             bar.update()
             if callback is None:
-                return latents
-            given = {"latents": latents} if "latents" in inputs else {}
-            return callback(self, step, timestep, given).get("latents", latents)
+                return latents, words, empty
+            shown: dict[str, Any] = {"latents": latents, "image": image[0] if len(image) == 1 else image}
+            shown |= {"prompt_embeds": words.states, "negative_prompt_embeds": empty.states}
+            shown |= {f"add_{name}": value for name, value in words.added.items()}  # add_text_embeds, add_time_ids
+            given = callback(self, step, timestep, {name: shown[name] for name in inputs})
+            self.attention.renew_text()
+            return given.get("latents", latents), _changed(words, given, ""), _changed(empty, given, "negative_")
 
         return step_done
 
@@ -352,11 +379,12 @@ class JointPass(AdapterRack, Saved):
         return self.image_processor.postprocess(pixels, output_type=output_type), None
 
 
-def _check(prompt: Any, prompt_embeds: Tensor | None, inputs: Sequence[str]) -> None:
-    if (prompt is None) == (prompt_embeds is None):
-        raise ValueError(f"prompt = {prompt!r}: give the prompt or prompt_embeds, and not both")
-    if set(inputs) - {"latents"}:
-        raise ValueError(f"callback_on_step_end_tensor_inputs = {list(inputs)}: only 'latents' can be had")
+def _changed(words: Words, given: dict[str, Any], which: str) -> Words:
+    """The words as a callback gave them back; the very same where it left them alone."""
+    states = given.get(f"{which}prompt_embeds", words.states)
+    added = words.added if which else {name: given.get(f"add_{name}", value) for name, value in words.added.items()}
+    same = states is words.states and all(added[name] is value for name, value in words.added.items())
+    return words if same else Words(states, added, words.pictures)
 
 
 def _load_offloaded(controlnet: Any) -> None:

@@ -27,6 +27,11 @@ class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
     """
 
     thick_skeleton = True
+    _callback_tensor_inputs: ClassVar[list[str]] = [
+        *JointPass._callback_tensor_inputs,
+        "add_text_embeds",
+        "add_time_ids",
+    ]
     _optional_components: ClassVar[list[str]] = [
         *StableDiffusionXLControlNetPipeline._optional_components,
         "controlnet",

@@ -202,8 +202,9 @@ def test_controlnets_may_rest_between_steps(pipe: JointPipeline) -> None:
 
 
 def test_deep_blocks_may_rest_between_steps(pipe: JointPipeline) -> None:
+    unet: Any = pipe.unet
     blocks = [*pipe.unet.down_blocks, pipe.unet.mid_block, *pipe.unet.up_blocks]
-    with batches(pipe.unet.mid_block.resnets[0]) as deep, batches(pipe.unet.down_blocks[0].resnets[0]) as shallow:
+    with batches(unet.mid_block.resnets[0]) as deep, batches(unet.down_blocks[0].resnets[0]) as shallow:
         cheap = latents_of(pipe, [], economy=Economy(deep_every=2))
     assert (len(deep), len(shallow)) == (2, 4)
     assert not any("forward" in block.__dict__ for block in blocks)

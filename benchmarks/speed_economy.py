@@ -1,0 +1,161 @@
+"""What the economical mode costs in the picture: exact against economical, on the trained model that is bundled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twinset.benchmarks.figures import bootstrap, psnr
+from twinset.benchmarks.joint import GIVEN, Person, average_landmarks, judge, load_pipeline
+from twinset.benchmarks.judges import FOLDER, Judges
+from twinset.models.face_finder import align
+from twinset.pipelines.economy import EXACT, LEAN, Economy
+from twinset.pipelines.guidance import Guidance
+from twinset.pipelines.joint import JointPipeline, Layout
+from twinset.training.mannequin import render
+from twinset.training.mannequin.captions import captions
+from twinset.training.mannequin.spec import draw_spec
+
+FIRST_SEED = 60_000  # of the training range: the held-out people are for the joint benchmark alone
+STEPS, GUIDANCE = 12, 1.5
+FIGURES = ("sim_gt", "garment_difference", "pck", "parsing_miou", "named_english")
+"""Of the joint benchmark's figures, those shown for both modes."""
+
+Mode = tuple[Economy, tuple[float, float]]
+"""What is reused, and the part of the pass in which guidance acts."""
+IN_FULL: Mode = (EXACT, (0.0, 1.0))
+ECONOMICAL: Mode = (LEAN, (0.0, 1.0))
+"""The economical mode of the benchmark."""
+
+
+def training_person(pipe: JointPipeline, seed: int) -> Person:
+    """A person of the training range, described in English, as the joint benchmark describes its own."""
+    spec, rng = draw_spec(seed), np.random.default_rng(seed)
+    given, other = spec.restyled(rng), spec.restyled(rng)
+    selfie, landmarks = render.render_selfie(given), render.selfie_landmarks(given)
+    found = pipe.face_finder.find(selfie)
+    faces = [align(selfie, landmarks), align(render.render_selfie(other), render.selfie_landmarks(other))]
+    return Person(
+        spec=spec,
+        layout=Layout(render.layout_keypoints(spec), render.render_layout(spec)),
+        truth=render.render_picture(spec),
+        parsing=render.render_parsing(spec),
+        landmarks=average_landmarks(spec),
+        selfie=align(selfie, found[0].landmarks if found else landmarks),
+        faces=np.stack(faces),
+        flats={g.kind: render.render_flat(g) for slot, g in spec.garments.items() if slot in GIVEN},
+        prompt=captions(spec, rng).english_plain,
+        chinese=False,
+    )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture and how it came about.
+
+    Attributes:
+        picture: uint8 (256, 192, 3).
+        latents: clean latents (1, 4, h, w).
+        noises: what the UNet predicted for the prompt's branch at each step, (T, 4, h, w).
+        seconds: from the end of the first step to that of the last.
+    """
+
+    picture: np.ndarray
+    latents: Tensor
+    noises: Tensor
+    seconds: float
+
+
+def draw(pipe: JointPipeline, person: Person, mode: Mode, steps: int) -> Drawn:
+    """A person's picture from the person's own noise."""
+    conditions = [pipe.identity(person.selfie, person.layout)]
+    conditions += [pipe.garment(flat, kind, person.layout) for kind, flat in person.flats.items()]
+    economy, (start, end) = mode
+    noises, ends, latents = [], [], []
+
+    def keep(_pipe: Any, step: int, _timestep: Any, given: dict[str, Any]) -> dict[str, Any]:
+        ends.append(time.perf_counter())
+        latents[:] = [given["latents"].clone()]
+        return given
+
+    hook = pipe.unet.register_forward_hook(lambda _net, _inputs, output: noises.append(output.sample[-1]))
+    output: Any = pipe(
+        person.prompt,
+        layout=person.layout,
+        conditions=conditions,
+        generator=torch.Generator().manual_seed(person.spec.seed),
+        num_inference_steps=steps,
+        guidance_scale=Guidance(GUIDANCE, start=start, end=end),
+        economy=economy,
+        callback_on_step_end=keep,
+    )
+    hook.remove()
+    return Drawn(np.asarray(output.images[0]), latents[0], torch.stack(noises), ends[-1] - ends[0])
+
+
+def compare(modes: Sequence[Mode], people: int, steps: int = STEPS) -> Iterator[list[dict[str, Any]]]:
+    """Draw people in exact mode and in each of `modes`, turn by turn, and judge all pictures at the end.
+
+    Args:
+        modes: economical modes.
+        people: number of people.
+        steps: denoising steps.
+
+    Yields:
+        An empty list after each person, then one record per mode.
+    """
+    pipe = load_pipeline("studio")
+    everybody = [training_person(pipe, FIRST_SEED + index) for index in range(people)]
+    rows = []
+    for person in everybody:
+        rows.append([draw(pipe, person, mode, steps) for mode in (IN_FULL, *modes)])
+        yield []
+    judges, (exact, *columns) = Judges.load(FOLDER), zip(*rows, strict=True)
+    yield [_record(judges, everybody, exact, column, mode) for mode, column in zip(modes, columns, strict=True)]
+
+
+def _record(
+    judges: Judges, people: list[Person], exact: Sequence[Drawn], economical: Sequence[Drawn], mode: Mode
+) -> dict[str, Any]:
+    """Figures of one economical mode against exact mode."""
+    pairs = list(zip(economical, exact, strict=True))
+    ours, full = (np.stack([drawn.picture for drawn in column]) for column in (economical, exact))
+    judged, usual = judge(judges, people, ours), judge(judges, people, full)
+    return {
+        "mode": described(mode),
+        "people": len(people),
+        "first_seed": FIRST_SEED,
+        "time_of_exact": median(a.seconds / b.seconds for a, b in pairs),
+        "psnr": bootstrap(psnr(ours, full)).mean,
+        "latents_away": float(np.mean([away(a.latents, b.latents) for a, b in pairs])),
+        "noise_away": float(np.mean([away(x, y) for a, b in pairs for x, y in zip(a.noises, b.noises, strict=True)])),
+        "figures": {name: {"exact": _mean(usual[name]), "economical": _mean(judged[name])} for name in FIGURES},
+    }
+
+
+def away(x: Tensor, y: Tensor) -> float:
+    """Relative L2 distance of x from y."""
+    return float((x - y).norm() / y.norm())
+
+
+def _mean(values: np.ndarray) -> float:
+    return bootstrap(values.astype(float)).mean
+
+
+def described(mode: Mode) -> str:
+    """A mode in words."""
+    economy, (start, end) = mode
+    said = {
+        "ControlNets run for one branch of guidance": economy.shared_control,
+        f"ControlNets run at every {economy.control_every}. step": economy.control_every > 1,
+        f"deep blocks run at every {economy.deep_every}. step": economy.deep_every > 1,
+        f"guidance acts from {start:.0%} to {end:.0%} of the pass": (start, end) != (0.0, 1.0),
+    }
+    return ", ".join(words for words, true in said.items() if true) or "exact"
