@@ -249,9 +249,9 @@ class Ours(Contestant):
         scheduler, timesteps = self.timesteps(steps)
         counted = p.setting.device == "meta"
 
-        def step_done(step: int, _timestep: Tensor, latents: Tensor) -> Tensor:
+        def step_done(step: int, _timestep: Tensor, latents: Tensor, *words: Words) -> Any:
             self.begin(step + 1)
-            return torch.zeros(latents.shape) if counted and step == steps - 1 else latents
+            return (torch.zeros(latents.shape) if counted and step == steps - 1 else latents, *words)
 
         def branches_at(step: int, steps: int) -> list[Any]:
             return self.guidance.at(step, steps, KINDS if self.tokens or self.reference else ())
