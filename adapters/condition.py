@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from twinset.models.figure.labels import GARMENT_KINDS, LABELS
+from twinset.models.figure.labels import LABELS
 from twinset.models.region_controlnet import Paint
+
+from .regions import region
 
 if TYPE_CHECKING:
     from .joint_attention import SiteProjections
@@ -41,7 +43,7 @@ class Layout:
 
     def region(self, labels: tuple[int, ...]) -> Tensor:
         """Mask (1, 1, H, W) in {0, 1} of the pixels that carry one of `labels`."""
-        return torch.from_numpy(np.isin(self.labels, labels).astype(np.float32))[None, None]
+        return region(self.labels, labels)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ class Words:
     def last(self, count: int) -> Words:
         """The last `count` rows."""
         return self._each(lambda x: x[-count:])
+
+    def having(self, name: str, value: Tensor) -> Words:
+        """The same with other states (`prompt_embeds`) or another of `added`."""
+        if name == "prompt_embeds":
+            return replace(self, states=value)
+        return replace(self, added={**self.added, name: value})
 
     def to(self, like: Tensor) -> Words:
         """The same with dtype and device of `like`."""
@@ -137,13 +145,6 @@ def acts(start: float, end: float, step: int, steps: int) -> bool:
     The same rule as that of diffusers' `control_guidance_start` and `control_guidance_end`.
     """
     return start <= step / steps and (step + 1) / steps <= end
-
-
-def garment_labels(kind: str) -> tuple[int, ...]:
-    """Parsing labels that a garment kind owns, e.g. `dress` → (7,)."""
-    if kind not in GARMENT_KINDS:
-        raise ValueError(f"unknown garment kind {kind!r}; one of {', '.join(GARMENT_KINDS)}")
-    return tuple(GARMENT_KINDS[kind][1])
 
 
 def paint(conditions: list[Condition], batch: int, like: Paint) -> Paint:

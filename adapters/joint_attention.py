@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -28,35 +28,7 @@ from torch.nn import functional as F
 from twinset.errors import InputError
 
 from .condition import Condition
-
-EVERY_ROW = slice(None)
-
-
-@dataclass
-class Memory:
-    """Keys and values of one condition at one site, and the gate w·M that lets them speak.
-
-    Attributes:
-        key, value: (1 or B, n, C).
-        region: (1 or B, 1, H, W) mask in [0, 1].
-        joined: one attention over the site's own keys and these, in place of an attention of its own.
-        gate: (1 or B, 1, 1) weight of the rows that it speaks to.
-        rows: these rows of the batch; None while it is silent.
-    """
-
-    key: Tensor
-    value: Tensor
-    region: Tensor
-    joined: bool = False
-    gate: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 1))
-    rows: slice | None = None
-    masks: dict[tuple[int, int], Tensor] = field(default_factory=dict)  # one for all sites of a condition
-
-    def mask(self, size: tuple[int, int]) -> Tensor:
-        """Region at a site's resolution, (B, h·w, 1); pooled once per resolution."""
-        if size not in self.masks:
-            self.masks[size] = F.adaptive_avg_pool2d(self.region, size).flatten(2).transpose(1, 2)
-        return self.masks[size]
+from .memory import EVERY_ROW, Memory, Place
 
 
 @dataclass
@@ -120,7 +92,7 @@ class JointAttnProcessor:
             key, value = self._text(attn, encoder_hidden_states)
         mixed = attend(attn, query, key, value, self.frame.backend)
         for m in speaking:
-            mixed = self._add(mixed, self._said(attn, m, query, key, value, mixed), m.rows)
+            mixed = self._add(attn, mixed, m, query, key, value)
         return attn.to_out[1](attn.to_out[0](mixed)) / attn.rescale_output_factor
 
     def _text(self, attn: Attention, states: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,19 +101,24 @@ class JointAttnProcessor:
             self.text = states, attn.to_k(states), attn.to_v(states)
         return self.text[1], self.text[2]
 
-    def _said(self, attn: Attention, m: Memory, query: Tensor, key: Tensor, value: Tensor, mixed: Tensor) -> Tensor:
-        """What a memory adds at its rows, (b, L, C)."""
-        rows, gate = cast(slice, m.rows), (m.gate * m.mask(self.frame.size_of(query.shape[1]))).to(mixed.dtype)
-        if not m.joined:
-            return gate * attend(attn, query[rows], m.key, m.value, self.frame.backend)
-        keys, values = (
-            torch.cat([own[rows], _rows(its, own[rows])], 1) for own, its in ((key, m.key), (value, m.value))
-        )
-        return gate * (attend(attn, query[rows], keys, values, self.frame.backend) - mixed[rows])
-
-    @staticmethod
-    def _add(mixed: Tensor, said: Tensor, rows: slice | None) -> Tensor:
-        if rows == EVERY_ROW or len(said) == len(mixed):
+    def _add(self, attn: Attention, mixed: Tensor, m: Memory, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """`mixed` (B, L, C) and what a memory adds at its rows, where its region is."""
+        place, rows = m.places[self.frame.size_of(query.shape[1])], cast(slice, m.rows)
+        asking, before = (x[rows] if place.at is None else x[rows].index_select(1, place.at) for x in (query, mixed))
+        if not asking.shape[1]:
+            return mixed
+        if m.joined:
+            keys, values = (
+                torch.cat([own[rows], _rows(its, own[rows])], 1) for own, its in ((key, m.key), (value, m.value))
+            )
+            said = attend(attn, asking, keys, values, self.frame.backend) - before
+        else:
+            said = attend(attn, asking, m.key, m.value, self.frame.backend)
+        said = (m.gate * place.mask).to(mixed.dtype) * said
+        if place.at is not None:
+            mixed[rows].index_add_(1, place.at, said)
+            return mixed
+        if len(said) == len(mixed):
             return mixed + said
         mixed[rows] += said
         return mixed
@@ -156,7 +133,7 @@ class JointAttnProcessor:
                     f"a joined reference needs the plain attention processor, not {type(self.former).__name__}; "
                     "call unet.set_default_attn_processor(), and choose another attention by `attention.use(...)`"
                 )
-            mixed = self._add(mixed, self._said(attn, m, query, query, query, mixed), m.rows)
+            mixed = self._add(attn, mixed, m, query, query, query)
         layer = attn.to_out[0]
         return former + (layer(mixed) - layer(mixed.new_zeros(1, 1, mixed.shape[2]))) / attn.rescale_output_factor
 
@@ -341,10 +318,18 @@ class JointAttention:
             attn = cast(Attention, self.unet.get_submodule(name))
             yield name, attn.to_k(features), attn.to_v(features)
 
+    def _sizes(self) -> list[tuple[int, int]]:
+        """The latent's size and its halvings, one for each level of the UNet."""
+        sizes = [(self.frame.height, self.frame.width)]
+        for _ in self.unet.down_blocks[1:]:
+            sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+        return sizes
+
     def _lend(self, pairs: Iterable[tuple[str, Tensor, Tensor]], region: Tensor, joined: bool = False) -> list[Memory]:
-        memories, masks = [], {}
+        memories, places = [], {}
         for name, key, value in pairs:
-            memory = Memory(key, value, region, joined, masks=masks)
+            places = places or {size: Place.of(region, size, key.device) for size in self._sizes()}
+            memory = Memory(key, value, places, joined)
             self.processors[name].memories.append(memory)
             memories.append(memory)
         return memories
@@ -364,12 +349,12 @@ class JointAttention:
             whole = len(speaks) == len(branches)
             # a branch has what the one before has and more, so those in which a condition acts lie side by side
             part = EVERY_ROW if whole else slice(speaks[0] * repeat, (speaks[-1] + 1) * repeat) if speaks else None
-            gate = torch.as_tensor(weight).to(loan.condition.region.device, torch.float32).reshape(-1, 1, 1)
+            gate = torch.as_tensor(weight, dtype=torch.float32).reshape(-1, 1, 1)
             for memory in loan.memories:
-                memory.gate, memory.rows = gate, None if silent else part
+                memory.gate, memory.rows = gate.to(memory.key.device), None if silent else part
 
     def renew_text(self) -> None:
-        """Project the text anew at the next step, since a LoRA may have changed."""
+        """Project the text anew at the next step."""
         for processor in self.processors.values():
             processor.text = None
 

@@ -100,15 +100,25 @@ class Person:
 
 def held_out_person(pipe: JointPipeline, index: int) -> Person:
     """Person `index` of the benchmark; every second one has a Chinese prompt."""
-    spec = draw_spec(FIRST_SEED + index, "held_out")
     rng = np.random.default_rng([FIRST_SEED, index])
+    return drawn_person(pipe, draw_spec(FIRST_SEED + index, "held_out"), rng, chinese=index % 2 == 1)
+
+
+def drawn_person(pipe: JointPipeline, spec: Spec, rng: np.random.Generator, chinese: bool = False) -> Person:
+    """What is given of a person and what is compared, drawn.
+
+    Args:
+        pipe: its face finder crops the selfie.
+        spec: the person.
+        rng: draws other styles for the selfie and the second face, and the prompt.
+        chinese: the prompt's language.
+    """
     given, other = spec.restyled(rng), spec.restyled(rng)
     selfie = render.render_selfie(given)
     landmarks = render.selfie_landmarks(given)
     found = pipe.face_finder.find(selfie)
     faces = [align(selfie, landmarks), align(render.render_selfie(other), render.selfie_landmarks(other))]
     words = captions(spec, rng)
-    chinese = index % 2 == 1
     return Person(
         spec=spec,
         layout=Layout(render.layout_keypoints(spec), render.render_layout(spec)),

@@ -13,14 +13,11 @@ import torch
 from torch import Tensor
 
 from twinset.benchmarks.figures import bootstrap, psnr
-from twinset.benchmarks.joint import GIVEN, Person, average_landmarks, judge, load_pipeline
+from twinset.benchmarks.joint import Person, drawn_person, judge, load_pipeline
 from twinset.benchmarks.judges import FOLDER, Judges
-from twinset.models.face_finder import align
 from twinset.pipelines.economy import EXACT, LEAN, Economy
 from twinset.pipelines.guidance import Guidance
-from twinset.pipelines.joint import JointPipeline, Layout
-from twinset.training.mannequin import render
-from twinset.training.mannequin.captions import captions
+from twinset.pipelines.joint import JointPipeline
 from twinset.training.mannequin.spec import draw_spec
 
 FIRST_SEED = 60_000  # of the training range: the held-out people are for the joint benchmark alone
@@ -36,24 +33,8 @@ ECONOMICAL: Mode = (LEAN, (0.0, 1.0))
 
 
 def training_person(pipe: JointPipeline, seed: int) -> Person:
-    """A person of the training range, described in English, as the joint benchmark describes its own."""
-    spec, rng = draw_spec(seed), np.random.default_rng(seed)
-    given, other = spec.restyled(rng), spec.restyled(rng)
-    selfie, landmarks = render.render_selfie(given), render.selfie_landmarks(given)
-    found = pipe.face_finder.find(selfie)
-    faces = [align(selfie, landmarks), align(render.render_selfie(other), render.selfie_landmarks(other))]
-    return Person(
-        spec=spec,
-        layout=Layout(render.layout_keypoints(spec), render.render_layout(spec)),
-        truth=render.render_picture(spec),
-        parsing=render.render_parsing(spec),
-        landmarks=average_landmarks(spec),
-        selfie=align(selfie, found[0].landmarks if found else landmarks),
-        faces=np.stack(faces),
-        flats={g.kind: render.render_flat(g) for slot, g in spec.garments.items() if slot in GIVEN},
-        prompt=captions(spec, rng).english_plain,
-        chinese=False,
-    )
+    """A person of the training range, described in English."""
+    return drawn_person(pipe, draw_spec(seed), np.random.default_rng(seed))
 
 
 @dataclass(frozen=True)

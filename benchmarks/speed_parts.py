@@ -297,9 +297,9 @@ class Parts:
 
     @cached_property
     def regions(self) -> tuple[Tensor, Tensor]:
-        """Masks (1, 1, H, W) of face and garment: the left half and the right one."""
-        side = self.setting.pixels
-        left = torch.zeros(1, 1, side, side, **self.setting.options)
+        """Masks (1, 1, H, W) of face and garment: the left half and the right one, real numbers on any device."""
+        side, options = self.setting.pixels, self.setting.options
+        left = torch.zeros(1, 1, side, side, **options | ({"device": "cpu"} if self.noise is None else {}))
         left[..., : side // 2] = 1
         return left, 1 - left
 

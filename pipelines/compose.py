@@ -13,7 +13,7 @@ from twinset.adapters.condition import Condition, Layout
 from twinset.errors import InputError
 from twinset.models.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.models.figure.keypoints import Keypoints
-from twinset.models.figure.labels import GARMENT_KINDS
+from twinset.models.figure.labels import garment_slot
 from twinset.models.figure.poses import PRESETS
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.keypoint_files import mirror, read_keypoints
@@ -116,8 +116,8 @@ def read_garments(people: People, garments: Sequence[GarmentPicture], notes: lis
         kind = garment.kind or people.guess_kind(picture, garment.path)
         if garment.kind is None:
             notes.append(f"garment {str(garment.path)!r} is taken as {kind}; say kind=path to overrule")
-        if kind not in GARMENT_KINDS:
-            raise InputError(f"garment kind {kind!r} is unknown; choose one of {', '.join(GARMENT_KINDS)}")
+        if kind not in people.kinds:
+            raise InputError(f"garment kind {kind!r} is unknown to this model; choose one of {', '.join(people.kinds)}")
         clash = next((other for other in flats if slots(other) & slots(kind)), None)
         if clash:
             raise InputError(f"garment {str(garment.path)!r} ({kind}) has no place beside {clash}; give one of them")
@@ -130,7 +130,7 @@ def read_garments(people: People, garments: Sequence[GarmentPicture], notes: lis
 
 def slots(kind: str) -> set[str]:
     """Places on the body that a kind takes; a dress takes two."""
-    return {"upper", "lower"} if kind == "dress" else {GARMENT_KINDS[kind][0]}
+    return {"upper", "lower"} if kind == "dress" else {garment_slot(kind)}
 
 
 def dress_person(given: tuple[str, ...], brief: Brief, rng: np.random.Generator) -> tuple[str, ...]:

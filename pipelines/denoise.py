@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -71,7 +70,7 @@ def denoise(
     economy: Economy = EXACT,
     unet_options: Mapping[str, Any] | None = None,
     step_options: Mapping[str, Any] | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnStep = lambda step, timestep, *going: going,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """Denoise `latents` (N, C, h, w) in one pass under text, controls and the conditions that `attention` remembers.
@@ -96,37 +95,37 @@ def denoise(
         FloatingPointError: a latent is not finite.
     """
     latents = latents * scheduler.init_noise_sigma
-    count, steps = len(latents), len(timesteps)
-    texts: dict[tuple[Branch, ...], Words] = {}
-    previous: tuple[Branch, ...] = ()
-    with deep_cache(unet) if economy.deep_every > 1 else nullcontext() as cache:
+    steps, before, text, renewed = len(timesteps), (), words, True
+    with deep_cache(unet, economy.deep_every) as cache:
         for step, timestep in enumerate(timesteps):
             if interrupted():
                 break
             branches = tuple(branches_at(step, steps))  # b branches
-            attention.set_gates(step, steps, [b.kinds for b in branches], count)
-            if branches not in texts:
-                texts[branches] = Words.cat([(words if b.prompted else empty).repeat(count) for b in branches])
-            text = texts[branches]  # (b·N, n, X)
+            other = branches != before
+            attention.set_gates(step, steps, [b.kinds for b in branches], len(latents))
+            if other or renewed:
+                text = _text(branches, words, empty, len(latents))  # (b·N, n, X)
+            cache.begin(step, other)
             noisy = scheduler.scale_model_input(latents, timestep).repeat(len(branches), 1, 1, 1)  # (b·N, C, h, w)
-            said = [
-                control.at(step, steps, noisy, timestep, text, branches, economy)
-                for control in controls
-                if control.runs(step, steps)
-            ]
-            if cache is not None:
-                cache.fresh = step % economy.deep_every == 0 or branches != previous
+            heard = [c for c in controls if c.runs(step, steps)]
+            said = [c.at(step, steps, noisy, timestep, text, branches, economy) for c in heard]
             output = predict(unet, noisy, timestep, text, Residuals.sum(said), **(unet_options or {}))
-            guided = torch.stack(
-                [b.coefficient * o for b, o in zip(branches, output.chunk(len(branches)), strict=True)]
-            )
-            latents = scheduler.step(guided.sum(0), timestep, latents, **(step_options or {}), return_dict=False)[0]
-            before = words, empty
-            if on_step is not None:
-                latents, words, empty = on_step(step, timestep, latents, words, empty)
-            if words is not before[0] or empty is not before[1]:
-                texts.clear()
-            previous = branches
+            guided = _guided(branches, output)
+            latents = scheduler.step(guided, timestep, latents, **(step_options or {}), return_dict=False)[0]
+            told, before = (words, empty), branches
+            latents, words, empty = on_step(step, timestep, latents, words, empty)
+            renewed = words is not told[0] or empty is not told[1]
     if not torch.isfinite(latents).all():
         raise FloatingPointError("the latents are not finite; lower the guidance or use float32")
     return latents
+
+
+def _text(branches: Sequence[Branch], words: Words, empty: Words, count: int) -> Words:
+    """The words of all branches of `count` pictures, in the batch's order."""
+    return Words.cat([(words if b.prompted else empty).repeat(count) for b in branches])
+
+
+def _guided(branches: Sequence[Branch], output: Tensor) -> Tensor:
+    """What the branches predict (b·N, C, h, w), under their coefficients (N, C, h, w)."""
+    said = output.chunk(len(branches))
+    return torch.stack([b.coefficient * one for b, one in zip(branches, said, strict=True)]).sum(0)

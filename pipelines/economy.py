@@ -44,8 +44,13 @@ LEAN = Economy(control_every=2, deep_every=2)
 class DeepCache:
     """Outputs of a UNet's deep blocks; while `fresh` they are computed and kept, else those kept are given."""
 
+    every: int
     fresh: bool = True
     kept: dict[nn.Module, Any] = field(default_factory=dict)
+
+    def begin(self, step: int, other: bool) -> None:
+        """At a step's begin: everything is computed anew if it is its turn, or the batch is another."""
+        self.fresh = other or step % self.every == 0
 
     def around(self, block: nn.Module) -> Callable[..., Any]:
         """The block's forward, that runs only while fresh."""
@@ -60,10 +65,11 @@ class DeepCache:
 
 
 @contextmanager
-def deep_cache(unet: UNet2DConditionModel) -> Iterator[DeepCache]:
-    """While open, the UNet's blocks below the outermost are under a `DeepCache`."""
-    cache = DeepCache()
-    deep: list[nn.Module] = [*unet.down_blocks[1:], *([unet.mid_block] if unet.mid_block else []), *unet.up_blocks[:-1]]
+def deep_cache(unet: UNet2DConditionModel, every: int) -> Iterator[DeepCache]:
+    """While open, the UNet's blocks below the outermost run at every n-th step; with 1 the UNet is left alone."""
+    cache = DeepCache(every)
+    middle = [unet.mid_block] if unet.mid_block else []
+    deep: list[nn.Module] = [*unet.down_blocks[1:], *middle, *unet.up_blocks[:-1]] if every > 1 else []
     before = {block: block.__dict__.get("forward") for block in deep}  # offloading puts a forward of its own there
     for block in deep:
         block.forward = cache.around(block)

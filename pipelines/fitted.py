@@ -146,7 +146,7 @@ class AdapterRack:
             structure: how much of the crop's structure PlusV2 takes.
             schedule: `weight`, `start`, `end` of the condition.
         """
-        fitted = self.adapters[name]
+        fitted = self._fitted(name)
         projector = fitted.needs(FaceIDTokens, QueryResampler)
         given = self._like_unet(torch.as_tensor(embedding).float().reshape(1, -1))
         if isinstance(projector, QueryResampler):
@@ -171,7 +171,7 @@ class AdapterRack:
             region: (1, 1, H, W) mask of where it goes.
             schedule: `weight`, `start`, `end` of the condition.
         """
-        fitted = self.adapters[name]
+        fitted = self._fitted(name)
         projector = fitted.needs(QueryResampler)
         return self._tokens(
             fitted, projector(self.clip_states(picture)), projector(self._no_states()), region, schedule
@@ -188,7 +188,7 @@ class AdapterRack:
             region: (1, 1, H, W) mask of where it goes.
             schedule: `weight`, `start`, `end` of the condition.
         """
-        fitted = self.adapters[name]
+        fitted = self._fitted(name)
         if fitted.reference_unet is None:
             raise InputError(f"adapter {name!r} brings no garment UNet; {REMEDY}")
         pixels = self._like_unet(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 127.5 - 1)
@@ -219,7 +219,7 @@ class AdapterRack:
             people: one to three.
             schedule: `weight`, `start`, `end` of the conditions.
         """
-        fitted = self.adapters[name]
+        fitted = self._fitted(name)
         projector = fitted.needs(StoryMakerTokens)
         embeddings = self._like_unet(torch.stack([torch.as_tensor(p.embedding).float().reshape(-1) for p in people]))
         faces, bodies = (
@@ -239,6 +239,17 @@ class AdapterRack:
             self._tokens(fitted, rows[at].flatten(0, 1)[None], silence[at].flatten(0, 1)[None], region, schedule)
             for at, region in zip(own, regions, strict=True)
         ]
+
+    def _fitted(self, name: str) -> Fitted:
+        """An adapter where the pipeline is now: that may have moved, been cast or offloaded since it was loaded."""
+        if name not in self.adapters:
+            raise InputError(f"adapter {name!r} is not loaded; loaded: {', '.join(self.adapters) or 'none'}")
+        fitted = self.adapters[name]
+        adapter = fitted.adapter
+        for module in (adapter.projector, adapter.sites, adapter.reference_sites, fitted.reference_unet):
+            if module is not None:
+                cast(Any, module).to(self._execution_device, self.unet.dtype)
+        return fitted
 
     def clip_states(self, picture: np.ndarray) -> Tensor:
         """CLIP's states before its last layer, (1, 257, 1280) for ViT-H, of a picture padded to a white square."""

@@ -19,18 +19,18 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from twinset.adapters.condition import FACE_LABELS, Condition, Layout, Words, garment_labels
+from twinset.adapters.condition import FACE_LABELS, Condition, Layout, Words
 from twinset.adapters.garment import GarmentAdapter
 from twinset.adapters.identity import IdentityAdapter, face_placement
-from twinset.adapters.joint_attention import JointAttention
 from twinset.errors import InputError
 from twinset.models.clip import StudioCLIP, letterbox, plain_forms
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.face_finder import FaceFinder
 from twinset.models.figure.flat import garment_draft
+from twinset.models.figure.labels import garment_labels
 
-from .joint_pass import JointPass, several
-from .memo import Memo, Networks
+from .joint_pass import JointPass, Text, several
+from .memo import Networks
 
 __all__ = ["JointPipeline", "Layout"]
 
@@ -90,18 +90,10 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
             face_encoder=face_encoder,
             face_finder=face_finder,
         )
-        self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
-        self.attention = JointAttention(unet)
-        self.adapters = {}
-        self.memo = Memo()
+        self._ready(default_steps, default_guidance)
 
     def texts(
-        self,
-        prompt: str | list[str] | None,
-        negative_prompt: str | list[str] | None,
-        each: int,
-        size: tuple[int, int],
-        **given: Any,
+        self, prompt: Text, negative_prompt: Text, each: int, size: tuple[int, int], **given: Any
     ) -> tuple[Words, Words]:
         """Hidden states of the texts, (B · each, 77, X)."""
         encode: Any = self.encode_prompt

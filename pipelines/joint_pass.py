@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, MultiControlNetModel
-from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.pipelines.controlnet.pipeline_controlnet import retrieve_timesteps
 from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
@@ -23,16 +23,17 @@ from twinset.models.figure.labels import colourise
 from twinset.models.region_controlnet import JointControlNets, Paint, RegionControlNetModel
 from twinset.models.vae import decode, encode
 
+from .callbacks import AfterStep, Callback
 from .control import Control
-from .denoise import OnStep, denoise
+from .denoise import denoise
 from .economy import EXACT, Economy
 from .fitted import AdapterRack
 from .guidance import Branch, Guidance
+from .memo import Memo
 from .saved import Saved
 
-Callback = (
-    Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor]] | PipelineCallback | MultiPipelineCallbacks
-)
+Text = str | list[str] | None
+"""One prompt, several, or none (embeddings are given)."""
 
 
 class JointPass(AdapterRack, Saved):
@@ -55,14 +56,23 @@ class JointPass(AdapterRack, Saved):
     revision: str | None = None  # of all its files, where they are not one folder's
     interrupt: bool
     progress_bar: Any
+    memo: Memo
+    register_to_config: Callable[..., None]
     maybe_free_model_hooks: Callable[[], None]
     prepare_ip_adapter_image_embeds: Callable[..., list[Tensor]]
     prepare_extra_step_kwargs: Callable[..., dict[str, Any]]
 
+    def _ready(self, default_steps: int, default_guidance: float) -> None:
+        """The end of both constructors: what is neither a file nor a module of the pipeline."""
+        self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
+        self.attention = JointAttention(self.unet)
+        self.adapters = {}
+        self.memo = Memo()
+
     def texts(
         self,
-        prompt: str | list[str] | None,
-        negative_prompt: str | list[str] | None,
+        prompt: Text,
+        negative_prompt: Text,
         each: int,
         size: tuple[int, int],
         **given: Any,
@@ -81,12 +91,12 @@ class JointPass(AdapterRack, Saved):
     def __call__(
         self,
         # what it shows
-        prompt: str | list[str] | None = None,
+        prompt: Text = None,
         image: Any = None,
         *,
         layout: Layout | None = None,
         conditions: Sequence[Condition] = (),
-        negative_prompt: str | list[str] | None = None,
+        negative_prompt: Text = None,
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
         ip_adapter_image: Any = None,
@@ -118,37 +128,22 @@ class JointPass(AdapterRack, Saved):
     ) -> Any:
         """Generate pictures that obey words, layout and conditions together, in one denoising pass.
 
-        Arguments that diffusers' ControlNet pipelines have too mean the same here.
+        Arguments that diffusers' ControlNet pipelines have too mean the same here; those of its SDXL pipeline for
+        texts and sizes may be given as `text`.
 
         Args:
-            prompt, negative_prompt: the words; or `prompt_embeds`, `negative_prompt_embeds` (B, 77, X).
             image: what the ControlNets see, one entry per net; drawn from `layout` where it is not given.
             layout: pose and parsing map; the pictures have its size.
             conditions: identities and garments.
-            ip_adapter_image, ip_adapter_image_embeds: for IP-Adapters put in by diffusers' `load_ip_adapter`.
-            height, width: size in pixels where neither layout nor image tells it.
-            num_images_per_prompt: pictures per prompt.
-            generator: one for all, or one per picture; with its own a picture is the same alone or among others.
-            latents: (N, C, h, w) noise in place of the generator's.
-            guidance_scale: weight for all, or a `Guidance` with weights for text, identity and garment; the model's
-                own default without it.
-            controlnet_conditioning_scale, control_guidance_start, control_guidance_end: strength and schedule of the
-                ControlNets, one for all or one each.
+            guidance_scale: one weight, or a `Guidance` with weights for text, identity and garment; the model's own
+                default without it.
             controlnet_reads: for each ControlNet a condition whose tokens it reads in place of the words, or None;
                 InstantID's IdentityNet reads the face.
             num_inference_steps: denoising steps; the model's own default without it.
-            timesteps, sigmas: a schedule of one's own, where the scheduler takes it.
-            eta: of DDIM.
+            generator: one for all, or one per picture; with its own a picture is the same alone or among others.
             economy: what may be reused although the picture comes out a little different.
-            cross_attention_kwargs: handed to the UNet (`ip_adapter_masks`, LoRA `scale`).
-            callback_on_step_end: called as (pipeline, step, timestep, {"latents": ...}) after each step; gives back
-                what to go on with. May set `pipeline._interrupt` to stop, and `pipeline._guidance_scale`.
-            callback_on_step_end_tensor_inputs: what the callback is shown: "latents", "prompt_embeds",
-                "negative_prompt_embeds" (for SDXL also "add_text_embeds", "add_time_ids"), and "image" to read only.
-            output_type: "pil", "np", "pt" or "latent".
-            return_dict: an object with `images`, or a tuple.
-            text: the family's further arguments: `clip_skip`; for SDXL also the second texts, pooled embeddings
-                and sizes.
+            callback_on_step_end: may set `_interrupt` and `_guidance_scale` of the pipeline, and give back latents and
+                words to go on with.
 
         Returns:
             `StableDiffusionPipelineOutput` (`images`, `nsfw_content_detected`), or both as a tuple.
@@ -167,36 +162,25 @@ class JointPass(AdapterRack, Saved):
         pictures = self._pictures_for_nets(image, layout, height, width, count, num_images_per_prompt)
         size = self._size(pictures, layout, height, width)
 
-        embeds = {"prompt_embeds": prompt_embeds, "negative_prompt_embeds": negative_prompt_embeds}
-        embeds |= {"lora_scale": (cross_attention_kwargs or {}).get("scale")}
-        words, empty = self.texts(prompt, negative_prompt, num_images_per_prompt, size, **embeds, **text)
+        text |= {"prompt_embeds": prompt_embeds, "negative_prompt_embeds": negative_prompt_embeds}
+        text |= {"lora_scale": (cross_attention_kwargs or {}).get("scale")}
+        words, empty = self.texts(prompt, negative_prompt, num_images_per_prompt, size, **text)
         words, empty = self._with_pictures(words, empty, ip_adapter_image, ip_adapter_image_embeds, count)
         scales = (controlnet_conditioning_scale, control_guidance_start, control_guidance_end)
         reads = controlnet_reads or [None] * len(pictures)
         controls = self._controls(pictures, reads, conditions, words, empty, scales)
-        steps, device = num_inference_steps or self.config["default_steps"], self._execution_device
-        retrieve: Any = retrieve_timesteps
-        schedule, _ = retrieve(self.scheduler, steps, device, timesteps, sigmas)
-        self._num_timesteps = len(schedule)
+        schedule = self._schedule(num_inference_steps, timesteps, sigmas)
         latents = self._noise(generator, count, size) if latents is None else latents
         kinds = sorted({c.kind for c in conditions})
-        with self.attention.injected(), self.progress_bar(total=len(schedule)) as bar:
-            for condition in conditions:
-                self.attention.remember(condition, (latents.shape[2], latents.shape[3]))
+        with self._remembering(conditions, latents), self.progress_bar(total=len(schedule)) as bar:
             clean = denoise(
-                self.unet,
-                controls,
-                self.attention,
-                self.scheduler,
-                latents.to(words.states),
-                schedule,
-                words,
-                empty,
-                lambda step, steps: self._guidance().at(step, steps, kinds),
+                *(self.unet, controls, self.attention, self.scheduler),
+                *(latents.to(words.states), schedule),
+                *(words, empty, lambda step, steps: self._guidance().at(step, steps, kinds)),
                 economy,
                 {**self._unet_options(count), "cross_attention_kwargs": cross_attention_kwargs},
                 self.prepare_extra_step_kwargs(generator, eta),
-                self._on_step(bar, callback_on_step_end, callback_on_step_end_tensor_inputs, pictures),
+                AfterStep(self, bar, callback_on_step_end, callback_on_step_end_tensor_inputs, pictures),
                 lambda: self.interrupt,
             )
         images, flags = (clean, None) if output_type == "latent" else self._pictures(clean, output_type)
@@ -316,6 +300,23 @@ class JointPass(AdapterRack, Saved):
         absent, present = zip(*halves, strict=True)
         return Words(words.states, words.added, present), Words(empty.states, empty.added, absent)
 
+    @contextmanager
+    def _remembering(self, conditions: Sequence[Condition], latents: Tensor) -> Iterator[None]:
+        """Joint attention in the UNet, with all conditions remembered, for as long as this is open."""
+        with self.attention.injected():
+            _load_offloaded(*(getattr(self, f"{c.kind}_adapter", None) for c in conditions))
+            for condition in conditions:
+                self.attention.remember(condition, (latents.shape[2], latents.shape[3]))
+            yield
+
+    def _schedule(self, steps: int | None, timesteps: list[int] | None, sigmas: list[float] | None) -> Tensor:
+        """The scheduler's timesteps, (T,)."""
+        retrieve: Any = retrieve_timesteps
+        steps = steps or self.config["default_steps"]
+        schedule, _ = retrieve(self.scheduler, steps, self._execution_device, timesteps, sigmas)
+        self._num_timesteps = len(schedule)
+        return schedule
+
     def _noise(self, generator: Any, count: int, size: tuple[int, int]) -> Tensor:
         """Unit noise (count, C, h, w); with CPU generators the same on every device."""
         shape = (count, self.unet.config["in_channels"], *(side // self.vae_scale_factor for side in size))
@@ -339,25 +340,6 @@ class JointPass(AdapterRack, Saved):
         embedded = cast(Any, self).get_guidance_scale_embedding(weight, embedding_dim=width)
         return {"timestep_cond": embedded.to(self._execution_device, self.unet.dtype)}
 
-    def _on_step(self, bar: Any, callback: Callback | None, inputs: Sequence[str], image: list[Tensor]) -> OnStep:
-        """What follows a step: the progress bar, and the user's callback, which may change latents and words."""
-        inputs = callback.tensor_inputs if isinstance(callback, PipelineCallback | MultiPipelineCallbacks) else inputs
-
-        def step_done(
-            step: int, timestep: Tensor, latents: Tensor, words: Words, empty: Words
-        ) -> tuple[Tensor, Words, Words]:
-            bar.update()
-            if callback is None:
-                return latents, words, empty
-            shown: dict[str, Any] = {"latents": latents, "image": image[0] if len(image) == 1 else image}
-            shown |= {"prompt_embeds": words.states, "negative_prompt_embeds": empty.states}
-            shown |= {f"add_{name}": value for name, value in words.added.items()}  # add_text_embeds, add_time_ids
-            given = callback(self, step, timestep, {name: shown[name] for name in inputs})
-            self.attention.renew_text()
-            return given.get("latents", latents), _changed(words, given, ""), _changed(empty, given, "negative_")
-
-        return step_done
-
     def _size(
         self, pictures: list[Tensor], layout: Layout | None, height: int | None, width: int | None
     ) -> tuple[int, int]:
@@ -379,19 +361,15 @@ class JointPass(AdapterRack, Saved):
         return self.image_processor.postprocess(pixels, output_type=output_type), None
 
 
-def _changed(words: Words, given: dict[str, Any], which: str) -> Words:
-    """The words as a callback gave them back; the very same where it left them alone."""
-    states = given.get(f"{which}prompt_embeds", words.states)
-    added = words.added if which else {name: given.get(f"add_{name}", value) for name, value in words.added.items()}
-    same = states is words.states and all(added[name] is value for name, value in words.added.items())
-    return words if same else Words(states, added, words.pictures)
+def _load_offloaded(*parts: Any) -> None:
+    """Under model offloading a part comes to the device when it is called, but of these only what is in them is.
 
-
-def _load_offloaded(controlnet: Any) -> None:
-    """Under model offloading ControlNets come to the device when their owner is called, but they are called singly."""
-    hook = getattr(controlnet, "_hf_hook", None)
-    if hook is not None:
-        hook.pre_forward(controlnet)
+    ControlNets are called singly, and of the bundled adapters a pass uses the projections alone.
+    """
+    for part in parts:
+        hook = getattr(part, "_hf_hook", None)
+        if hook is not None:
+            hook.pre_forward(part)
 
 
 def several(controlnet: ControlNetModel | Sequence[ControlNetModel] | MultiControlNetModel | None) -> Any:

@@ -15,9 +15,8 @@ from diffusers import (
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from twinset.adapters.condition import Words
-from twinset.adapters.joint_attention import JointAttention
 
-from .joint_pass import JointPass, several
+from .joint_pass import JointPass, Text, several
 
 
 class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
@@ -68,18 +67,16 @@ class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
             feature_extractor,
             cast("Any", image_encoder),
         )
-        self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
-        self.attention = JointAttention(unet)
-        self.adapters = {}
+        self._ready(default_steps, default_guidance)
 
     def texts(
         self,
-        prompt: str | list[str] | None,
-        negative_prompt: str | list[str] | None,
+        prompt: Text,
+        negative_prompt: Text,
         each: int,
         size: tuple[int, int],
         *,
-        prompt_2: str | list[str] | None = None,
+        prompt_2: Text = None,
         original_size: tuple[int, int] | None = None,
         crops_coords_top_left: tuple[int, int] = (0, 0),
         target_size: tuple[int, int] | None = None,

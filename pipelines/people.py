@@ -21,6 +21,7 @@ from twinset.models.clip import GARMENT_SENTENCES
 from twinset.models.face_finder import CROP, align
 from twinset.models.figure.flat import flat_keypoints, warp_flat
 from twinset.models.figure.keypoints import FRAME, Keypoints
+from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.models.figure.layout import draw_layout
 from twinset.models.figure.poses import preset
 from twinset.models.figure.retarget import ORDINARY, head_share, retarget
@@ -54,9 +55,11 @@ class People(Protocol):
 
     Attributes:
         size: (width, height) of its pictures in pixels.
+        kinds: of garments that it can be given.
     """
 
     size: tuple[int, int]
+    kinds: tuple[str, ...]
 
     def preset(self, name: str, framing: str) -> Keypoints:
         """A named pose in the frame."""
@@ -107,6 +110,7 @@ class DrawnPeople:
     """The bundled model's people: stylised figures with big heads, and garments as flat drawings."""
 
     size: tuple[int, int] = FRAME
+    kinds: tuple[str, ...] = tuple(GARMENT_KINDS)
 
     def __init__(self, pipe: JointPipeline):
         self.pipe = pipe

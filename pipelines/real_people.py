@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from twinset.adapters.condition import FACE_LABELS, Condition, Layout, garment_labels
+from twinset.adapters.condition import FACE_LABELS, Condition, Layout
 from twinset.adapters.regions import soften
 from twinset.errors import InputError
 from twinset.models.figure.body_map import body_map
 from twinset.models.figure.keypoints import Keypoints
-from twinset.models.figure.labels import GARMENT_KINDS
+from twinset.models.figure.labels import ALL_KINDS, garment_labels
 from twinset.models.figure.ordinary import ordinary_preset
 from twinset.models.onnx_faces import Detector, Recogniser, aligned
 
@@ -34,6 +34,8 @@ class RealPeople:
         recogniser: the one that the identity adapter was trained with.
         detector: finds faces.
     """
+
+    kinds = tuple(ALL_KINDS)
 
     def __init__(
         self, pipe: AdapterRack, size: tuple[int, int], recogniser: Recogniser | None, detector: Detector | None
@@ -64,8 +66,8 @@ class RealPeople:
 
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:
         """Always refused: there is no judge of garments on photographs yet."""
-        kinds = ", ".join(GARMENT_KINDS)
-        raise InputError(f"garment {str(path)!r} needs its kind with this model: kind={path}, kind one of {kinds}")
+        known = ", ".join(self.kinds)
+        raise InputError(f"garment {str(path)!r} needs its kind with this model: kind={path}, kind one of {known}")
 
     def fit(self, picture: np.ndarray, kind: str) -> np.ndarray:
         """Cut out, on white."""

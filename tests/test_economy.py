@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ import torch
 from peft import LoraConfig
 from torch import nn
 
-from tests.tiny import dressed, noise_picture, seeded, tiny_pipeline
+from tests.tiny import batches, dressed, noise_picture, seeded, tiny_pipeline
 from twinset.adapters import joint_attention
 from twinset.adapters.condition import Condition
 from twinset.adapters.joint_attention import attend
+from twinset.adapters.memory import Place
 from twinset.pipelines.economy import Economy
 from twinset.pipelines.guidance import Guidance
 from twinset.pipelines.joint import JointPipeline
@@ -42,17 +44,6 @@ def person(pipe: JointPipeline, seed: int = 0, **options: Any) -> Condition:
 
 def shirt(pipe: JointPipeline, seed: int = 1, **options: Any) -> Condition:
     return pipe.garment(noise_picture(256, 192, seed), "t_shirt", dressed(), **options)
-
-
-@contextmanager
-def batches(network: nn.Module) -> Iterator[list[int]]:
-    """Sizes of the batches that a network sees meanwhile."""
-    seen: list[int] = []
-    hook = network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    try:
-        yield seen
-    finally:
-        hook.remove()
 
 
 def test_branches_run_in_one_batch_and_only_those_needed(pipe: JointPipeline) -> None:
@@ -218,3 +209,28 @@ def test_guidance_in_an_interval_runs_one_branch_outside(pipe: JointPipeline) ->
     with batches(pipe.unet) as seen:
         latents_of(pipe, [person(pipe)], guidance_scale=Guidance(2.0, start=0.25, end=0.75))
     assert seen == [1, 2, 2, 1]
+
+
+def test_conditions_are_asked_only_where_their_region_is(pipe: JointPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    conditions, asked = [person(pipe), shirt(pipe)], []
+
+    def noted(attn: Any, query: torch.Tensor, *rest: Any) -> torch.Tensor:
+        asked.append(query.shape[0] * query.shape[1])
+        return attend(attn, query, *rest)
+
+    def everywhere(region: torch.Tensor, size: tuple[int, int], _device: torch.device) -> Place:
+        return Place(torch.nn.functional.adaptive_avg_pool2d(region, size).flatten(2).transpose(1, 2), None)
+
+    monkeypatch.setattr(joint_attention, "attend", noted)
+    made = latents_of(pipe, conditions)
+    fewer = sum(asked)
+    asked.clear()
+    monkeypatch.setattr(Place, "of", everywhere)
+    torch.testing.assert_close(made, latents_of(pipe, conditions), atol=1e-5, rtol=1e-5)
+    assert fewer < 0.75 * sum(asked)
+
+
+def test_a_region_that_is_nowhere_leaves_the_picture_alone(pipe: JointPipeline) -> None:
+    hidden = replace(person(pipe), region=torch.zeros(1, 1, 256, 192), draft=None)
+    plain = latents_of(pipe, [], layout=dressed())
+    torch.testing.assert_close(latents_of(pipe, [hidden]), plain, atol=1e-6, rtol=1e-6)

@@ -195,12 +195,13 @@ def test_impossible_wishes_are_refused(arguments, words):
         ("trousers", 0.4, 0.56, (kp.R_ELBOW, kp.R_HIP), (kp.R_KNEE, kp.R_ANKLE)),
         ("shorts", 0.17, 0.3, (kp.R_ELBOW, kp.R_HIP), (kp.R_HIP, kp.R_KNEE)),
         ("shoes", 0.03, 0.06, (kp.R_KNEE, kp.R_ANKLE), (kp.R_ANKLE, None)),
+        ("bag", 0.03, 0.09, (kp.R_WRIST, kp.R_KNEE), (kp.R_WRIST, kp.R_ANKLE)),
     ],
 )  # fmt: skip
 def test_each_garment_lies_where_it_belongs(standing, kind, least, most, top, bottom):
     labels = body_map(standing, SIZE, (kind,))
     bare = body_map(standing, SIZE, ())
-    owned = lb.GARMENT_KINDS[kind][1]
+    owned = lb.garment_labels(kind)
     rows = rows_of(labels, *owned)
     assert least < np.isin(labels, owned).sum() / (labels > 0).sum() < most
     assert standing[top[0], 1] < rows[0] < standing[top[1], 1]
@@ -226,6 +227,19 @@ def test_sleeves_and_hems(standing):
     middle = standing[[kp.R_HIP, kp.L_HIP], :2].mean(0)
     below = (round(float(middle[1])) + 90, round(float(middle[0])))
     assert (skirt[below], trousers[below]) == (lb.SKIRT, lb.BACKGROUND)
+
+
+def test_a_bag_hangs_from_the_lower_hand_or_at_the_hip(standing):
+    def middle(keypoints: np.ndarray) -> np.ndarray:
+        rows, columns = np.nonzero(body_map(keypoints, SIZE, ("bag",)) == lb.BAG)
+        return np.array([columns.mean(), rows.mean()])
+
+    waving = ordinary_preset("waving", "full", SIZE)
+    lower = max(kp.R_WRIST, kp.L_WRIST, key=lambda joint: waving[joint, 1])
+    assert abs(middle(waving)[0] - waving[lower, 0]) < 0.1 * SIZE[0]
+    armless = standing.copy()
+    armless[[kp.R_ELBOW, kp.R_WRIST, kp.L_ELBOW, kp.L_WRIST]] = 0
+    assert np.abs(middle(armless) - armless[kp.R_HIP, :2]).max() < 0.12 * SIZE[1]
 
 
 @pytest.mark.parametrize("hair", HAIR_STYLES)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from twinset.adapters.condition import Layout, garment_labels
+from twinset.adapters.condition import Layout
 from twinset.adapters.regions import grow, person_region, region, share, soften
 from twinset.models.figure.body_map import Person, body_maps
+from twinset.models.figure.labels import garment_labels
 from twinset.models.figure.ordinary import ordinary_preset
 
 

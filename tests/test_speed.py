@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention
 from torch import nn
 
+from tests.tiny import batches
 from twinset.benchmarks import speed
 from twinset.benchmarks.speed_count import Lap, count, flops_of, lap, on_the_clock, weights
 from twinset.benchmarks.speed_economy import ECONOMICAL, away, described
@@ -37,17 +36,6 @@ def shapes() -> Parts:
     return Parts(SETTING.counted())
 
 
-@contextmanager
-def calls(network: nn.Module) -> Iterator[list[int]]:
-    """Rows that a network sees at each call."""
-    seen: list[int] = []
-    hook = network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    try:
-        yield seen
-    finally:
-        hook.remove()
-
-
 def note(seen: list[int], _layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
     """Write down the number of tokens."""
     seen.append(inputs[0].shape[1])
@@ -63,11 +51,11 @@ def test_ours_draws_what_diffusers_assembly_draws(parts: Parts) -> None:
 
 def test_the_naive_way_draws_what_ours_draws_and_reads_the_garment_at_every_step(parts: Parts) -> None:
     ours, naive, both = Ours(parts), Naive(parts), Naive(parts, both=True)
-    with calls(ours.reference_unet) as once:
+    with batches(ours.reference_unet) as once:
         expected = ours.run(2)
-    with calls(naive.reference_unet) as every:
+    with batches(naive.reference_unet) as every:
         torch.testing.assert_close(naive.run(2), expected, rtol=1e-4, atol=1e-4)
-    with calls(both.reference_unet) as doubled:
+    with batches(both.reference_unet) as doubled:
         torch.testing.assert_close(both.run(2), expected, rtol=1e-4, atol=1e-4)
     assert (once, every, doubled) == ([1], [1, 1], [2, 2])
 
@@ -94,7 +82,7 @@ def test_token_concatenation_doubles_the_tokens_and_reads_no_words(parts: Parts)
         tokens[one] = seen
         block.attn1.register_forward_pre_hook(partial(note, seen))
     crossed = next(module for module in way.unet.modules() if isinstance(module, BasicTransformerBlock)).attn2
-    with calls(crossed.to_q) as read:
+    with batches(crossed.to_q) as read:
         assert way.run(2).shape == plain.run(2).shape
     assert tokens[way] == [2 * count for count in tokens[plain]] and not read
 

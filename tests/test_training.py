@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from tests.tiny import tiny_model, tiny_pipeline
-from twinset.adapters.condition import garment_labels
 from twinset.models.figure.flat import garment_draft
+from twinset.models.figure.labels import garment_labels
 from twinset.models.region_controlnet import label_masks
 from twinset.models.vae import PatchAutoencoderKL, decode, encode
 from twinset.pipelines.joint import JointPipeline, Layout

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
@@ -70,3 +73,14 @@ def save_tiny(folder: Path) -> Path:
     pipe.save_pretrained(folder)
     pipe.clip.save_pretrained(folder)
     return folder
+
+
+@contextmanager
+def batches(network: nn.Module) -> Iterator[list[int]]:
+    """Sizes of the batches that a network sees meanwhile."""
+    seen: list[int] = []
+    hook = network.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    try:
+        yield seen
+    finally:
+        hook.remove()

@@ -16,12 +16,12 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from twinset.adapters.condition import FACE_LABELS, garment_labels
+from twinset.adapters.condition import FACE_LABELS
 from twinset.adapters.identity import face_placement
 from twinset.models.clip import StudioCLIP, letterbox, token_ids
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.figure.keypoints import draw_skeleton
-from twinset.models.figure.labels import PALETTE
+from twinset.models.figure.labels import PALETTE, garment_labels
 from twinset.models.vae import encode
 
 from .clip_words import shortened

@@ -20,7 +20,7 @@ from .body import HOOD, LEFT_LIMB, LEGS, LOWER, NECK, RIGHT_LIMB, SHOES, UPPER, 
 from .body import SIDES as LIMBS
 from .hair import hair_parts
 from .keypoints import Keypoints
-from .labels import FACE, GARMENT_KINDS, HAIR, LEFT_SHOE, RIGHT_SHOE, garment_slot
+from .labels import FACE, HAIR, LEFT_SHOE, RIGHT_SHOE, garment_labels, garment_slot
 from .labels import UPPER as CLOTHES
 from .parts import Part, label_map
 from .posture import Posture, read_posture
@@ -63,6 +63,8 @@ _YOKE: Outline = ((8.7, -8.5), (8.7, -8.5), (9.7, -3), (10.4, 1.5), (9.6, 5), (4
 _TROUSER_THIGH: Outline = ((5.0, 0), (5.4, 4), (4.8, 14), (3.9, 24.5))
 _TROUSER_SHIN: Outline = ((3.9, 0), (3.9, 7), (3.3, 23), (3.3, 23))
 _SHORTS: Outline = ((5.2, 0), (5.8, 4), (5.8, 13.5), (5.8, 13.5))
+_HANDLE: Outline = ((0.6, -0.6), (2.2, 0.2), (3.6, 4.5), (3.6, 4.5))
+_BAG: Outline = ((6.0, 4.2), (6.0, 4.2), (6.8, 8), (7.6, 14.5), (7.6, 14.5))
 _HOOD_SHAPE: Outline = ((4.5, -7.5), (6.6, -6.0), (7.8, -3.0), (5.0, 1.0))
 #: How much looser than a shirt.
 _EASE = {"t_shirt": 0.0, "shirt": 0.0, "hoodie": 0.7, "coat": 1.0}
@@ -291,10 +293,11 @@ def _features(posture: Posture, lean: float) -> list[Part]:
 
 
 def _garment(kind: str, posture: Posture) -> list[Part]:
-    slot = garment_slot(kind)
+    slot, label = garment_slot(kind), garment_labels(kind)[0]
     if slot == "shoes":
         return _shoes(posture)
-    label = GARMENT_KINDS[kind][1][0]
+    if slot == "bag":
+        return _bag(posture, label)
     if kind == "skirt":
         return [Part("skirt", _skirt(kind, posture), _PIXELS, label, slot, LOWER)]
     return _upper(kind, posture, label) if slot == "upper" else _legs(kind, posture, label)
@@ -359,3 +362,12 @@ def _shoes(posture: Posture) -> list[Part]:
         for side, _, _, _ in _sides(posture)
         if f"{side}_foot" in posture.frames
     ]
+
+
+def _bag(posture: Posture, label: int) -> list[Part]:
+    """A handbag that hangs straight down from the lower hand, at the hip where no hand is seen."""
+    hands = [posture.frames[f"{side}_hand"] for side in ("right", "left") if f"{side}_hand" in posture.frames]
+    grips = [_on(hand, (0.0, 5.5))[0] for hand in hands] or [_on(posture.frames["pelvis"], (-11.0, -2.0))[0]]
+    hanging = np.column_stack([np.eye(2) * posture.unit, max(grips, key=lambda grip: grip[1])])
+    shapes = ((_HANDLE, "handle", LEFT_LIMB + 1), (_BAG, "bag", LEFT_LIMB + 2))
+    return [Part(name, _outlined(shape), hanging, label, "bag", layer) for shape, name, layer in shapes]

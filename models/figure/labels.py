@@ -23,9 +23,9 @@ PALETTE = np.array(
 )  # fmt: skip
 
 BACKGROUND, HAIR, UPPER, SKIRT, PANTS, DRESS = 0, 2, 4, 5, 6, 7
-LEFT_SHOE, RIGHT_SHOE, FACE, LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM = 9, 10, 11, 12, 13, 14, 15
+LEFT_SHOE, RIGHT_SHOE, FACE, LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM, BAG = 9, 10, 11, 12, 13, 14, 15, 16
 
-#: Garment kind -> (slot, labels that the kind owns in a parsing map).
+#: Garment kind -> (slot, labels that the kind owns in a parsing map); drawn figures wear these.
 GARMENT_KINDS: dict[str, tuple[str, tuple[int, ...]]] = {
     "t_shirt": ("upper", (UPPER,)),
     "tank_top": ("upper", (UPPER,)),
@@ -38,17 +38,32 @@ GARMENT_KINDS: dict[str, tuple[str, tuple[int, ...]]] = {
     "shorts": ("lower", (PANTS,)),
     "shoes": ("shoes", (LEFT_SHOE, RIGHT_SHOE)),
 }
+#: What ordinary people may wear or carry.
+ALL_KINDS: dict[str, tuple[str, tuple[int, ...]]] = {**GARMENT_KINDS, "bag": ("bag", (BAG,))}
 
 
 def garment_slot(kind: str) -> str:
-    """Slot ("upper", "lower" or "shoes") of a garment kind.
+    """Slot ("upper", "lower", "shoes" or "bag") of a garment kind.
 
     Raises:
         ValueError: if the kind is unknown.
     """
-    if kind not in GARMENT_KINDS:
-        raise ValueError(f"unknown garment kind {kind!r}; choose one of {', '.join(GARMENT_KINDS)}")
-    return GARMENT_KINDS[kind][0]
+    return _known(kind)[0]
+
+
+def garment_labels(kind: str) -> tuple[int, ...]:
+    """Parsing labels that a garment kind owns, e.g. `dress` → (7,).
+
+    Raises:
+        ValueError: if the kind is unknown.
+    """
+    return _known(kind)[1]
+
+
+def _known(kind: str) -> tuple[str, tuple[int, ...]]:
+    if kind not in ALL_KINDS:
+        raise ValueError(f"unknown garment kind {kind!r}; choose one of {', '.join(ALL_KINDS)}")
+    return ALL_KINDS[kind]
 
 
 def colourise(labels: np.ndarray) -> np.ndarray:

@@ -15,9 +15,8 @@ import numpy as np
 from . import keypoints as kp
 from . import poses
 from .keypoints import Keypoints, check_keypoints, known_joints, with_visibility
-from .retarget import _BONES as ADULT_BONES
-from .retarget import _EAR_RISE as FIGURE_EAR_RISE
-from .retarget import _turn as turn_of
+from .retarget import EAR_RISE as FIGURE_EAR_RISE
+from .retarget import PROPORTIONS, turn_of
 from .rig import BONES, complete
 
 #: Neck keypoint (middle of the shoulders) to the middle of the hips.
@@ -25,7 +24,7 @@ TORSO = 0.288
 #: Above the neck keypoint: crown, crown with hair, ears, chin. Sole below the ankle; hand beyond the wrist.
 CROWN, HAIRDO, EARS, CHIN, SOLE, HAND = 0.182, 0.205, 0.108, 0.052, 0.039, 0.108
 #: Joint -> parent and distance from it.
-PARENTS: dict[int, tuple[int, float]] = {joint: (row[0], row[2] * TORSO) for joint, row in ADULT_BONES.items()}
+PARENTS: dict[int, tuple[int, float]] = {joint: (row[0], row[2] * TORSO) for joint, row in PROPORTIONS.items()}
 #: Limbs: name -> (start joint, end joint, length).
 LIMB_BONES: dict[str, tuple[int, int, float]] = {name: (a, b, PARENTS[b][1]) for name, (a, b, _) in BONES.items()}
 #: Nose, right eye, left eye, right ear, left ear from the middle between the ears: to the left side of the head, down,
@@ -100,7 +99,7 @@ def _body(away: np.ndarray) -> np.ndarray:
     """(18, 2) in statures from the neck, of joints (18, 2) in the figure's head heights; the head is left at 0."""
     joints = np.zeros((18, 2))
     for joint, (parent, length) in PARENTS.items():
-        joints[joint] = joints[parent] + (away[joint] - away[parent]) * length / ADULT_BONES[joint][1]
+        joints[joint] = joints[parent] + (away[joint] - away[parent]) * length / PROPORTIONS[joint][1]
     return joints
 
 

@@ -15,7 +15,7 @@ from twinset.errors import InputError
 from . import keypoints as kp
 from .keypoints import Keypoints, check_keypoints, known_joints
 from .ordinary import EARS, FACE, LIMB_BONES, PARENTS, TORSO, turned
-from .rig import _bone, _tip
+from .rig import bone_frame, tip_frame
 
 _SHOULDERS = 2 * PARENTS[kp.R_SHOULDER][1]
 _FEATURES = (kp.NOSE, kp.R_EYE, kp.L_EYE)
@@ -88,7 +88,7 @@ def read_posture(keypoints: Keypoints, size: tuple[int, int]) -> Posture:
     reached = _reach_out(points, known, stature, spine, size)
     unit, (head, yaw) = stature / 100, _head(points, known, stature, spine, behind)
     frames = {"head": head, **_trunk_frames(points, unit, across, spine), **_limb_frames(points, reached, unit)}
-    frames["neck"] = _bone(np.stack([points[kp.NECK], head @ (0.0, 1.5, 1.0)]), unit, (0, 1, 8.4))
+    frames["neck"] = bone_frame(np.stack([points[kp.NECK], head @ (0.0, 1.5, 1.0)]), unit, (0, 1, 8.4))
     far = _far(known, points, yaw) if sideways else None
     return Posture(points, known, unit, frames, yaw, face, behind, sideways, far)
 
@@ -194,11 +194,13 @@ def _limb_frames(points: np.ndarray, reached: set, unit: float) -> dict[str, np.
     frames = {}
     for name, (start, end, length) in LIMB_BONES.items():
         if start in reached and end in reached:
-            frames[name] = _bone(points, unit, (start, end, 100 * length))
+            frames[name] = bone_frame(points, unit, (start, end, 100 * length))
     for tip, bone in (("hand", "forearm"), ("foot", "shin")):
         for side in ("right", "left"):
             if f"{side}_{bone}" in frames:
-                frames[f"{side}_{tip}"] = _tip(frames[f"{side}_{bone}"], 100 * LIMB_BONES[f"{side}_{bone}"][2], unit)
+                frames[f"{side}_{tip}"] = tip_frame(
+                    frames[f"{side}_{bone}"], 100 * LIMB_BONES[f"{side}_{bone}"][2], unit
+                )
     return frames
 
 

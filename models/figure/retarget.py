@@ -17,7 +17,7 @@ ORDINARY = 0.75
 #: Joint -> parent, the figure's length in head heights, and an ordinary adult's in torsos (neck to mid-hip).
 #: Arms and legs by Drillis and Contini, "Body Segment Parameters" (1966): shares of the stature, a torso being
 #: 0.288. Shoulders and hips where pose estimators put them, inside the body's outline.
-_BONES: dict[int, tuple[int, float, float]] = {
+PROPORTIONS: dict[int, tuple[int, float, float]] = {
     kp.R_SHOULDER: (kp.NECK, poses.SHOULDER, 0.40), kp.L_SHOULDER: (kp.NECK, poses.SHOULDER, 0.40),
     kp.R_ELBOW: (kp.R_SHOULDER, poses.UPPER_ARM, 0.646), kp.L_ELBOW: (kp.L_SHOULDER, poses.UPPER_ARM, 0.646),
     kp.R_WRIST: (kp.R_ELBOW, poses.FOREARM, 0.507), kp.L_WRIST: (kp.L_ELBOW, poses.FOREARM, 0.507),
@@ -30,8 +30,8 @@ _BONES: dict[int, tuple[int, float, float]] = {
 _LONGEST = 1.08
 _HEAD = [kp.NOSE, kp.R_EYE, kp.L_EYE, kp.R_EAR, kp.L_EAR]
 #: Neck to the ears' middle on the figure, and how many times as far the crown with hair is: figure, adult.
-_EAR_RISE = poses.HEAD_RISE - 0.04
-_FIGURE_CROWN, _ADULT_CROWN = poses.HEAD_TOP / _EAR_RISE, 1.65
+EAR_RISE = poses.HEAD_RISE - 0.04
+_FIGURE_CROWN, _ADULT_CROWN = poses.HEAD_TOP / EAR_RISE, 1.65
 #: Nose beside the ears' (eyes') middle, by half the distance between them, at a head turn of 1.
 _TURN_BY_EARS = 1.25 * poses.TURN_SHIFT / poses.EAR_X
 _TURN_BY_EYES = 0.25 * poses.TURN_SHIFT / poses.EYE_X
@@ -76,17 +76,17 @@ def retarget(keypoints: Keypoints) -> Keypoints:
     figure = _body(away, known, torso)
     figure[_HEAD] = _head(away, known, up)
     goal = np.concatenate([away[known], anchor[None] * _ADULT_CROWN]) + points[kp.NECK]
-    scale, neck = _fit(np.concatenate([figure[known], up[None] * _EAR_RISE * _FIGURE_CROWN]), goal)
+    scale, neck = _fit(np.concatenate([figure[known], up[None] * EAR_RISE * _FIGURE_CROWN]), goal)
     placed = with_visibility(figure * scale + neck)
     return np.where(known[:, None], placed, 0).astype(np.float32)
 
 
 def _body_rulers(column: int) -> tuple[tuple[int, int, float], ...]:
-    """Shoulders and torso with their lengths in column 1 (the figure's) or 2 (an adult's) of `_BONES`."""
+    """Shoulders and torso with their lengths in column 1 (the figure's) or 2 (an adult's) of `PROPORTIONS`."""
     return (
-        (kp.R_SHOULDER, kp.L_SHOULDER, 2 * _BONES[kp.R_SHOULDER][column]),
-        (kp.NECK, kp.R_HIP, _BONES[kp.R_HIP][column]),
-        (kp.NECK, kp.L_HIP, _BONES[kp.L_HIP][column]),
+        (kp.R_SHOULDER, kp.L_SHOULDER, 2 * PROPORTIONS[kp.R_SHOULDER][column]),
+        (kp.NECK, kp.R_HIP, PROPORTIONS[kp.R_HIP][column]),
+        (kp.NECK, kp.L_HIP, PROPORTIONS[kp.L_HIP][column]),
     )
 
 
@@ -99,9 +99,9 @@ def _measure(points: np.ndarray, known: np.ndarray, rulers: tuple[tuple[int, int
 def _body(away: np.ndarray, known: np.ndarray, torso: float) -> np.ndarray:
     """(18, 2) in head heights from the neck: each known joint from its nearest known ancestor, by its direction."""
     figure = np.zeros((18, 2))
-    for joint, (parent, length, ordinary) in _BONES.items():
+    for joint, (parent, length, ordinary) in PROPORTIONS.items():
         while not known[parent]:
-            parent, more, longer = _BONES[parent]
+            parent, more, longer = PROPORTIONS[parent]
             length, ordinary = length + more, ordinary + longer
         along = (away[joint] - away[parent]) / (ordinary * torso)
         figure[joint] = figure[parent] + along * length / max(1.0, float(np.linalg.norm(along)) / _LONGEST)
@@ -124,11 +124,11 @@ def _head(away: np.ndarray, known: np.ndarray, up: np.ndarray) -> np.ndarray:
     if across @ np.array([-up[1], up[0]]) < 0:  # seen from behind; the head must not turn upside down
         across = -across
     down = np.array([-across[1], across[0]])
-    local = poses.head_points(_turn(away, known, across)) - np.array([0.0, 0.04])
-    return up * _EAR_RISE + local @ np.stack([across, down])
+    local = poses.head_points(turn_of(away, known, across)) - np.array([0.0, 0.04])
+    return up * EAR_RISE + local @ np.stack([across, down])
 
 
-def _turn(away: np.ndarray, known: np.ndarray, across: np.ndarray) -> float:
+def turn_of(away: np.ndarray, known: np.ndarray, across: np.ndarray) -> float:
     """Head turn in -1..1 from the nose's place between the ears or eyes; a hidden ear means a full turn."""
     if not known[kp.NOSE]:
         return 0.0

@@ -101,7 +101,8 @@ def complete(keypoints: Keypoints) -> tuple[np.ndarray, float]:
     return points, unit
 
 
-def _bone(points: np.ndarray, unit: float, bone: tuple[int, int, float]) -> np.ndarray:
+def bone_frame(points: np.ndarray, unit: float, bone: tuple[int, int, float]) -> np.ndarray:
+    """Frame (2, 3) of a bone (start, end, length): across it, along it (stretched to its end), and its start."""
     start, end, length = bone
     along = points[end] - points[start]
     reach = float(np.linalg.norm(along))
@@ -111,7 +112,7 @@ def _bone(points: np.ndarray, unit: float, bone: tuple[int, int, float]) -> np.n
     return np.stack([across, direction * stretch, points[start]], axis=1)
 
 
-def _tip(bone: np.ndarray, length: float, unit: float) -> np.ndarray:
+def tip_frame(bone: np.ndarray, length: float, unit: float) -> np.ndarray:
     """Frame of hand or foot: the bone's end, unstretched."""
     direction = bone[:, 1] / np.linalg.norm(bone[:, 1])
     return np.stack([bone[:, 0], direction * unit, bone[:, 2] + bone[:, 1] * length], axis=1)
@@ -136,17 +137,17 @@ def build_rig(keypoints: Keypoints) -> Rig:
     if x_axis[0] < 0.35 * unit:
         x_axis = np.array([0.35 * unit, x_axis[1]])
     y_axis = (pelvis - points[NECK]) / poses.TORSO
-    frames = {name: _bone(points, unit, bone) for name, bone in BONES.items()}
+    frames = {name: bone_frame(points, unit, bone) for name, bone in BONES.items()}
     frames["torso"] = np.stack([x_axis, y_axis, points[NECK]], axis=1)
     legs = sum(frames[f"{side}_thigh"][:, 1] for side in ("right", "left")) / 2
     down = 0.5 * y_axis + 0.5 * legs
     down = down / max(float(np.linalg.norm(down)), 1e-3) * unit
     frames["pelvis"] = np.stack([x_axis, down, pelvis], axis=1)
     for side in ("right", "left"):
-        frames[f"{side}_hand"] = _tip(frames[f"{side}_forearm"], poses.FOREARM, unit)
-        frames[f"{side}_foot"] = _tip(frames[f"{side}_shin"], poses.SHIN, unit)
+        frames[f"{side}_hand"] = tip_frame(frames[f"{side}_forearm"], poses.FOREARM, unit)
+        frames[f"{side}_foot"] = tip_frame(frames[f"{side}_shin"], poses.SHIN, unit)
     frames["head"] = _head(points, unit)
     neck_end = frames["head"] @ np.array([0.0, 0.25, 1.0])
     span = np.stack([points[NECK], neck_end])
-    frames["neck"] = _bone(span, unit, (0, 1, poses.HEAD_RISE - 0.25))
+    frames["neck"] = bone_frame(span, unit, (0, 1, poses.HEAD_RISE - 0.25))
     return Rig(points, unit, frames)

@@ -1,0 +1,53 @@
+"""What an attention site remembers of a condition for a pass, and where in the picture it speaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+EVERY_ROW = slice(None)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a region is at one resolution: nothing need be asked elsewhere, since the mask is 0 there.
+
+    Attributes:
+        mask: (1 or B, k, 1) in [0, 1].
+        at: (k,) positions that it is about; None for all.
+    """
+
+    mask: Tensor
+    at: Tensor | None
+
+    @classmethod
+    def of(cls, region: Tensor, size: tuple[int, int], device: torch.device) -> Place:
+        """A region (1 or B, 1, H, W), pooled to a site's resolution."""
+        mask = F.adaptive_avg_pool2d(region, size).flatten(2).transpose(1, 2)
+        at = mask.amax((0, 2)).nonzero()[:, 0]
+        if len(at) == mask.shape[1] or torch.is_grad_enabled():  # a training batch has many regions
+            return cls(mask.to(device), None)
+        return cls(mask[:, at].to(device), at.to(device))
+
+
+@dataclass
+class Memory:
+    """Keys and values of one condition at one site, and the gate w·M that lets them speak.
+
+    Attributes:
+        key, value: (1 or B, n, C).
+        places: its region at each resolution (h, w) of the UNet.
+        joined: one attention over the site's own keys and these, in place of an attention of its own.
+        gate: (1 or B, 1, 1) weight of the rows that it speaks to.
+        rows: these rows of the batch; None while it is silent.
+    """
+
+    key: Tensor
+    value: Tensor
+    places: dict[tuple[int, int], Place]
+    joined: bool = False
+    gate: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 1))
+    rows: slice | None = None
