@@ -105,14 +105,7 @@ def held_out_person(pipe: JointPipeline, index: int) -> Person:
 
 
 def drawn_person(pipe: JointPipeline, spec: Spec, rng: np.random.Generator, chinese: bool = False) -> Person:
-    """What is given of a person and what is compared, drawn.
-
-    Args:
-        pipe: its face finder crops the selfie.
-        spec: the person.
-        rng: draws other styles for the selfie and the second face, and the prompt.
-        chinese: the prompt's language.
-    """
+    """A spec drawn; `rng` draws other styles for the selfie and the second face, then the prompt."""
     given, other = spec.restyled(rng), spec.restyled(rng)
     selfie = render.render_selfie(given)
     landmarks = render.selfie_landmarks(given)

@@ -25,6 +25,12 @@ PALETTE = np.array(
 BACKGROUND, HAIR, UPPER, SKIRT, PANTS, DRESS = 0, 2, 4, 5, 6, 7
 LEFT_SHOE, RIGHT_SHOE, FACE, LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM, BAG = 9, 10, 11, 12, 13, 14, 15, 16
 
+#: Label -> the same in a mirror.
+MIRRORED_LABELS = np.arange(len(LABELS), dtype=np.uint8)
+MIRRORED_LABELS[[LEFT_SHOE, RIGHT_SHOE, LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM]] = (
+    RIGHT_SHOE, LEFT_SHOE, RIGHT_LEG, LEFT_LEG, RIGHT_ARM, LEFT_ARM
+)  # fmt: skip
+
 #: Garment kind -> (slot, labels that the kind owns in a parsing map); drawn figures wear these.
 GARMENT_KINDS: dict[str, tuple[str, tuple[int, ...]]] = {
     "t_shirt": ("upper", (UPPER,)),
