@@ -56,7 +56,12 @@ class Seen:
         self.folder, self.limit = folder, limit
 
     def __call__(
-        self, what: str, work: Callable[[], Arrays], *given: np.ndarray, revision: str, **parameters: object
+        self,
+        what: str,
+        work: Callable[[], Arrays],
+        *given: np.ndarray,
+        revision: str | Callable[[], str],
+        **parameters: object,
     ) -> Arrays:
         """`work()`, or what it gave before for the same content.
 
@@ -64,12 +69,13 @@ class Seen:
             what: name of the result, letters and hyphens.
             work: perceives; a pure function of all else that is given.
             given: pictures and other arrays.
-            revision: of the weights.
+            revision: of the weights; a function is asked only where results are kept.
             parameters: JSON values that the result depends on.
         """
         if self.folder is None:
             return work()
-        path = self.folder / f"{what}-{key_of(*given, what=what, revision=revision, **parameters)}.npz"
+        weights = revision if isinstance(revision, str) else revision()
+        path = self.folder / f"{what}-{key_of(*given, what=what, revision=weights, **parameters)}.npz"
         known = _read(path)
         if known is not None:
             return known

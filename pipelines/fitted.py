@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 from PIL import Image, ImageOps
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from twinset.adapters.condition import Condition, Words
@@ -23,7 +23,10 @@ from twinset.adapters.public.lora_install import install_lora, remove_lora
 from twinset.adapters.public.projectors import FaceIDPlusTokens, FaceIDTokens, QueryResampler, StoryMakerTokens
 from twinset.adapters.public.read import Form
 from twinset.errors import InputError
+from twinset.models.seen import Seen
 from twinset.models.vae import encode
+
+from .memo import weights_hash
 
 REMEDY = (
     "`face` is for FaceID and InstantID, `look` for IP-Adapter-Plus, `cloth` for garment UNets, `people` for StoryMaker"
@@ -88,6 +91,8 @@ class AdapterRack:
     vae: Any
     image_encoder: CLIPVisionModelWithProjection | None
     adapters: dict[str, Fitted]
+    seen: Seen = Seen()
+    """What perception found before; keeps nothing unless it has a folder."""
     _execution_device: torch.device
 
     def load_adapter(self, path: str | Path, name: str, *, form: Form | None = None) -> Fitted:
@@ -251,12 +256,32 @@ class AdapterRack:
                 cast(Any, module).to(self._execution_device, self.unet.dtype)
         return fitted
 
+    def remembered(self, what: str, network: nn.Module, work: Callable[[], Tensor], picture: np.ndarray) -> Tensor:
+        """What a network says of a picture, or said in an earlier run, where `seen` has a folder.
+
+        Args:
+            what: name of the result.
+            network: whose word it is.
+            work: asks it.
+            picture: what it is asked about.
+        """
+        if self.seen.folder is None:
+            return work()
+        known = self.seen(
+            what,
+            lambda: {"said": work().float().cpu().numpy()},
+            picture,
+            revision=lambda: weights_hash(network),
+            dtype=str(self.unet.dtype),
+        )
+        return self._like_unet(torch.from_numpy(known["said"]))
+
     def clip_states(self, picture: np.ndarray) -> Tensor:
         """CLIP's states before its last layer, (1, 257, 1280) for ViT-H, of a picture padded to a white square."""
         square = ImageOps.pad(Image.fromarray(picture), (max(picture.shape[:2]),) * 2, color="white")
         side = self._clip().config.image_size
         ready = CLIPImageProcessor(size={"shortest_edge": side}, crop_size=side)(square, return_tensors="pt")
-        return self._states_of(ready.pixel_values)
+        return self.remembered("clip", self._clip(), lambda: self._states_of(ready.pixel_values), picture)
 
     def _no_states(self) -> Tensor:
         side = self._clip().config.image_size

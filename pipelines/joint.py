@@ -28,6 +28,7 @@ from twinset.models.face_encoder import FaceEncoder
 from twinset.models.face_finder import FaceFinder
 from twinset.models.figure.flat import garment_draft
 from twinset.models.figure.labels import garment_labels
+from twinset.models.figure_reader import FigureReader
 
 from .joint_pass import JointPass, Text, several
 from .memo import Networks
@@ -50,7 +51,7 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
 
     _optional_components: ClassVar[list[str]] = [
         *StableDiffusionControlNetPipeline._optional_components,
-        *("controlnet", "identity_adapter", "garment_adapter", "face_encoder", "face_finder"),
+        *("controlnet", "identity_adapter", "garment_adapter", "face_encoder", "face_finder", "figure_reader"),
     ]
 
     def __init__(
@@ -66,6 +67,7 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         garment_adapter: GarmentAdapter | None = None,
         face_encoder: FaceEncoder | None = None,
         face_finder: FaceFinder | None = None,
+        figure_reader: FigureReader | None = None,
         safety_checker: Any = None,
         feature_extractor: Any = None,
         requires_safety_checker: bool = False,
@@ -89,6 +91,7 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
             garment_adapter=garment_adapter,
             face_encoder=face_encoder,
             face_finder=face_finder,
+            figure_reader=figure_reader,
         )
         self._ready(default_steps, default_guidance)
 
@@ -144,8 +147,11 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
 
     def _face(self, crop: np.ndarray) -> tuple[Tensor, Tensor]:
         """Tokens (1, 4, X) and canvas (1, C, k, k) of an aligned crop."""
-        embedding = self.face_encoder.embed(self._pixels(crop))
+        embedding = self.remembered("embedding", self.face_encoder, lambda: self._embedding(crop), crop)
         return self.identity_adapter(embedding, self._states(crop)), self.identity_adapter.face(embedding)
+
+    def _embedding(self, crop: np.ndarray) -> Tensor:
+        return self.face_encoder.embed(self._pixels(crop))
 
     @torch.no_grad()
     def garment(
@@ -191,4 +197,9 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
             )
 
     def _states(self, picture: np.ndarray) -> Tensor:
-        return self.image_encoder(letterbox(self._pixels(picture)), output_hidden_states=True).hidden_states[-2]
+        encoder = self._clip()
+
+        def work() -> Tensor:
+            return encoder(letterbox(self._pixels(picture)), output_hidden_states=True).hidden_states[-2]
+
+        return self.remembered("clip", encoder, work, picture)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+_HASHES: weakref.WeakKeyDictionary[nn.Module, tuple[Hashable, str]] = weakref.WeakKeyDictionary()
 Result = TypeVar("Result")
 Networks = Sequence[nn.Module]
 
@@ -53,3 +56,15 @@ def fingerprint(network: nn.Module) -> Hashable:
     layers: list[Any] = [m for m in network.modules() if isinstance(m, BaseTunerLayer)]
     adapters = hash(tuple((tuple(m.active_adapters), tuple(m.scaling.items()), m.disable_adapters) for m in layers))
     return id(network), weights, adapters
+
+
+def weights_hash(network: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and values of a network's weights; read once as long as they stay the same."""
+    state = fingerprint(network)
+    if _HASHES.get(network, (None, ""))[0] != state:
+        content = hashlib.sha256()
+        for name, tensor in network.state_dict().items():
+            content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+            content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        _HASHES[network] = state, content.hexdigest()
+    return _HASHES[network][1]

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,14 +18,17 @@ from scipy.ndimage import binary_fill_holes
 from twinset.adapters.condition import Condition, Layout
 from twinset.errors import InputError
 from twinset.models.clip import GARMENT_SENTENCES
-from twinset.models.face_finder import CROP, align
+from twinset.models.face_finder import CROP, Face, align
 from twinset.models.figure.flat import flat_keypoints, warp_flat
 from twinset.models.figure.keypoints import FRAME, Keypoints
 from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.models.figure.layout import draw_layout
 from twinset.models.figure.poses import preset
 from twinset.models.figure.retarget import ORDINARY, head_share, retarget
+from twinset.models.seen import Seen
 from twinset.scoring.iqa import clip_iqa
+
+from .memo import weights_hash
 
 if TYPE_CHECKING:
     from .joint import JointPipeline
@@ -135,7 +138,7 @@ class DrawnPeople:
 
     def selfie(self, picture: np.ndarray, path: Path, notes: list[str]) -> Selfie:
         """The face of an ordinary picture, or of an aligned 112 × 112 crop."""
-        faces = self.pipe.face_finder.find(picture)
+        faces = self.faces(picture)
         if faces:
             note_several(len(faces), path, notes)
             crop = align(picture, faces[0].landmarks).copy()  # the largest comes first
@@ -146,8 +149,22 @@ class DrawnPeople:
             raise no_face(path)
         return Selfie(crop, crop)
 
+    def faces(self, picture: np.ndarray) -> list[Face]:
+        """The faces of a picture uint8 (H, W, 3), the largest first."""
+        finder = self.pipe.face_finder
+        return found_faces(lambda: finder.find(picture), picture, self.pipe.seen, lambda: weights_hash(finder))
+
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:
         """Zero-shot by the bundled CLIP: as it is, and with the margins that CLIP is used to."""
+        known = self.pipe.seen(
+            "kind",
+            lambda: {"kind": np.array(self._likeliest(picture))},
+            picture,
+            revision=lambda: weights_hash(self.pipe.clip),
+        )
+        return str(known["kind"])
+
+    def _likeliest(self, picture: np.ndarray) -> str:
         cut = Image.fromarray(cut_garment(picture))
         inner = ImageOps.contain(cut, (round(FLAT_FILL * WIDTH), round(FLAT_FILL * HEIGHT)), Image.Resampling.LANCZOS)
         framed = Image.new("RGB", FRAME, "white")
@@ -171,6 +188,27 @@ class DrawnPeople:
     def scores(self, picture: np.ndarray) -> dict[str, float]:
         """CLIP-IQA by the bundled CLIP."""
         return {f"clip_iqa_{name}": value for name, value in clip_iqa(self.pipe.clip, picture).items()}
+
+
+def found_faces(
+    find: Callable[[], list[Face]], picture: np.ndarray, seen: Seen, revision: Callable[[], str]
+) -> list[Face]:
+    """Faces, or those found in an earlier run.
+
+    Args:
+        find: looks for them.
+        picture: in which.
+        seen: what was found before.
+        revision: of the detector's weights.
+    """
+
+    def work() -> dict[str, np.ndarray]:
+        faces = find()
+        points = np.stack([face.landmarks for face in faces]) if faces else np.zeros((0, 5, 2), np.float32)
+        return {"landmarks": points, "scores": np.array([face.score for face in faces])}
+
+    known = seen("faces", work, picture, revision=revision)
+    return [Face(points, float(score)) for points, score in zip(known["landmarks"], known["scores"], strict=True)]
 
 
 def note_several(faces: int, path: Path, notes: list[str]) -> None:

@@ -19,7 +19,7 @@ from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
 
 FAMILIES = ("sd15", "sdxl")
-ADAPTERS = ("identity_adapter", "garment_adapter", "face_encoder", "face_finder")
+ADAPTERS = ("identity_adapter", "garment_adapter", "face_encoder", "face_finder", "figure_reader")
 
 
 @cache

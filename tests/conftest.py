@@ -4,6 +4,8 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before diffusers and transformers are imported
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -24,3 +26,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def same_random_numbers() -> None:
     """Give every test the same torch random state, whatever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What perception finds in tests is not kept among the user's results."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TWINSET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

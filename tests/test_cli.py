@@ -20,6 +20,7 @@ from twinset.models.face_finder import TEMPLATE, Face
 from twinset.models.figure.keypoints import with_visibility
 from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.models.figure.poses import preset
+from twinset.models.seen import Seen
 from twinset.pipelines import compose as composing
 from twinset.pipelines import people
 from twinset.pipelines.generate import generate, replay
@@ -106,7 +107,7 @@ def test_request_survives_json() -> None:
 
 def test_largest_of_several_faces_is_taken(selfie: Path) -> None:
     faces = [Face(TEMPLATE * 2, 0.6), Face(TEMPLATE, 0.9)]  # the finder's order: the largest first
-    finder: Any = SimpleNamespace(face_finder=SimpleNamespace(find=lambda picture: faces))
+    finder: Any = SimpleNamespace(face_finder=SimpleNamespace(find=lambda picture: faces), seen=Seen())
     notes: list[str] = []
     assert composing.read_selfie(people.DrawnPeople(finder), selfie, notes).face.shape == (112, 112, 3)
     assert notes == [f"selfie {str(selfie)!r} shows 2 faces; the largest is used"]

@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import os
 import stat
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
+from tests.tiny import batches, noise_picture, save_tiny
 from twinset.cli import app
 from twinset.models.seen import Arrays, Seen, counted, default_folder
+from twinset.pipelines.compose import compose
+from twinset.pipelines.generate import draw
+from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.request import read_request
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
@@ -96,6 +104,29 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
     seen("faces", Work(), PICTURE, revision="a")
     assert stat.S_IMODE(seen.entries()[0].path.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+
+
+def test_a_second_request_runs_no_perception_network(tmp_path: Path) -> None:
+    """Nor does a second run of the program: the networks are loaded anew, the results are on disk."""
+    folder, crop = save_tiny(tmp_path / "tiny"), tmp_path / "selfie.png"
+    Image.fromarray(noise_picture(112, 112)).save(crop)
+    dress = tmp_path / "dress.png"
+    Image.fromarray(np.pad(noise_picture(60, 40), ((20, 20), (20, 20), (0, 0)), constant_values=255)).save(dress)
+    request, calls, pictures = (
+        read_request({"prompt": "x", "selfie": crop, "garments": [dress], "steps": 1, "seed": 1}),
+        [],
+        [],
+    )
+    for _ in range(2):
+        pipe = JointPipeline.from_pretrained(folder)
+        pipe.seen = Seen(tmp_path / "seen")
+        with ExitStack() as stack:
+            networks: Any = (pipe.face_finder, pipe.face_encoder, pipe.image_encoder, pipe.clip.image_encoder)
+            seen = [stack.enter_context(batches(network)) for network in networks]
+            pictures.append(draw(pipe, request, compose(pipe, request), 0))
+        calls.append([len(batch) for batch in seen])
+    assert all(calls[0]) and calls[1] == [0, 0, 0, 0]
+    assert np.array_equal(pictures[0], pictures[1])
 
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

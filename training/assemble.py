@@ -16,6 +16,7 @@ import torch
 from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.face_finder import FaceFinder
+from twinset.models.figure_reader import FigureReader
 from twinset.models.region_controlnet import JointControlNets
 from twinset.models.vae import PatchAutoencoderKL
 from twinset.pipelines.joint import JointPipeline
@@ -31,7 +32,7 @@ class AssembleSettings:
 
     Attributes:
         joint: run folder of `training.joint`; its newest good checkpoint is taken.
-        parts: folder with `vae`, `face_encoder`, `face_finder` and CLIP.
+        parts: folder with `vae`, `face_encoder`, `face_finder`, `figure_reader` and CLIP.
         out: folder of the pipeline.
         wide: as in the joint training.
     """
@@ -58,6 +59,7 @@ def pipeline(model: JointModel, parts: Path) -> JointPipeline:
         garment_adapter=model.garment,
         face_encoder=FaceEncoder.from_pretrained(parts / "face_encoder"),
         face_finder=FaceFinder.from_pretrained(parts / "face_finder"),
+        figure_reader=FigureReader.from_pretrained(parts / "figure_reader"),
         default_steps=12,
         default_guidance=1.5,
     )

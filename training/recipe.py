@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import clip, face_encoder, face_finder, joint, judges, vae
+from . import clip, face_encoder, face_finder, figure_reader, joint, judges, vae
 from .assemble import AssembleSettings, assemble
 from .mannequin.store import render_store
 from .settings import from_mapping
@@ -46,6 +46,9 @@ class Recipe:
             "clip": lambda: self.part("clip", clip.ClipSettings, clip.train),
             "face_finder": lambda: self.part(
                 "face_finder", face_finder.FaceFinderSettings, face_finder.train, data=False
+            ),
+            "figure_reader": lambda: self.part(
+                "figure_reader", figure_reader.FigureReaderSettings, figure_reader.train
             ),
             "joint": self.joint,
             "assemble": lambda: assemble(

@@ -222,6 +222,7 @@ def _load(model: str, commercial: bool = False, offline: bool = False) -> JointP
     import diffusers
     import transformers
 
+    from twinset.models.seen import Seen, default_folder
     from twinset.pipelines.load import load_pipeline
 
     diffusers.utils.logging.disable_progress_bar()  # one status line says it all
@@ -230,6 +231,7 @@ def _load(model: str, commercial: bool = False, offline: bool = False) -> JointP
         told = status.update if model != "studio" else None
         pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told)
     pipe.set_progress_bar_config(disable=True)  # the command shows its own
+    pipe.seen = Seen(default_folder())
     return pipe
 
 
