@@ -25,6 +25,7 @@ from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.models.figure.layout import draw_layout
 from twinset.models.figure.poses import preset
 from twinset.models.figure.retarget import ORDINARY, head_share, retarget
+from twinset.models.figure_reader import Figure
 from twinset.models.seen import Seen
 from twinset.scoring.iqa import clip_iqa
 
@@ -81,6 +82,18 @@ class People(Protocol):
 
         Raises:
             InputError: No face is found.
+        """
+        ...
+
+    def faces(self, picture: np.ndarray) -> list[Face]:
+        """The faces of a picture uint8 (H, W, 3), the largest first."""
+        ...
+
+    def figure(self, picture: np.ndarray) -> Figure:
+        """Keypoints and parsing map of a picture.
+
+        Raises:
+            InputError: The family has no network that reads them.
         """
         ...
 
@@ -153,6 +166,18 @@ class DrawnPeople:
         """The faces of a picture uint8 (H, W, 3), the largest first."""
         finder = self.pipe.face_finder
         return found_faces(lambda: finder.find(picture), picture, self.pipe.seen, lambda: weights_hash(finder))
+
+    def figure(self, picture: np.ndarray) -> Figure:
+        """Keypoints and parsing map by the bundled reader."""
+        reader = self.pipe.figure_reader
+        if reader is None:
+            raise InputError("this model has no figure_reader; use the bundled model 'studio'")
+
+        def work() -> dict[str, np.ndarray]:
+            figure = reader.read(picture)
+            return {"keypoints": figure.keypoints, "labels": figure.labels}
+
+        return Figure(**self.pipe.seen("figure", work, picture, revision=lambda: weights_hash(reader)))
 
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:
         """Zero-shot by the bundled CLIP: as it is, and with the margins that CLIP is used to."""

@@ -80,7 +80,10 @@ def in_rows(pictures: Sequence[np.ndarray], columns: int) -> list[Sequence[np.nd
     return [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
 
 
-TINTS = ((230, 60, 60), (50, 110, 230), (40, 170, 90), (240, 160, 30), (160, 70, 200), (20, 180, 190))
+TINTS = (
+    (230, 60, 60), (50, 110, 230), (40, 170, 90), (240, 160, 30), (160, 70, 200), (20, 180, 190), (240, 110, 180),
+    (140, 100, 50), (120, 190, 30), (90, 90, 110), (250, 215, 60), (100, 40, 90),
+)  # fmt: skip
 
 
 def tinted(picture: np.ndarray, regions: Mapping[str, np.ndarray], strength: float = 0.45) -> Image.Image:

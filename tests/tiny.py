@@ -15,6 +15,7 @@ from twinset.models.face_encoder import FaceEncoder
 from twinset.models.face_finder import FaceFinder
 from twinset.models.figure.layout import draw_layout
 from twinset.models.figure.poses import preset
+from twinset.models.figure_reader import FigureReader
 from twinset.models.region_controlnet import JointControlNets
 from twinset.models.vae import PatchAutoencoderKL
 from twinset.pipelines.joint import JointPipeline, Layout
@@ -44,6 +45,7 @@ def tiny_pipeline() -> JointPipeline:
         unet=model.unet, controlnet=JointControlNets([model.pose_net, model.parsing_net]),
         scheduler=studio_scheduler(), image_encoder=clip.image_encoder, identity_adapter=model.identity,
         garment_adapter=model.garment, face_encoder=FaceEncoder().eval(), face_finder=FaceFinder().eval(),
+        figure_reader=FigureReader().eval(),
         default_steps=12, default_guidance=1.5,
     )  # fmt: skip
     pipe.__dict__["clip"] = clip
