@@ -19,7 +19,7 @@ from twinset.benchmarks.speed_peers import Contestant
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 LENGTHS = (30, 50)
-"""Steps of the passes that FLOPs are given for; every contestant's period divides them."""
+"""Steps of the passes that FLOPs are given for."""
 
 
 def flops_of(work: Callable[[], Any]) -> tuple[int, Any]:
@@ -39,9 +39,12 @@ def count(contestant: Contestant, period: int = 1) -> dict[str, float]:
         contestant: made of parts on the meta device.
         period: steps after which their costs repeat.
     """
-    short, long = (flops_of(lambda steps=steps: contestant.run(steps))[0] for steps in (period, 2 * period))
-    counted = {"once": 2 * short - long, "per_step": (long - short) / period}
-    counted |= {str(steps): counted["once"] + steps * counted["per_step"] for steps in LENGTHS}
+    rests = {steps % period for steps in LENGTHS} - {0}
+    of = {steps: flops_of(lambda steps=steps: contestant.run(steps))[0] for steps in {period, 2 * period, *rests}}
+    once = of[0] = 2 * of[period] - of[2 * period]
+    counted = {"once": once, "per_step": (of[2 * period] - of[period]) / period}
+    for steps in LENGTHS:  # whole periods, and the beginning of another
+        counted[str(steps)] = once + steps // period * (of[period] - once) + of[steps % period] - once
     return {name: value / 1e12 for name, value in counted.items()}
 
 

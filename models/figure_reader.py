@@ -18,6 +18,8 @@ from .figure.labels import LABELS
 KEYPOINTS = 18
 STRIDE = 4
 """Pixels per cell of the keypoint heat maps; the parsing map has half of that."""
+LOOKS, CLOSER, ROOM, FEWEST = 3, 1.25, 1.15, 40
+"""Looks at a picture at most; how much closer another one must be; the frame's sides by the person's; pixels of one."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +79,30 @@ class FigureReader(ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def read(self, picture: np.ndarray, threshold: float = 0.3) -> Figure:
-        """Reads the person of a picture.
+        """Reads the person of a picture: as a whole, then closer where the person is small in it.
 
         Args:
-            picture: uint8 (H, W, 3) of any size; it is fitted into the frame of the drawn people, 192×256.
+            picture: uint8 (H, W, 3) of any size.
             threshold: probability below which a keypoint counts as unseen.
         """
-        scale = min(FRAME[0] / picture.shape[1], FRAME[1] / picture.shape[0])
-        shift = (np.array(FRAME) - scale * np.array(picture.shape[1::-1])) / 2
-        fitted = warp(picture, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), FRAME)
-        heat, labels = self(self._tensor(fitted))
+        size = np.array(picture.shape[1::-1])
+        scale = float((np.array(FRAME) / size).min())
+        shift = (np.array(FRAME) - scale * size) / 2
+        for _ in range(LOOKS - 1):
+            closer = _closer(self._look(picture, scale, shift, threshold).labels, scale)
+            if closer is None:
+                break
+            scale, shift = closer
+        return self._look(picture, scale, shift, threshold)
+
+    def _look(self, picture: np.ndarray, scale: float, shift: np.ndarray, threshold: float) -> Figure:
+        """Reads what the frame of 192×256 shows of the picture scaled and shifted."""
+        framed = warp(picture, np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), FRAME)
+        heat, labels = self(self._tensor(framed))
         points = peaks(heat, threshold)[0].cpu().numpy()
         points[:, :2] = (points[:, :2] - shift) / scale
         points[points[:, 2] == 0] = 0
-        return Figure(points.astype(np.float32), _unfitted(labels.float(), scale, shift, picture.shape[:2]))
+        return Figure(points.astype(np.float32), _unframed(labels.float(), scale, shift, picture.shape[:2]))
 
     def _tensor(self, picture: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(picture).to(self.device).permute(2, 0, 1)[None]
@@ -112,14 +124,25 @@ def peaks(heat: Tensor, threshold: float) -> Tensor:
     return torch.stack([x, y, torch.where(highest > threshold, highest, 0.0)], dim=2)
 
 
-def _unfitted(logits: Tensor, scale: float, shift: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Label logits (1, 18, h, w) of the frame, smoothly at the picture's pixels: uint8 (H, W)."""
+def _closer(labels: np.ndarray, scale: float) -> tuple[float, np.ndarray] | None:
+    """Scale and shift at which the person found fills the frame; None where that is nearly so, or nobody is found."""
+    rows, columns = np.nonzero(labels)
+    if len(rows) < FEWEST:
+        return None
+    low, high = np.percentile(np.stack([columns, rows]), [1, 99], axis=1)
+    closer = float((np.array(FRAME) / (ROOM * (high - low + 1))).min())
+    return None if closer < CLOSER * scale else (closer, np.array(FRAME) / 2 - closer * (low + high) / 2)
+
+
+def _unframed(logits: Tensor, scale: float, shift: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Label logits (1, 18, h, w) of the frame, smoothly at the picture's pixels: uint8 (H, W), 0 outside the frame."""
     ys, xs = (torch.arange(side, device=logits.device) + 0.5 for side in size)
     x = (xs * scale + float(shift[0])) / FRAME[0] * 2 - 1
     y = (ys * scale + float(shift[1])) / FRAME[1] * 2 - 1
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]
     sampled = F.grid_sample(logits, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return sampled[0].argmax(0).to(torch.uint8).cpu().numpy()
+    inside = (grid[0].abs() <= 1).all(-1)
+    return (sampled[0].argmax(0) * inside).to(torch.uint8).cpu().numpy()
 
 
 def _twice(maps: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class Economy:
 
 
 EXACT = Economy()
-LEAN = Economy(control_every=2, deep_every=2)
+LEAN = Economy(control_every=4, deep_every=2)
 """The economical mode: about the cost of plain Stable Diffusion."""
 
 

@@ -51,7 +51,7 @@ class Request(BaseModel):
         pose_strength: Weight of the pose, 0 (off) to 2.
         steps: Denoising steps; the model's own number when absent.
         guidance: Classifier-free guidance, 1 switches it off; the model's own when absent.
-        economical: Reuse what changes little from step to step: nearly half the work, a picture a little different.
+        economical: Reuse what changes little from step to step: about half the work, a picture a little different.
         model: A profile's name or a folder.
         show_regions: Also write `<picture>-regions.png`: the picture with the region of each condition tinted.
     """

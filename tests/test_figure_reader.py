@@ -90,7 +90,7 @@ def test_the_bundled_reader(size: tuple[int, int]) -> None:
     picture.paste(drawn.resize((round(192 * scale), size[1])), (round(shift), 0))
     figure = reader.read(np.array(picture))
     truth = render.true_keypoints(spec) * (scale, scale, 1) + (shift, 0, 0)
-    assert figure.found and pck(figure.keypoints, truth, torso_length(truth)) > 0.85
+    assert figure.found and pck(figure.keypoints, truth, torso_length(truth)) > 0.8
     inside = figure.labels[:, round(shift) : size[0] - round(shift)]
     back = np.array(Image.fromarray(inside).resize((192, 256), Image.Resampling.NEAREST))
     assert mean_iou(back, render.render_parsing(spec)) > 0.7

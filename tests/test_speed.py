@@ -16,7 +16,7 @@ from diffusers.models.attention_processor import Attention
 from torch import nn
 
 from tests.tiny import batches
-from twinset.benchmarks import speed
+from twinset.benchmarks import speed, speed_count
 from twinset.benchmarks.speed_count import Lap, count, flops_of, lap, on_the_clock, weights
 from twinset.benchmarks.speed_economy import ECONOMICAL, away, described
 from twinset.benchmarks.speed_page import ratio
@@ -106,13 +106,14 @@ def test_shapes_alone_give_the_count_of_real_numbers(way: type, shapes: Parts) -
     assert flops_of(lambda: real.run(2))[0] == flops_of(lambda: counted.run(2))[0] > 0
 
 
-def test_counts_of_a_pass_go_on_in_a_straight_line(shapes: Parts) -> None:
-    for way, period in ((Ours(shapes), 1), (Ours(shapes, economy=ECONOMICAL[0], guided=ECONOMICAL[1]), 2)):
+def test_counts_of_a_pass_go_on_in_a_straight_line(shapes: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed_count, "LENGTHS", (6,))
+    for way, period in ((Ours(shapes), 1), (Ours(shapes, economy=ECONOMICAL[0], guided=ECONOMICAL[1]), 4)):
         counted = count(way, period)
-        assert counted["30"] == pytest.approx(counted["once"] + 30 * counted["per_step"])
-        assert 6 * counted["per_step"] + counted["once"] == pytest.approx(
-            flops_of(lambda way=way: way.run(6))[0] / 1e12
+        assert 8 * counted["per_step"] + counted["once"] == pytest.approx(
+            flops_of(lambda way=way: way.run(8))[0] / 1e12
         )
+        assert counted["6"] == pytest.approx(flops_of(lambda way=way: way.run(6))[0] / 1e12)
 
 
 def test_weights_and_laps() -> None:
@@ -132,7 +133,7 @@ def test_what_is_embedded_in_the_first_step_counts_as_done_once() -> None:
     layer(torch.zeros(1, 2))
     assert len(taken) == 1
     assert len(Ours(Parts(SETTING.counted())).embedders) == 2 and not Naive(Parts(SETTING.counted())).embedders
-    assert [speed.whole_periods(name, 1) for name in (speed.PLAIN, "ours, economical")] == [1, 2]
+    assert [speed.whole_periods(name, 1) for name in (speed.PLAIN, "ours, economical")] == [1, 4]
 
 
 def test_ratios_are_those_of_passes_of_30_steps() -> None:
@@ -167,5 +168,5 @@ def test_the_command_writes_results_and_keeps_what_it_has(tmp_path: Path, monkey
 
 
 def test_modes_in_words() -> None:
-    assert described(ECONOMICAL) == "ControlNets run at every 2. step, deep blocks run at every 2. step"
+    assert described(ECONOMICAL) == "ControlNets run at every 4. step, deep blocks run at every 2. step"
     assert away(torch.tensor([3.0]), torch.tensor([2.0])) == 0.5

@@ -66,7 +66,7 @@ def generate(
     identity_strength: Strength = 1.0,
     garment_strength: Strength = 1.0,
     pose_strength: Strength = 1.0,
-    economical: Annotated[bool, typer.Option(help="Nearly half the work, a picture a little different.")] = False,
+    economical: Annotated[bool, typer.Option(help="About half the work, a picture a little different.")] = False,
     model: Annotated[str, typer.Option(help="A profile (studio, sd15, sdxl) or a model folder.")] = "studio",
     commercial: Annotated[bool, typer.Option(help="Only parts that may be used commercially.")] = False,
     offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
