@@ -52,7 +52,8 @@ class Shared(*LAYERS):
     def test_encode_prompt_works_in_isolation(self, *_: Any, **__: Any) -> None:
         """diffusers' own looks for the source of encode_prompt among its own classes; the question is the same."""
         pipe = self.pipeline_class(**self.get_dummy_components())
-        said = pipe.encode_prompt(self.get_dummy_inputs("cpu")["prompt"], "cpu", 1, True)
+        options = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
+        said = pipe.encode_prompt(self.get_dummy_inputs("cpu")["prompt"], **options)
         names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
         isolated = self.get_dummy_inputs("cpu") | dict(zip(names, said, strict=False)) | {"prompt": None}
         pictures = [pipe(**given).images for given in (self.get_dummy_inputs("cpu"), isolated)]
