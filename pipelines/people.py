@@ -173,10 +173,13 @@ class DrawnPeople:
         return {f"clip_iqa_{name}": value for name, value in clip_iqa(self.pipe.clip, picture).items()}
 
 
-def note_several(faces: int, path: Path, notes: list[str]) -> None:
+def note_several(faces: int, path: Path, notes: list[str], choice: str | int = "largest") -> None:
     """Say which face is taken where there are several."""
     if faces > 1:
-        notes.append(f"selfie {str(path)!r} shows {faces} faces; the largest is used")
+        chosen = {"largest": "the largest", "centre": "the middle one"}.get(
+            str(choice), f"number {choice} from the left"
+        )
+        notes.append(f"selfie {str(path)!r} shows {faces} faces; {chosen} is used")
 
 
 def no_face(path: Path) -> InputError:
