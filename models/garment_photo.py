@@ -33,6 +33,8 @@ PLAIN_BACKGROUND = 12
 """Largest channel difference to the border's colour that still counts as background of a plain picture."""
 WORKING_SIDE = 200
 """Longest side at which a background that is not plain is told from the garment, px."""
+SHADOW = 22.0
+"""Deepest soft shadow on a background, in CIELAB's lightness."""
 #: Coarse class → the ATR labels that show it; outerwear has none of its own in ATR and is found as a top.
 CLASSES: dict[str, tuple[int, ...]] = {
     "top": (UPPER,), "outerwear": (UPPER,), "dress": (DRESS,), "bottom": (SKIRT, PANTS),
@@ -176,14 +178,14 @@ def colour_mask(picture: np.ndarray) -> tuple[np.ndarray, float]:
     found = seeds == 2
     if (seeds == 0).any():
         weights = np.dstack([rgb2lab(small / 255) / 50, np.minimum(distance, 8)[..., None] / 4])
-        found = random_walker(weights, seeds, beta=90, mode="cg_j", tol=1e-3, channel_axis=-1) == 2
+        found = random_walker(weights, seeds, beta=90, mode="cg_j", tol=1e-4, prob_tol=0.1, channel_axis=-1) == 2
     mask = _pieces(np.asarray(binary_fill_holes(binary_closing(found))))
     whole = Image.fromarray(mask).resize((picture.shape[1], picture.shape[0]), Image.Resampling.BILINEAR)
     return np.asarray(whole).astype(bool), max(0.0, follows - float(_border(mask[..., None]).mean()))
 
 
 def _unlike_background(lab: np.ndarray) -> tuple[np.ndarray, float]:
-    """Distance (H, W) of each pixel to the background's surface in units of its spread, and the border's share on it."""
+    """Distance (H, W) to the background's surface in units of its spread, and the border's share on it."""
     height, width = lab.shape[:2]
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
@@ -199,7 +201,17 @@ def _unlike_background(lab: np.ndarray) -> tuple[np.ndarray, float]:
         used = away < 3 * spread
         if used.sum() < len(used) / 4:
             break
-    return np.linalg.norm(lab - terms @ surface, axis=2) / spread, float(used.mean())
+    return _shadowless(lab, terms @ surface) / spread, float(used.mean())
+
+
+def _shadowless(lab: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Distance (H, W) of colours to a background's, which may lie in soft shadow: darker, and less coloured for it."""
+    darker = np.clip(background[..., 0] - lab[..., 0], 0, None)
+    lighter = np.clip(lab[..., 0] - background[..., 0], 0, None)
+    shade = 1 - np.minimum(darker, SHADOW) / np.maximum(background[..., 0], 1)
+    chroma = np.linalg.norm(lab[..., 1:] - background[..., 1:] * shade[..., None], axis=-1)
+    depth = 0.2 * np.minimum(darker, SHADOW) + np.clip(darker - SHADOW, 0, None)
+    return np.hypot(chroma, np.maximum(lighter, depth))
 
 
 def _pieces(mask: np.ndarray) -> np.ndarray:

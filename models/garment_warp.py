@@ -1,0 +1,368 @@
+"""A flat-lay garment laid onto a pose by a thin-plate spline: a geometric prior, not a picture to be seen.
+
+Control points come from the garment's own outline and from the pose's joints; the spline (Bookstein, "Principal
+Warps", PAMI 1989; for clothes: Han et al., VITON, CVPR 2018) is SciPy's. kornia's `get_tps_transform` lays its kernels
+around the points of the garment and evaluates them around those of the pose, which tears pictures where the two lie far
+apart. A spline cannot fold cloth: arms that cross the body pull the trunk along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.interpolate import RBFInterpolator, RegularGridInterpolator
+from scipy.ndimage import map_coordinates
+from scipy.spatial import Delaunay
+
+from twinset.errors import InputError
+
+from .figure import keypoints as kp
+from .figure.keypoints import Keypoints, check_keypoints, known_joints
+
+#: How much wider than the joints cloth lies: shoulders, hips; in shares of the distance between the joints.
+SHOULDER_EASE, HIP_EASE = 0.16, 0.75
+#: Half a sleeve's and half a leg's width, in shares of the distance between the shoulders.
+ARM_HALF, LEG_HALF = 0.19, 0.27
+#: Lets places that pull against each other give way.
+SMOOTHING = 1e-4
+#: Distance of the places at which the spline is computed, px; between them it is taken as straight.
+GRID = 4
+_STEPS = 4
+
+Points = np.ndarray
+
+
+def warp_to_pose(
+    picture: np.ndarray, mask: np.ndarray, garment: str, keypoints: Keypoints, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lays a cut-out onto a pose.
+
+    Args:
+        picture: uint8 (h, w, 3) RGB, the garment flat and upright, cropped to its box.
+        mask: boolean (h, w).
+        garment: "top", "outerwear", "dress" or "bottom".
+        keypoints: float32 (18, 3), px of the target.
+        size: (width, height) of the target.
+
+    Returns:
+        uint8 (height, width, 3), white outside; float32 (height, width) coverage in [0, 1].
+
+    Raises:
+        InputError: the pose lacks shoulders, or hips where they are needed.
+        ValueError: another class, or mask and picture differ in size.
+    """
+    if mask.shape != picture.shape[:2]:
+        raise ValueError(f"mask has shape {mask.shape}; expected {picture.shape[:2]}, the picture's")
+    source, target = control_points(mask, garment, keypoints)
+    layers = np.dstack([picture.astype(np.float32) * mask[..., None], mask.astype(np.float32) * 255])
+    warped = spline_warp(layers, source, target, size)
+    coverage = warped[..., 3:] / 255
+    colours = warped[..., :3] + 255 * (1 - coverage)
+    return colours.clip(0, 255).round().astype(np.uint8), coverage[..., 0].clip(0, 1)
+
+
+def spline_warp(
+    picture: np.ndarray, source: Points, target: Points, size: tuple[int, int], smoothing: float = SMOOTHING
+) -> np.ndarray:
+    """Warps a picture by the thin-plate spline that brings points near others.
+
+    Args:
+        picture: float32 (h, w, C).
+        source: (N, 2) px of the picture, none twice.
+        target: (N, 2) px of the result, none twice.
+        size: (width, height) of the result.
+        smoothing: how far points may be missed for less bending; 0 brings them there exactly.
+
+    Returns:
+        float32 (height, width, C); zero beside the picture and away from the points.
+    """
+    frame = float(np.ptp(target, axis=0).max())
+    spline = RBFInterpolator(target / frame, source, kernel="thin_plate_spline", smoothing=smoothing)
+    columns, rows = (np.append(np.arange(0, length, GRID), length) + 0.0 for length in size)
+    nodes = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)
+    known = spline(nodes / frame).reshape(len(rows), len(columns), 2)
+    y, x = np.arange(size[1]) + 0.5, np.arange(size[0]) + 0.5
+    places = RegularGridInterpolator((rows, columns), known)(np.stack(np.meshgrid(y, x, indexing="ij"), -1))
+    at = [places[..., 1] - 0.5, places[..., 0] - 0.5]
+    sampled = [map_coordinates(layer, at, order=1) for layer in picture.transpose(2, 0, 1)]
+    return np.stack(sampled, -1) * _near(target, size)[..., None]
+
+
+def _near(target: Points, size: tuple[int, int]) -> np.ndarray:
+    """Boolean (height, width): within the hull of points, widened by a twentieth; farther out a spline runs wild."""
+    middle = target.mean(0)
+    hull = Delaunay(middle + (target - middle) * 1.05)
+    x, y = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
+    return hull.find_simplex(np.stack([x, y], -1)) >= 0
+
+
+def control_points(mask: np.ndarray, garment: str, keypoints: Keypoints) -> tuple[Points, Points]:
+    """Places on a garment's outline, and where they belong on a pose.
+
+    Args:
+        mask: boolean (h, w), cropped to its box.
+        garment: "top", "outerwear", "dress" or "bottom".
+        keypoints: float32 (18, 3).
+
+    Returns:
+        Two arrays (N, 2): px of the garment, px of the target.
+
+    Raises:
+        InputError: the pose lacks shoulders, or hips where they are needed.
+        ValueError: another class.
+    """
+    makers: dict[str, Callable[..., list[tuple[Points, Points]]]] = {
+        "top": _top, "outerwear": _top, "dress": _top, "bottom": _bottom,
+    }  # fmt: skip
+    if garment not in makers:
+        raise ValueError(f"garment class {garment!r} has no warp; choose one of {', '.join(makers)}")
+    pairs = makers[garment](mask, _Body(check_keypoints(keypoints)))
+    source, target = (np.array(points, float) for points in zip(*pairs, strict=True))
+    return source, target
+
+
+class _Body:
+    """A pose's joints, with hips made up where only shoulders are known."""
+
+    def __init__(self, keypoints: Keypoints):
+        known = known_joints(keypoints)
+        self._points, self._known = keypoints[:, :2].astype(float), known
+        if not (known[kp.R_SHOULDER] and known[kp.L_SHOULDER]):
+            raise InputError("the pose shows no two shoulders; a garment cannot be laid onto it: choose another pose")
+        self.shoulders = self._points[[kp.R_SHOULDER, kp.L_SHOULDER]]
+        across = self.shoulders[1] - self.shoulders[0]
+        self.unit = max(float(np.linalg.norm(across)), 1.0)
+        down = np.array([-across[1], across[0]]) / self.unit
+        down = -down if down[1] < 0 else down
+        made_up = self.shoulders.mean(0) + 1.45 * self.unit * down + np.array([[-0.3], [0.3]]) * across
+        both = known[kp.R_HIP] and known[kp.L_HIP]
+        self.hips = self._points[[kp.R_HIP, kp.L_HIP]] if both else made_up
+        self.neck = self.shoulders.mean(0)
+        spine = self.hips.mean(0) - self.neck
+        self.torso = max(float(np.linalg.norm(spine)), 1.0)
+        self.down = spine / self.torso
+
+    def limb(self, joints: tuple[int, int, int]) -> Points | None:
+        """Known joints (2 or 3, 2) of a limb from the trunk on, None where its second is unknown."""
+        if not self._known[joints[1]] or not self._known[joints[0]]:
+            return None
+        return self._points[[j for j in joints if self._known[j]]]
+
+    def flank(self, side: int, along: float, half: float) -> Points:
+        """A point beside the spine: `along` its length from the neck, `half` the shoulders' distance to a side."""
+        across = (self.shoulders[side] - self.neck) * (1 - along) + (self.hips[side] - self.hips.mean(0)) * along
+        length = np.linalg.norm(across)
+        across = across / length if length > 1e-6 else np.array([1.0, 0.0])
+        return self.neck + self.down * self.torso * along + across * half * self.unit
+
+
+def _along(limb: Points, length: float) -> tuple[Points, Points]:
+    """The point at a length along a limb and the limb's direction there; its last bone goes on beyond its end."""
+    for index in range(len(limb) - 1):
+        bone = limb[index + 1] - limb[index]
+        whole = max(float(np.linalg.norm(bone)), 1e-6)
+        if length <= whole or index == len(limb) - 2:
+            return limb[index] + bone / whole * length, bone / whole
+        length -= whole
+    raise ValueError("a limb has at least two joints")
+
+
+def _sided(direction: Points, outwards: Points) -> Points:
+    """The unit normal of a direction that points outwards."""
+    normal = np.array([-direction[1], direction[0]])
+    return normal if normal @ outwards > 0 else -normal
+
+
+# Tops and dresses
+
+
+def _top(mask: np.ndarray, body: _Body) -> list[tuple[Points, Points]]:
+    """Neck, shoulders, armpits, flanks and hem, and the sleeves' cuffs where there are sleeves."""
+    height, width = mask.shape
+    middle = _middle_column(mask)
+    armpit = _armpit_row(mask, middle)
+    left, right = _torso_sides(mask, middle, armpit)
+    chest = right[armpit] - left[armpit]
+    scale = body.unit * (1 + 2 * SHOULDER_EASE) / max(chest, 1)  # px of the target per px of the garment
+    pairs = []
+    for side, edge in ((0, left), (1, right)):
+        shoulder = _top_of_column(mask, int(np.clip(edge[armpit], 0, width - 1)))
+        outer = body.neck + (body.shoulders[side] - body.neck) * (1 + 2 * SHOULDER_EASE)
+        lifted = outer - body.down * 0.08 * body.unit
+        pairs.append((np.array([edge[armpit], shoulder]), lifted))
+        start = shoulder
+        for step in range(_STEPS + 1):
+            row = armpit + (height - 1 - armpit) * step / _STEPS
+            along = (row - start) * scale / body.torso
+            half = (0.5 + SHOULDER_EASE) * abs(edge[round(row)] - middle) / max(chest / 2, 1)
+            pairs.append((np.array([edge[round(row)], row]), body.flank(side, along, half)))
+        pairs += _sleeve(mask, body, side, (np.array([edge[armpit], shoulder]), armpit), scale)
+    neck = _top_of_column(mask, middle)
+    start = min(pair[0][1] for pair in pairs)
+    pairs.append(
+        (np.array([middle, neck]), body.neck + body.down * (neck - start) * scale - body.down * 0.08 * body.unit)
+    )
+    return pairs
+
+
+def _sleeve(
+    mask: np.ndarray, body: _Body, side: int, seam: tuple[Points, int], scale: float
+) -> list[tuple[Points, Points]]:
+    """Both edges of a sleeve at its cuff and half way, laid along the arm; nothing where there is no sleeve."""
+    joints = ((kp.R_SHOULDER, kp.R_ELBOW, kp.R_WRIST), (kp.L_SHOULDER, kp.L_ELBOW, kp.L_WRIST))[side]
+    arm = body.limb(joints)
+    (x, top), armpit = seam
+    rows, columns = np.nonzero(mask)
+    beside = columns < x if side == 0 else columns > x
+    if arm is None or beside.sum() < 0.04 * mask.sum():
+        return []
+    places = np.stack([columns, rows], 1)[beside] + 0.5
+    start = np.array([x, (top + armpit) / 2])
+    away = np.linalg.norm(places - start, axis=1)
+    cuff = places[away >= np.quantile(away, 0.985)].mean(0)
+    direction = (cuff - start) / max(float(np.linalg.norm(cuff - start)), 1e-6)
+    reach, pairs = (places - start) @ direction, []
+    outwards = np.array([0.0, -1.0])  # a sleeve's upper edge belongs to the arm's outer side
+    normal = _sided(direction, outwards)
+    length = float(np.quantile(reach, 0.97))
+    for share in (0.55, 0.97):
+        band = np.abs(reach - share * length) < 0.06 * length + 1
+        if not band.any():
+            continue
+        spread = (places[band] - start) @ normal
+        point, bone = _along(arm, share * length * scale)
+        arm_normal = _sided(bone, arm[0] - body.neck + 1e-3 * outwards)
+        for edge, sign in ((spread.max(), 1.0), (spread.min(), -1.0)):
+            source = start + direction * share * length + normal * edge
+            pairs.append((source, point + arm_normal * sign * ARM_HALF * body.unit))
+    return pairs
+
+
+def _middle_column(mask: np.ndarray) -> int:
+    """The column of the mirror axis: the middle of the lower half's extent."""
+    columns = np.flatnonzero(mask[mask.shape[0] // 2 :].any(0))
+    return int((columns[0] + columns[-1]) // 2) if len(columns) else mask.shape[1] // 2
+
+
+def _armpit_row(mask: np.ndarray, middle: int) -> int:
+    """The row below which the sleeves are apart from the trunk, or end; a fifth of the height where there are none."""
+    height, narrow = mask.shape[0], _trunk_widths(mask, middle)
+    whole = mask.sum(1)
+    hem = float(np.median(narrow[int(0.85 * height) : int(0.97 * height) + 1]))
+    beside = (whole - narrow > 0.12 * hem) & (narrow > 0)
+    rows = np.flatnonzero(beside[height // 10 :]) + height // 10
+    if len(rows):
+        return int(np.clip(rows[0], height // 8, 2 * height // 3))
+    wide = np.flatnonzero(narrow > 1.3 * max(hem, 1))
+    return (
+        int(np.clip(wide[-1] + 1, height // 8, 2 * height // 3))
+        if len(wide) and wide[-1] < 0.7 * height
+        else height // 5
+    )
+
+
+def _trunk_widths(mask: np.ndarray, middle: int) -> np.ndarray:
+    """Width of the run around the middle column, row by row; 0 where it is a gap."""
+    left, right = _runs_around(mask, middle)
+    return np.where(mask[:, middle], right - left, 0)
+
+
+def _runs_around(mask: np.ndarray, middle: int) -> tuple[np.ndarray, np.ndarray]:
+    """Left and right end (exclusive) of the run that holds the middle column, row by row."""
+    before, after = ~mask[:, :middle][:, ::-1], ~mask[:, middle:]
+    left = middle - np.where(before.any(1), before.argmax(1), before.shape[1])
+    right = middle + np.where(after.any(1), after.argmax(1), after.shape[1])
+    return left, right
+
+
+def _torso_sides(mask: np.ndarray, middle: int, armpit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of the trunk's left and right edge, row by row from the armpits down; gaps keep the edge above."""
+    left, right = (edge.astype(float) for edge in _runs_around(mask, middle))
+    rows, columns = np.arange(mask.shape[0]), np.flatnonzero(mask[armpit:].any(0))
+    for row in rows[armpit:]:
+        if not mask[row, middle]:  # an open front
+            here = np.flatnonzero(mask[row])
+            left[row], right[row] = (here[0], here[-1] + 1) if len(here) else (columns[0], columns[-1] + 1)
+    return left, right
+
+
+def _top_of_column(mask: np.ndarray, column: int) -> int:
+    """First covered row of a column, or of its nearest neighbours."""
+    for away in range(mask.shape[1]):
+        for at in (column - away, column + away):
+            if 0 <= at < mask.shape[1] and mask[:, at].any():
+                return int(mask[:, at].argmax())
+    return 0
+
+
+# Trousers, shorts and skirts
+
+
+def _bottom(mask: np.ndarray, body: _Body) -> list[tuple[Points, Points]]:
+    """Waist, hips and hem; of trousers both edges of each leg."""
+    height = mask.shape[0]
+    waist = np.flatnonzero(mask[height // 50])
+    hips = float(np.linalg.norm(body.hips[1] - body.hips[0]))
+    half = max(hips * (0.5 + HIP_EASE / 2), 0.34 * body.unit)
+    scale = 2 * half / max(float(waist[-1] - waist[0]), 1)
+    rise, pairs = 0.22 * body.torso, []
+    across = (body.hips[1] - body.hips[0]) / max(hips, 1e-6)
+    belt = body.hips.mean(0) - body.down * rise
+    crotch = _crotch_row(mask)
+    for side, sign in ((0, -1.0), (1, 1.0)):
+        pairs.append((np.array([waist[-side], height // 50]), belt + across * sign * half))
+        pairs += _leg(mask, body, side, scale, crotch, rise) if crotch else _skirt_side(mask, body, side, scale, rise)
+    if crotch:
+        middle = _middle_column(mask[:crotch])
+        pairs.append((np.array([middle, crotch]), body.hips.mean(0) + body.down * max(crotch * scale - rise, 0)))
+    return pairs
+
+
+def _crotch_row(mask: np.ndarray) -> int:
+    """The row from which two legs are apart down to the hem; 0 for a skirt."""
+    height, column = mask.shape[0], mask.shape[1] // 2
+    near = mask[:, max(0, column - 2) : column + 3]
+    open_rows = ~near.all(1)
+    row = height - 1
+    while row > 0 and (open_rows[row] or row > 0.96 * height):
+        row -= 1
+    return row + 1 if row + 1 < 0.9 * height else 0
+
+
+def _leg(
+    mask: np.ndarray, body: _Body, side: int, scale: float, crotch: int, rise: float
+) -> list[tuple[Points, Points]]:
+    """Both edges of a leg below the crotch, laid along thigh and shin."""
+    joints = ((kp.R_HIP, kp.R_KNEE, kp.R_ANKLE), (kp.L_HIP, kp.L_KNEE, kp.L_ANKLE))[side]
+    hip = body.hips[side]
+    leg = body.limb(joints)
+    leg = np.stack([hip, hip + body.down * body.torso]) if leg is None else leg
+    middle, pairs = mask.shape[1] // 2, []
+    for row in np.linspace(crotch + 1, mask.shape[0] - 2, _STEPS).round().astype(int):
+        half = mask[row, :middle] if side == 0 else mask[row, middle:]
+        columns = np.flatnonzero(half) + (0 if side == 0 else middle)
+        if not len(columns):
+            continue
+        point, bone = _along(leg, max(row * scale - rise, 0.0))
+        outer = _sided(bone, hip - body.hips.mean(0))
+        ends = (columns[0], columns[-1] + 1) if side == 0 else (columns[-1] + 1, columns[0])
+        spread = abs(ends[1] - ends[0]) * scale / 2
+        for column, sign in zip(ends, (1.0, -1.0), strict=True):
+            pairs.append((np.array([column, row]), point + outer * sign * min(spread, LEG_HALF * body.unit * 1.6)))
+    return pairs
+
+
+def _skirt_side(mask: np.ndarray, body: _Body, side: int, scale: float, rise: float) -> list[tuple[Points, Points]]:
+    """One flank of a skirt, straight down from the hips, as wide as its thigh asks."""
+    height, pairs = mask.shape[0], []
+    across = (body.hips[1] - body.hips[0]) / max(float(np.linalg.norm(body.hips[1] - body.hips[0])), 1e-6)
+    middle = _middle_column(mask)
+    for step in range(1, _STEPS + 1):
+        row = min(round(height * step / _STEPS), height - 1)
+        columns = np.flatnonzero(mask[row])
+        if len(columns):
+            column = columns[0] if side == 0 else columns[-1] + 1
+            centre = body.hips.mean(0) + body.down * (row * scale - rise)
+            pairs.append((np.array([column, row]), centre + across * (column - middle) * scale))
+    return pairs
