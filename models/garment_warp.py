@@ -8,7 +8,7 @@ apart. A spline cannot fold cloth: arms that cross the body pull the trunk along
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import RBFInterpolator, RegularGridInterpolator
@@ -29,8 +29,14 @@ SMOOTHING = 1e-4
 #: Distance of the places at which the spline is computed, px; between them it is taken as straight.
 GRID = 4
 _STEPS = 4
+#: Row of a hem's corners, as a share of the height: hems are rounded.
+HEM = 0.96
+#: Shoulder, elbow, wrist, hip, knee, ankle.
+RIGHT = (kp.R_SHOULDER, kp.R_ELBOW, kp.R_WRIST, kp.R_HIP, kp.R_KNEE, kp.R_ANKLE)
+LEFT = (kp.L_SHOULDER, kp.L_ELBOW, kp.L_WRIST, kp.L_HIP, kp.L_KNEE, kp.L_ANKLE)
 
 Points = np.ndarray
+Pairs = list[tuple[np.ndarray, np.ndarray]]
 
 
 def warp_to_pose(
@@ -54,12 +60,30 @@ def warp_to_pose(
     """
     if mask.shape != picture.shape[:2]:
         raise ValueError(f"mask has shape {mask.shape}; expected {picture.shape[:2]}, the picture's")
-    source, target = control_points(mask, garment, keypoints)
-    layers = np.dstack([picture.astype(np.float32) * mask[..., None], mask.astype(np.float32) * 255])
-    warped = spline_warp(layers, source, target, size)
-    coverage = warped[..., 3:] / 255
-    colours = warped[..., :3] + 255 * (1 - coverage)
-    return colours.clip(0, 255).round().astype(np.uint8), coverage[..., 0].clip(0, 1)
+    result = np.full((size[1], size[0], 3), 255.0)
+    covered = np.zeros((size[1], size[0]))
+    for piece in pieces(mask, garment, keypoints):
+        layers = np.dstack([picture.astype(np.float32), np.full(mask.shape, 255, np.float32)]) * piece.mask[..., None]
+        warped = spline_warp(layers, piece.source, piece.target, size)
+        share = (warped[..., 3] / 255).clip(0, 1)
+        result = warped[..., :3] + result * (1 - share[..., None])
+        covered = share + covered * (1 - share)
+    return result.clip(0, 255).round().astype(np.uint8), covered.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a garment that bends by itself.
+
+    Attributes:
+        mask: boolean (h, w), where it is.
+        source: (N, 2) places on it, px of the garment.
+        target: (N, 2) where they belong on the pose, px.
+    """
+
+    mask: np.ndarray
+    source: Points
+    target: Points
 
 
 def spline_warp(
@@ -90,15 +114,15 @@ def spline_warp(
 
 
 def _near(target: Points, size: tuple[int, int]) -> np.ndarray:
-    """Boolean (height, width): within the hull of points, widened by a twentieth; farther out a spline runs wild."""
+    """Boolean (height, width): within the hull of points, widened by a tenth; farther out a spline runs wild."""
     middle = target.mean(0)
-    hull = Delaunay(middle + (target - middle) * 1.05)
+    hull = Delaunay(middle + (target - middle) * 1.1)
     x, y = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
     return hull.find_simplex(np.stack([x, y], -1)) >= 0
 
 
-def control_points(mask: np.ndarray, garment: str, keypoints: Keypoints) -> tuple[Points, Points]:
-    """Places on a garment's outline, and where they belong on a pose.
+def pieces(mask: np.ndarray, garment: str, keypoints: Keypoints) -> list[Piece]:
+    """Cuts a garment into trunk and sleeves, and says where their places belong on a pose.
 
     Args:
         mask: boolean (h, w), cropped to its box.
@@ -106,20 +130,26 @@ def control_points(mask: np.ndarray, garment: str, keypoints: Keypoints) -> tupl
         keypoints: float32 (18, 3).
 
     Returns:
-        Two arrays (N, 2): px of the garment, px of the target.
+        What lies below first.
 
     Raises:
-        InputError: the pose lacks shoulders, or hips where they are needed.
+        InputError: the pose lacks shoulders.
         ValueError: another class.
     """
-    makers: dict[str, Callable[..., list[tuple[Points, Points]]]] = {
-        "top": _top, "outerwear": _top, "dress": _top, "bottom": _bottom,
-    }  # fmt: skip
+    makers = {"top": _top, "outerwear": _top, "dress": _top, "bottom": _bottom}
     if garment not in makers:
         raise ValueError(f"garment class {garment!r} has no warp; choose one of {', '.join(makers)}")
-    pairs = makers[garment](mask, _Body(check_keypoints(keypoints)))
-    source, target = (np.array(points, float) for points in zip(*pairs, strict=True))
-    return source, target
+    return makers[garment](mask, _Body(check_keypoints(keypoints)))
+
+
+def _piece(mask: np.ndarray, pairs: Pairs) -> Piece:
+    """Places that coincide on the pose are given once."""
+    apart: Pairs = []
+    for source, target in pairs:
+        if all(np.hypot(*(target - other)) > 0.5 and np.hypot(*(source - given)) > 0.5 for given, other in apart):
+            apart.append((source, target))
+    source, target = (np.array(points, float) for points in zip(*apart, strict=True))
+    return Piece(mask, source, target)
 
 
 class _Body:
@@ -130,28 +160,32 @@ class _Body:
         self._points, self._known = keypoints[:, :2].astype(float), known
         if not (known[kp.R_SHOULDER] and known[kp.L_SHOULDER]):
             raise InputError("the pose shows no two shoulders; a garment cannot be laid onto it: choose another pose")
-        self.shoulders = self._points[[kp.R_SHOULDER, kp.L_SHOULDER]]
+        ahead = self._points[kp.R_SHOULDER, 0] <= self._points[kp.L_SHOULDER, 0]
+        self._sides = (RIGHT, LEFT) if ahead else (LEFT, RIGHT)  # the one at the left of the picture comes first
+        self.shoulders = self._points[[side[0] for side in self._sides]]
         across = self.shoulders[1] - self.shoulders[0]
         self.unit = max(float(np.linalg.norm(across)), 1.0)
         down = np.array([-across[1], across[0]]) / self.unit
         down = -down if down[1] < 0 else down
         made_up = self.shoulders.mean(0) + 1.45 * self.unit * down + np.array([[-0.3], [0.3]]) * across
         both = known[kp.R_HIP] and known[kp.L_HIP]
-        self.hips = self._points[[kp.R_HIP, kp.L_HIP]] if both else made_up
+        self.hips = self._points[[side[3] for side in self._sides]] if both else made_up
         self.neck = self.shoulders.mean(0)
         spine = self.hips.mean(0) - self.neck
         self.torso = max(float(np.linalg.norm(spine)), 1.0)
         self.down = spine / self.torso
 
-    def limb(self, joints: tuple[int, int, int]) -> Points | None:
-        """Known joints (2 or 3, 2) of a limb from the trunk on, None where its second is unknown."""
+    def limb(self, side: int, first: int) -> Points | None:
+        """Known joints (2 or 3, 2) of an arm (first 0) or leg (first 3), None where its second is unknown."""
+        joints = self._sides[side][first : first + 3]
         if not self._known[joints[1]] or not self._known[joints[0]]:
             return None
-        return self._points[[j for j in joints if self._known[j]]]
+        return self._points[[joint for joint in joints if self._known[joint]]]
 
     def flank(self, side: int, along: float, half: float) -> Points:
         """A point beside the spine: `along` its length from the neck, `half` the shoulders' distance to a side."""
-        across = (self.shoulders[side] - self.neck) * (1 - along) + (self.hips[side] - self.hips.mean(0)) * along
+        share = min(max(along, 0.0), 1.0)
+        across = (self.shoulders[side] - self.neck) * (1 - share) + (self.hips[side] - self.hips.mean(0)) * share
         length = np.linalg.norm(across)
         across = across / length if length > 1e-6 else np.array([1.0, 0.0])
         return self.neck + self.down * self.torso * along + across * half * self.unit
@@ -177,66 +211,74 @@ def _sided(direction: Points, outwards: Points) -> Points:
 # Tops and dresses
 
 
-def _top(mask: np.ndarray, body: _Body) -> list[tuple[Points, Points]]:
-    """Neck, shoulders, armpits, flanks and hem, and the sleeves' cuffs where there are sleeves."""
-    height, width = mask.shape
+def _top(mask: np.ndarray, body: _Body) -> list[Piece]:
+    """The trunk by neck, shoulders, armpits, flanks and hem; each sleeve, where there is one, along its arm."""
     middle = _middle_column(mask)
     armpit = _armpit_row(mask, middle)
-    left, right = _torso_sides(mask, middle, armpit)
-    chest = right[armpit] - left[armpit]
-    scale = body.unit * (1 + 2 * SHOULDER_EASE) / max(chest, 1)  # px of the target per px of the garment
-    pairs = []
-    for side, edge in ((0, left), (1, right)):
-        shoulder = _top_of_column(mask, int(np.clip(edge[armpit], 0, width - 1)))
-        outer = body.neck + (body.shoulders[side] - body.neck) * (1 + 2 * SHOULDER_EASE)
-        lifted = outer - body.down * 0.08 * body.unit
-        pairs.append((np.array([edge[armpit], shoulder]), lifted))
-        start = shoulder
-        for step in range(_STEPS + 1):
-            row = armpit + (height - 1 - armpit) * step / _STEPS
-            along = (row - start) * scale / body.torso
-            half = (0.5 + SHOULDER_EASE) * abs(edge[round(row)] - middle) / max(chest / 2, 1)
-            pairs.append((np.array([edge[round(row)], row]), body.flank(side, along, half)))
-        pairs += _sleeve(mask, body, side, (np.array([edge[armpit], shoulder]), armpit), scale)
-    neck = _top_of_column(mask, middle)
-    start = min(pair[0][1] for pair in pairs)
-    pairs.append(
-        (np.array([middle, neck]), body.neck + body.down * (neck - start) * scale - body.down * 0.08 * body.unit)
-    )
+    sides = _torso_sides(mask, middle, armpit)
+    chest = max(float(sides[1][armpit] - sides[0][armpit]), 1.0)
+    scale = body.unit * (1 + 2 * SHOULDER_EASE) / chest  # px of the pose per px of the garment
+    edges = [np.where(np.arange(len(side)) < armpit, side[armpit], side) for side in sides]
+    across = np.arange(mask.shape[1])[None] + 0.5
+    outside = [mask & (across < edges[0][:, None]), mask & (across > edges[1][:, None])]
+    pairs, sleeves = [], []
+    for side in (0, 1):
+        flank = _flank(mask, body, side, edges[side], armpit, (middle, chest, scale))
+        pairs += flank
+        if outside[side].sum() > 0.04 * mask.sum():
+            sleeves += _sleeve(outside[side], body, side, flank[:2], scale)
+    top = _top_of_column(mask, middle)
+    drop = (top - min(source[1] for source, _ in pairs)) * scale - 0.08 * body.unit
+    pairs.append((np.array([middle, top]), body.neck + body.down * drop))
+    return [_piece(mask & ~outside[0] & ~outside[1], pairs), *sleeves]
+
+
+def _flank(
+    mask: np.ndarray, body: _Body, side: int, edge: np.ndarray, armpit: int, sizes: tuple[int, float, float]
+) -> Pairs:
+    """Shoulder, armpit, and places down to the hem along one edge of the trunk."""
+    middle, chest, scale = sizes
+    shoulder = _top_of_column(mask, int(np.clip(edge[armpit], 0, mask.shape[1] - 1)))
+    outer = body.neck + (body.shoulders[side] - body.neck) * (1 + 2 * SHOULDER_EASE)
+    pairs = [(np.array([edge[armpit], shoulder]), outer - body.down * 0.08 * body.unit)]
+    for step in range(_STEPS + 1):
+        row = armpit + (HEM * mask.shape[0] - armpit) * step / _STEPS
+        half = (0.5 + SHOULDER_EASE) * abs(edge[round(row)] - middle) / (chest / 2)
+        place = body.flank(side, (row - shoulder) * scale / body.torso, half)
+        pairs.append((np.array([edge[round(row)], row]), place))
     return pairs
 
 
-def _sleeve(
-    mask: np.ndarray, body: _Body, side: int, seam: tuple[Points, int], scale: float
-) -> list[tuple[Points, Points]]:
-    """Both edges of a sleeve at its cuff and half way, laid along the arm; nothing where there is no sleeve."""
-    joints = ((kp.R_SHOULDER, kp.R_ELBOW, kp.R_WRIST), (kp.L_SHOULDER, kp.L_ELBOW, kp.L_WRIST))[side]
-    arm = body.limb(joints)
-    (x, top), armpit = seam
-    rows, columns = np.nonzero(mask)
-    beside = columns < x if side == 0 else columns > x
-    if arm is None or beside.sum() < 0.04 * mask.sum():
+def _sleeve(sleeve: np.ndarray, body: _Body, side: int, seam: Pairs, scale: float) -> list[Piece]:
+    """A sleeve laid along its arm from shoulder and armpit to the cuff; nothing where the arm is unknown."""
+    arm = body.limb(side, 0)
+    if arm is None:
         return []
-    places = np.stack([columns, rows], 1)[beside] + 0.5
-    start = np.array([x, (top + armpit) / 2])
+    rows, columns = np.nonzero(sleeve)
+    places = np.stack([columns, rows], 1) + 0.5
+    start = (seam[0][0] + seam[1][0]) / 2
     away = np.linalg.norm(places - start, axis=1)
-    cuff = places[away >= np.quantile(away, 0.985)].mean(0)
+    cuff = places[away >= np.quantile(away, 0.97)].mean(0)
     direction = (cuff - start) / max(float(np.linalg.norm(cuff - start)), 1e-6)
-    reach, pairs = (places - start) @ direction, []
-    outwards = np.array([0.0, -1.0])  # a sleeve's upper edge belongs to the arm's outer side
-    normal = _sided(direction, outwards)
-    length = float(np.quantile(reach, 0.97))
-    for share in (0.55, 0.97):
-        band = np.abs(reach - share * length) < 0.06 * length + 1
+    reach, normal, pairs = (places - start) @ direction, _upper(direction, side), list(seam)
+    length = float(np.quantile(reach, 0.985))
+    for share in (0.35, 0.7, 1.0):
+        band = np.abs(reach - share * length) < 0.05 * length + 1
         if not band.any():
             continue
         spread = (places[band] - start) @ normal
         point, bone = _along(arm, share * length * scale)
-        arm_normal = _sided(bone, arm[0] - body.neck + 1e-3 * outwards)
+        half = max(ARM_HALF * body.unit, float(np.ptp(spread)) * scale / 2)
         for edge, sign in ((spread.max(), 1.0), (spread.min(), -1.0)):
             source = start + direction * share * length + normal * edge
-            pairs.append((source, point + arm_normal * sign * ARM_HALF * body.unit))
-    return pairs
+            pairs.append((source, point + _upper(bone, side) * sign * half))
+    return [_piece(sleeve, pairs)]
+
+
+def _upper(direction: Points, side: int) -> Points:
+    """The normal that points up where a sleeve lies flat to its side; it turns with the arm."""
+    x, y = direction
+    return np.array([-y, x]) if side == 0 else np.array([y, -x])
 
 
 def _middle_column(mask: np.ndarray) -> int:
@@ -299,7 +341,7 @@ def _top_of_column(mask: np.ndarray, column: int) -> int:
 # Trousers, shorts and skirts
 
 
-def _bottom(mask: np.ndarray, body: _Body) -> list[tuple[Points, Points]]:
+def _bottom(mask: np.ndarray, body: _Body) -> list[Piece]:
     """Waist, hips and hem; of trousers both edges of each leg."""
     height = mask.shape[0]
     waist = np.flatnonzero(mask[height // 50])
@@ -316,7 +358,7 @@ def _bottom(mask: np.ndarray, body: _Body) -> list[tuple[Points, Points]]:
     if crotch:
         middle = _middle_column(mask[:crotch])
         pairs.append((np.array([middle, crotch]), body.hips.mean(0) + body.down * max(crotch * scale - rise, 0)))
-    return pairs
+    return [_piece(mask, pairs)]
 
 
 def _crotch_row(mask: np.ndarray) -> int:
@@ -330,13 +372,10 @@ def _crotch_row(mask: np.ndarray) -> int:
     return row + 1 if row + 1 < 0.9 * height else 0
 
 
-def _leg(
-    mask: np.ndarray, body: _Body, side: int, scale: float, crotch: int, rise: float
-) -> list[tuple[Points, Points]]:
+def _leg(mask: np.ndarray, body: _Body, side: int, scale: float, crotch: int, rise: float) -> Pairs:
     """Both edges of a leg below the crotch, laid along thigh and shin."""
-    joints = ((kp.R_HIP, kp.R_KNEE, kp.R_ANKLE), (kp.L_HIP, kp.L_KNEE, kp.L_ANKLE))[side]
     hip = body.hips[side]
-    leg = body.limb(joints)
+    leg = body.limb(side, 3)
     leg = np.stack([hip, hip + body.down * body.torso]) if leg is None else leg
     middle, pairs = mask.shape[1] // 2, []
     for row in np.linspace(crotch + 1, mask.shape[0] - 2, _STEPS).round().astype(int):
@@ -353,13 +392,13 @@ def _leg(
     return pairs
 
 
-def _skirt_side(mask: np.ndarray, body: _Body, side: int, scale: float, rise: float) -> list[tuple[Points, Points]]:
+def _skirt_side(mask: np.ndarray, body: _Body, side: int, scale: float, rise: float) -> Pairs:
     """One flank of a skirt, straight down from the hips, as wide as its thigh asks."""
     height, pairs = mask.shape[0], []
     across = (body.hips[1] - body.hips[0]) / max(float(np.linalg.norm(body.hips[1] - body.hips[0])), 1e-6)
     middle = _middle_column(mask)
     for step in range(1, _STEPS + 1):
-        row = min(round(height * step / _STEPS), height - 1)
+        row = round(HEM * (height - 1) * step / _STEPS)
         columns = np.flatnonzero(mask[row])
         if len(columns):
             column = columns[0] if side == 0 else columns[-1] + 1
