@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, label, laplace
+from scipy.ndimage import binary_fill_holes, laplace
 from scipy.optimize import least_squares
+from skimage.measure import label
 
 from .face_finder import TEMPLATE, Face, similarity
 from .figure.labels import BACKGROUND, FACE
@@ -213,7 +214,7 @@ def face_mask(labels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Returns:
         Boolean (H, W).
     """
-    pieces, _ = label(labels == FACE)
+    pieces = np.asarray(label(labels == FACE, connectivity=1))
     own = np.unique(pieces[inner_face(landmarks, labels.shape)])
     seen = np.isin(pieces, own[own > 0])
     return np.asarray(binary_fill_holes(seen)) & (seen | (labels == BACKGROUND))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import binary_closing, binary_fill_holes, binary_opening, gaussian_filter, label
+from scipy.ndimage import binary_closing, binary_fill_holes, binary_opening, gaussian_filter
 from skimage.color import rgb2lab
+from skimage.measure import label
 from skimage.segmentation import random_walker
 
 from twinset.errors import InputError
@@ -216,10 +217,10 @@ def _shadowless(lab: np.ndarray, background: np.ndarray) -> np.ndarray:
 
 def _pieces(mask: np.ndarray) -> np.ndarray:
     """Without pieces smaller than a twentieth of the largest."""
-    pieces, count = label(mask)
-    if count < 2:
+    pieces = np.asarray(label(mask, connectivity=1))
+    sizes = np.bincount(pieces.ravel())
+    if len(sizes) < 3:
         return mask
-    sizes = np.bincount(np.asarray(pieces).ravel())
     sizes[0] = 0
     return np.isin(pieces, np.flatnonzero(sizes >= sizes.max() / 20))
 
@@ -261,115 +262,6 @@ def class_by_parsing(labels: np.ndarray) -> Guess:
     if areas[name] == 0:
         raise InputError("the picture shows no garment; give another picture, or say its kind: kind=picture")
     return Guess(name, areas[name] / sum(areas.values()) * (0.8 if name == "top" else 1.0))
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Measures of a cut-out's outline.
-
-    Attributes:
-        tall: height over width.
-        pieces: large pieces.
-        legs: share of the rows, from the bottom, in which it is two pieces side by side.
-        sleeves: width of the widest row of the upper two thirds over the width near the hem, where one piece.
-        neck: width near the top over the largest width.
-        hem: width near the bottom over the largest width.
-        waist: narrowest row between a fifth and three fifths over the hem's width.
-        full: share of the box that is covered.
-    """
-
-    tall: float
-    pieces: int
-    legs: float
-    sleeves: float
-    neck: float
-    hem: float
-    waist: float
-    full: float
-
-
-def shape_of(mask: np.ndarray) -> Shape:
-    """Measures a cut-out's outline.
-
-    Args:
-        mask: boolean (h, w), cropped to its box.
-    """
-    height, width = mask.shape
-    sizes = np.bincount(np.asarray(label(mask)[0]).ravel())[1:]
-    widths = mask.sum(1)
-    inner = [_middle_run(row) for row in mask]
-    runs = np.array([_runs(row) for row in mask])
-    apart = [run >= 2 and middle == 0 for run, middle in zip(runs, inner, strict=True)]
-    hem = float(np.median(widths[int(0.9 * height) : max(int(0.97 * height), int(0.9 * height) + 1)]))
-    body = np.array([middle or covered for middle, covered in zip(inner, widths, strict=True)])
-    return Shape(
-        tall=height / width,
-        pieces=int((sizes > sizes.max() / 5).sum()) if len(sizes) else 0,
-        legs=_run_from_bottom(apart) / height,
-        sleeves=float(widths[: max(1, 2 * height // 3)].max()) / max(hem, 1),
-        neck=float(np.median(widths[: max(1, height // 25)])) / width,
-        hem=hem / width,
-        waist=float(body[height // 5 : max(3 * height // 5, height // 5 + 1)].min()) / max(hem, 1),
-        full=float(mask.mean()),
-    )
-
-
-def _runs(row: np.ndarray) -> int:
-    """Pieces of a row, those narrower than a fortieth left out."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], row.astype(int), [0]])))
-    return int((edges[1::2] - edges[::2] > len(row) / 40).sum())
-
-
-def _middle_run(row: np.ndarray) -> int:
-    """Length of the run that holds the row's middle, 0 where there is a gap."""
-    middle = len(row) // 2
-    if not row[middle]:
-        return 0
-    left, right = row[:middle][::-1], row[middle:]
-    return int((left.argmin() if not left.all() else len(left)) + (right.argmin() if not right.all() else len(right)))
-
-
-def _run_from_bottom(rows: Sequence[bool]) -> int:
-    """Length of the longest run of true rows that ends in the lowest tenth."""
-    last = max((k for k, row in enumerate(rows) if row), default=-1)
-    if last < 0.9 * len(rows):
-        return 0
-    start = last
-    while start > 0 and rows[start - 1]:
-        start -= 1
-    return last - start + 1
-
-
-def class_by_shape(mask: np.ndarray) -> Guess:
-    """Guesses a flat-lay's class from its outline by rules of thumb.
-
-    Args:
-        mask: boolean (h, w), cropped to its box.
-
-    Returns:
-        The class; below a confidence of 0.6 better ask. Bags are hardly told from skirts, nor open coats from shirts.
-    """
-    shape = shape_of(mask)
-    if shape.pieces >= 2 and shape.tall < 1.3:
-        return Guess("shoes", 0.85 if shape.pieces == 2 else 0.5)
-    if shape.tall < 0.62 and shape.sleeves < 1.6:
-        return Guess("shoes", 0.5)
-    if shape.legs > 0.25:
-        return Guess("bottom", 0.9 if shape.neck > 0.3 else 0.6)
-    flared = shape.waist < 0.8
-    if shape.sleeves > 1.25 and shape.hem < 0.85:  # wider above its hem: sleeves
-        return _with_sleeves(shape, flared)
-    if shape.hem > 0.85 and shape.neck > 0.45 and shape.tall < 1.4:
-        return Guess("bottom", 0.65)
-    if shape.tall > 1.9 or (shape.tall > 1.4 and flared):
-        return Guess("dress", 0.7)
-    return Guess("top", 0.6)
-
-
-def _with_sleeves(shape: Shape, flared: bool) -> Guess:
-    if shape.tall > 1.5 or (shape.tall > 1.2 and flared):
-        return Guess("dress", 0.7)
-    return Guess("outerwear", 0.6) if flared and shape.sleeves > 1.4 else Guess("top", 0.75)
 
 
 # Outfits

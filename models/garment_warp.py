@@ -19,6 +19,7 @@ from twinset.errors import InputError
 
 from .figure import keypoints as kp
 from .figure.keypoints import Keypoints, check_keypoints, known_joints
+from .garment_outline import armpit_row, crotch_row, middle_column, top_of_column, torso_sides
 
 #: How much wider than the joints cloth lies: shoulders, hips; in shares of the distance between the joints.
 SHOULDER_EASE, HIP_EASE = 0.16, 0.75
@@ -213,9 +214,9 @@ def _sided(direction: Points, outwards: Points) -> Points:
 
 def _top(mask: np.ndarray, body: _Body) -> list[Piece]:
     """The trunk by neck, shoulders, armpits, flanks and hem; each sleeve, where there is one, along its arm."""
-    middle = _middle_column(mask)
-    armpit = _armpit_row(mask, middle)
-    sides = _torso_sides(mask, middle, armpit)
+    middle = middle_column(mask)
+    armpit = armpit_row(mask, middle)
+    sides = torso_sides(mask, middle, armpit)
     chest = max(float(sides[1][armpit] - sides[0][armpit]), 1.0)
     scale = body.unit * (1 + 2 * SHOULDER_EASE) / chest  # px of the pose per px of the garment
     edges = [np.where(np.arange(len(side)) < armpit, side[armpit], side) for side in sides]
@@ -227,7 +228,7 @@ def _top(mask: np.ndarray, body: _Body) -> list[Piece]:
         pairs += flank
         if outside[side].sum() > 0.04 * mask.sum():
             sleeves += _sleeve(outside[side], body, side, flank[:2], scale)
-    top = _top_of_column(mask, middle)
+    top = top_of_column(mask, middle)
     drop = (top - min(source[1] for source, _ in pairs)) * scale - 0.08 * body.unit
     pairs.append((np.array([middle, top]), body.neck + body.down * drop))
     return [_piece(mask & ~outside[0] & ~outside[1], pairs), *sleeves]
@@ -238,12 +239,12 @@ def _flank(
 ) -> Pairs:
     """Shoulder, armpit, and places down to the hem along one edge of the trunk."""
     middle, chest, scale = sizes
-    shoulder = _top_of_column(mask, int(np.clip(edge[armpit], 0, mask.shape[1] - 1)))
+    shoulder = top_of_column(mask, int(np.clip(edge[armpit], 0, mask.shape[1] - 1)))
     outer = body.neck + (body.shoulders[side] - body.neck) * (1 + 2 * SHOULDER_EASE)
     pairs = [(np.array([edge[armpit], shoulder]), outer - body.down * 0.08 * body.unit)]
     for step in range(_STEPS + 1):
         row = armpit + (HEM * mask.shape[0] - armpit) * step / _STEPS
-        half = (0.5 + SHOULDER_EASE) * abs(edge[round(row)] - middle) / (chest / 2)
+        half = (0.5 + SHOULDER_EASE) * abs(float(edge[round(row)]) - middle) / (chest / 2)
         place = body.flank(side, (row - shoulder) * scale / body.torso, half)
         pairs.append((np.array([edge[round(row)], row]), place))
     return pairs
@@ -281,63 +282,6 @@ def _upper(direction: Points, side: int) -> Points:
     return np.array([-y, x]) if side == 0 else np.array([y, -x])
 
 
-def _middle_column(mask: np.ndarray) -> int:
-    """The column of the mirror axis: the middle of the lower half's extent."""
-    columns = np.flatnonzero(mask[mask.shape[0] // 2 :].any(0))
-    return int((columns[0] + columns[-1]) // 2) if len(columns) else mask.shape[1] // 2
-
-
-def _armpit_row(mask: np.ndarray, middle: int) -> int:
-    """The row below which the sleeves are apart from the trunk, or end; a fifth of the height where there are none."""
-    height, narrow = mask.shape[0], _trunk_widths(mask, middle)
-    whole = mask.sum(1)
-    hem = float(np.median(narrow[int(0.85 * height) : int(0.97 * height) + 1]))
-    beside = (whole - narrow > 0.12 * hem) & (narrow > 0)
-    rows = np.flatnonzero(beside[height // 10 :]) + height // 10
-    if len(rows):
-        return int(np.clip(rows[0], height // 8, 2 * height // 3))
-    wide = np.flatnonzero(narrow > 1.3 * max(hem, 1))
-    return (
-        int(np.clip(wide[-1] + 1, height // 8, 2 * height // 3))
-        if len(wide) and wide[-1] < 0.7 * height
-        else height // 5
-    )
-
-
-def _trunk_widths(mask: np.ndarray, middle: int) -> np.ndarray:
-    """Width of the run around the middle column, row by row; 0 where it is a gap."""
-    left, right = _runs_around(mask, middle)
-    return np.where(mask[:, middle], right - left, 0)
-
-
-def _runs_around(mask: np.ndarray, middle: int) -> tuple[np.ndarray, np.ndarray]:
-    """Left and right end (exclusive) of the run that holds the middle column, row by row."""
-    before, after = ~mask[:, :middle][:, ::-1], ~mask[:, middle:]
-    left = middle - np.where(before.any(1), before.argmax(1), before.shape[1])
-    right = middle + np.where(after.any(1), after.argmax(1), after.shape[1])
-    return left, right
-
-
-def _torso_sides(mask: np.ndarray, middle: int, armpit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of the trunk's left and right edge, row by row from the armpits down; gaps keep the edge above."""
-    left, right = (edge.astype(float) for edge in _runs_around(mask, middle))
-    rows, columns = np.arange(mask.shape[0]), np.flatnonzero(mask[armpit:].any(0))
-    for row in rows[armpit:]:
-        if not mask[row, middle]:  # an open front
-            here = np.flatnonzero(mask[row])
-            left[row], right[row] = (here[0], here[-1] + 1) if len(here) else (columns[0], columns[-1] + 1)
-    return left, right
-
-
-def _top_of_column(mask: np.ndarray, column: int) -> int:
-    """First covered row of a column, or of its nearest neighbours."""
-    for away in range(mask.shape[1]):
-        for at in (column - away, column + away):
-            if 0 <= at < mask.shape[1] and mask[:, at].any():
-                return int(mask[:, at].argmax())
-    return 0
-
-
 # Trousers, shorts and skirts
 
 
@@ -351,25 +295,14 @@ def _bottom(mask: np.ndarray, body: _Body) -> list[Piece]:
     rise, pairs = 0.22 * body.torso, []
     across = (body.hips[1] - body.hips[0]) / max(hips, 1e-6)
     belt = body.hips.mean(0) - body.down * rise
-    crotch = _crotch_row(mask)
+    crotch = crotch_row(mask)
     for side, sign in ((0, -1.0), (1, 1.0)):
         pairs.append((np.array([waist[-side], height // 50]), belt + across * sign * half))
         pairs += _leg(mask, body, side, scale, crotch, rise) if crotch else _skirt_side(mask, body, side, scale, rise)
     if crotch:
-        middle = _middle_column(mask[:crotch])
+        middle = middle_column(mask[:crotch])
         pairs.append((np.array([middle, crotch]), body.hips.mean(0) + body.down * max(crotch * scale - rise, 0)))
     return [_piece(mask, pairs)]
-
-
-def _crotch_row(mask: np.ndarray) -> int:
-    """The row from which two legs are apart down to the hem; 0 for a skirt."""
-    height, column = mask.shape[0], mask.shape[1] // 2
-    near = mask[:, max(0, column - 2) : column + 3]
-    open_rows = ~near.all(1)
-    row = height - 1
-    while row > 0 and (open_rows[row] or row > 0.96 * height):
-        row -= 1
-    return row + 1 if row + 1 < 0.9 * height else 0
 
 
 def _leg(mask: np.ndarray, body: _Body, side: int, scale: float, crotch: int, rise: float) -> Pairs:
@@ -396,7 +329,7 @@ def _skirt_side(mask: np.ndarray, body: _Body, side: int, scale: float, rise: fl
     """One flank of a skirt, straight down from the hips, as wide as its thigh asks."""
     height, pairs = mask.shape[0], []
     across = (body.hips[1] - body.hips[0]) / max(float(np.linalg.norm(body.hips[1] - body.hips[0])), 1e-6)
-    middle = _middle_column(mask)
+    middle = middle_column(mask)
     for step in range(1, _STEPS + 1):
         row = round(HEM * (height - 1) * step / _STEPS)
         columns = np.flatnonzero(mask[row])

@@ -46,7 +46,7 @@ class InsightFace:
             InputError: the package is not installed, or the pack does not load.
         """
         try:
-            from insightface.app import FaceAnalysis
+            from insightface.app import FaceAnalysis  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise InputError(
                 "the package insightface is not installed; pip install insightface, or leave the choice of detector out"

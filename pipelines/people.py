@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
-from scipy.ndimage import binary_fill_holes
 
 from twinset.adapters.condition import Condition, Layout
 from twinset.errors import InputError
@@ -25,6 +24,7 @@ from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.models.figure.layout import draw_layout
 from twinset.models.figure.poses import preset
 from twinset.models.figure.retarget import ORDINARY, head_share, retarget
+from twinset.models.garment_photo import cut_out
 from twinset.scoring.iqa import clip_iqa
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = FRAME
 FLAT_FILL = 0.86
 """Share of the frame that a garment spans in the flat pictures that CLIP was trained on."""
-PLAIN_BACKGROUND = 12
-"""Largest channel difference to the border's colour that still counts as background of a garment picture."""
 
 
 @dataclass(frozen=True)
@@ -208,24 +206,18 @@ def fit_flat(picture: np.ndarray, kind: str) -> np.ndarray:
 
 
 def cut_garment(picture: np.ndarray) -> np.ndarray:
-    """Cut a garment out of its picture: the box of all that differs from the border, on white.
+    """Cut a garment out of its picture: its box, on white.
 
     Args:
-        picture: uint8 (H, W, 3) on a plain background, whose colour is the border's median.
+        picture: uint8 (H, W, 3) on a plain background, or one that is nearly so.
 
     Returns:
         uint8 (h, w, 3).
 
     Raises:
-        InputError: The picture has one colour.
+        InputError: The picture has one colour, or the garment cannot be told from its background.
     """
-    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    differs = np.abs(picture.astype(int) - np.median(border, 0)).max(-1) > PLAIN_BACKGROUND
-    if not differs.any():
-        raise InputError("a garment's picture shows one plain colour; give the garment on a plain background")
-    box = _box(differs)
-    inside = binary_fill_holes(differs[box])  # a print in the background's colour stays as it is
-    return np.where(np.asarray(inside)[..., None], picture[box], 255).astype(np.uint8)
+    return cut_out(picture).picture
 
 
 def flat_box(kind: str) -> tuple[slice, slice]:

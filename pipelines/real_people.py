@@ -16,6 +16,8 @@ from twinset.models.figure.body_map import body_map
 from twinset.models.figure.keypoints import Keypoints
 from twinset.models.figure.labels import ALL_KINDS, garment_labels
 from twinset.models.figure.ordinary import ordinary_preset
+from twinset.models.garment_outline import class_by_shape
+from twinset.models.garment_photo import KINDS_OF, cut_out, worn_or_flat
 from twinset.models.onnx_faces import Detector, Recogniser, aligned, choose_face
 
 from .fitted import AdapterRack
@@ -24,6 +26,8 @@ from .people import Selfie, cut_garment, no_face, note_several
 CROP = 224
 SOFT = 1 / 64
 """Width of a region's soft edge, as a share of the picture's width."""
+SURE = 0.7
+"""Least confidence of a garment's class by its outline that is taken without asking."""
 
 
 class RealPeople:
@@ -74,9 +78,16 @@ class RealPeople:
         return Selfie(*(aligned(picture, face.landmarks, size) for size in (CROP, 112)))
 
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:
-        """Always refused: there is no judge of garments on photographs yet."""
+        """By the outline of a flat-lay, where it leaves little doubt; tops and bottoms of all lengths are refused."""
+        guess = class_by_shape(cut_out(picture).mask)
+        kinds = KINDS_OF[guess.name]
+        if guess.confidence >= SURE and len(kinds) == 1 and worn_or_flat(picture).name == "flat":
+            return kinds[0]
         known = ", ".join(self.kinds)
-        raise InputError(f"garment {str(path)!r} needs its kind with this model: kind={path}, kind one of {known}")
+        likely = f" (by its outline a {guess.name}: {' or '.join(kinds)})"
+        raise InputError(
+            f"garment {str(path)!r} needs its kind with this model: kind={path}, kind one of {known}{likely}"
+        )
 
     def fit(self, picture: np.ndarray, kind: str) -> np.ndarray:
         """Cut out, on white."""

@@ -10,7 +10,8 @@ import argparse
 import numpy as np
 
 from twinset.models.colour_names import colour_names
-from twinset.models.garment_photo import KINDS_OF, class_by_shape, cut_out, plain_mask
+from twinset.models.garment_outline import class_by_shape
+from twinset.models.garment_photo import KINDS_OF, cut_out, plain_mask
 from twinset.training.mannequin.render import render_flat
 from twinset.training.mannequin.spec import draw_spec
 

@@ -239,6 +239,7 @@ class TestInsightFace:
         both = InsightFace("antelopev2", size=(320, 320))
         large, small = both.find(red())
         np.testing.assert_allclose(large.landmarks, TEMPLATE * 2 + 0.5)
+        assert small.box is not None
         np.testing.assert_allclose(small.box, np.array([0.5, 0.5, 112.5, 112.5]))
         assert len(both.find(red(), threshold=0.6)) == 1
         np.testing.assert_array_equal(both.embed(red(112, 112)), [255, 0, 0])
