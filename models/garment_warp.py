@@ -30,6 +30,8 @@ SMOOTHING = 1e-4
 #: Distance of the places at which the spline is computed, px; between them it is taken as straight.
 GRID = 4
 _STEPS = 4
+#: Of a garment whose outline can be read, px.
+LEAST_SIDE = 16
 #: Row of a hem's corners, as a share of the height: hems are rounded.
 HEM = 0.96
 #: Shoulder, elbow, wrist, hip, knee, ankle.
@@ -56,7 +58,7 @@ def warp_to_pose(
         uint8 (height, width, 3), white outside; float32 (height, width) coverage in [0, 1].
 
     Raises:
-        InputError: the pose lacks shoulders, or hips where they are needed.
+        InputError: the pose lacks shoulders, or the garment is too small.
         ValueError: another class, or mask and picture differ in size.
     """
     if mask.shape != picture.shape[:2]:
@@ -134,12 +136,15 @@ def pieces(mask: np.ndarray, garment: str, keypoints: Keypoints) -> list[Piece]:
         What lies below first.
 
     Raises:
-        InputError: the pose lacks shoulders.
+        InputError: the pose lacks shoulders, or the garment is too small.
         ValueError: another class.
     """
     makers = {"top": _top, "outerwear": _top, "dress": _top, "bottom": _bottom}
     if garment not in makers:
         raise ValueError(f"garment class {garment!r} has no warp; choose one of {', '.join(makers)}")
+    if min(mask.shape) < LEAST_SIDE:
+        given, least = f"{mask.shape[1]} x {mask.shape[0]} pixels", f"{LEAST_SIDE} x {LEAST_SIDE}"
+        raise InputError(f"the garment has {given}; give one of at least {least}")
     return makers[garment](mask, _Body(check_keypoints(keypoints)))
 
 
@@ -288,7 +293,7 @@ def _upper(direction: Points, side: int) -> Points:
 def _bottom(mask: np.ndarray, body: _Body) -> list[Piece]:
     """Waist, hips and hem; of trousers both edges of each leg."""
     height = mask.shape[0]
-    waist = np.flatnonzero(mask[height // 50])
+    waist = np.flatnonzero(mask[: height // 50 + 1].any(0))
     hips = float(np.linalg.norm(body.hips[1] - body.hips[0]))
     half = max(hips * (0.5 + HIP_EASE / 2), 0.34 * body.unit)
     scale = 2 * half / max(float(waist[-1] - waist[0]), 1)

@@ -73,7 +73,7 @@ def read_picture(
     name, data = _named_bytes(source, what)
     form = _form(data)
     if form is None:
-        raise InputError(f"{name} is {_other(data)}, which is not read; save it as {ACCEPTED}")
+        raise InputError(f"{name} cannot be read as a picture: it is {_other(data)}; save it as {ACCEPTED}")
     if intruder := _intruder(data):
         raise InputError(f"{name} is a {form} and also {intruder}; save the picture again with an image editor")
     try:
@@ -161,7 +161,7 @@ def _other(data: bytes) -> str:
         return "an SVG or another XML file" if b"<svg" in data[:4096].lower() else "an XML or HTML file"
     if data[4:8] == b"ftyp":
         return "an AVIF or a film"
-    return next((f"a {form} file" for magic, form in _OTHERS if data.startswith(magic)), "no known picture format")
+    return next((f"of the form {form}" for magic, form in _OTHERS if data.startswith(magic)), "of no known form")
 
 
 def _intruder(data: bytes) -> str | None:

@@ -84,7 +84,7 @@ class RealPeople:
         if guess.confidence >= SURE and len(kinds) == 1 and worn_or_flat(picture).name == "flat":
             return kinds[0]
         known = ", ".join(self.kinds)
-        likely = f" (by its outline a {guess.name}: {' or '.join(kinds)})"
+        likely = f" (by its outline {' or '.join(kinds)})"
         raise InputError(
             f"garment {str(path)!r} needs its kind with this model: kind={path}, kind one of {known}{likely}"
         )

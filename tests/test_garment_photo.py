@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from scipy.ndimage import gaussian_filter
 
 from twinset.errors import InputError
 from twinset.models.colour_names import COLOURS, colour_names, colour_shares, nearest_names
@@ -217,8 +218,27 @@ class TestWarp:
             counts[kind] = len(found)
         assert counts == {"shirt": 3, "tank_top": 1, "trousers": 1}
 
+    @pytest.mark.parametrize("seed", range(12))
+    def test_any_blot_is_laid_somehow(self, seed: int) -> None:
+        """Outlines that are no garment's: the result is a picture still."""
+        rng = np.random.default_rng(seed)
+        field = gaussian_filter(rng.normal(size=rng.integers(30, 120, 2)), rng.uniform(0.5, 9))
+        mask = plain_mask(np.where(field[..., None] > 0, 0, 255).astype(np.uint8).repeat(3, 2))
+        picture = rng.integers(0, 256, (*mask.shape, 3), dtype=np.uint8)
+        keypoints = ordinary_preset("walking", ("full", "half", "portrait")[seed % 3], (96, 128))
+        class_by_shape(mask)
+        for name in ("top", "dress", "bottom"):
+            laid, coverage = warp_to_pose(picture, mask, name, keypoints, (96, 128))
+            assert (
+                laid.shape == (128, 96, 3)
+                and np.isfinite(coverage).all()
+                and 0 <= coverage.min() <= coverage.max() <= 1
+            )
+
     def test_refused(self) -> None:
         mask = np.ones((20, 20), bool)
+        with pytest.raises(InputError, match=r"20 x 9 pixels; give one of at least 16 x 16"):
+            pieces(mask[:9], "top", ordinary_preset("standing"))
         with pytest.raises(InputError, match="shows no two shoulders"):
             pieces(mask, "top", np.zeros((18, 3), np.float32))
         with pytest.raises(ValueError, match="'bag' has no warp"):

@@ -99,7 +99,7 @@ class TestForms:
     def test_others_are_refused_though_named_png(self, data: bytes, kind: str, tmp_path: Path) -> None:
         path = tmp_path / "a.png"
         path.write_bytes(data)
-        with pytest.raises(InputError, match=rf"garment '.*a.png' is .*{kind}.*; save it as JPEG, PNG"):
+        with pytest.raises(InputError, match=rf"garment '.*a.png' cannot .*: it is .*{kind}.*; save it as JPEG, PNG"):
             read_picture(path, "garment")
 
     def test_polyglots_are_refused(self) -> None:
