@@ -26,10 +26,17 @@ STRIDE = 4
 
 @dataclass(frozen=True)
 class Face:
-    """A face found: five landmarks (5, 2) in pixels of the picture, in the template's order, and a score 0 to 1."""
+    """A face found.
+
+    Attributes:
+        landmarks: (5, 2) in pixels of the picture, in the template's order.
+        score: 0 to 1.
+        box: (4,) left, top, right, bottom in pixels, where the detector gives one.
+    """
 
     landmarks: np.ndarray
     score: float
+    box: np.ndarray | None = None
 
 
 class FaceFinder(ModelMixin, ConfigMixin):

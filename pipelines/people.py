@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
-from scipy.ndimage import binary_fill_holes
 
 from twinset.adapters.condition import Condition, Layout
 from twinset.errors import InputError
@@ -26,6 +25,7 @@ from twinset.models.figure.layout import draw_layout
 from twinset.models.figure.poses import preset
 from twinset.models.figure.retarget import ORDINARY, head_share, retarget
 from twinset.models.figure_reader import Figure
+from twinset.models.garment_photo import cut_out
 from twinset.models.seen import Seen
 from twinset.scoring.iqa import clip_iqa
 
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = FRAME
 FLAT_FILL = 0.86
 """Share of the frame that a garment spans in the flat pictures that CLIP was trained on."""
-PLAIN_BACKGROUND = 12
-"""Largest channel difference to the border's colour that still counts as background of a garment picture."""
 
 
 @dataclass(frozen=True)
@@ -229,17 +227,25 @@ def found_faces(
 
     def work() -> dict[str, np.ndarray]:
         faces = find()
-        points = np.stack([face.landmarks for face in faces]) if faces else np.zeros((0, 5, 2), np.float32)
-        return {"landmarks": points, "scores": np.array([face.score for face in faces])}
+        boxes = [np.full(4, np.nan) if face.box is None else face.box for face in faces]
+        return {
+            "landmarks": np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2),
+            "scores": np.array([face.score for face in faces]),
+            "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+        }
 
     known = seen("faces", work, picture, revision=revision)
-    return [Face(points, float(score)) for points, score in zip(known["landmarks"], known["scores"], strict=True)]
+    rows = zip(known["landmarks"], known["scores"], known["boxes"], strict=True)
+    return [Face(points, float(score), None if np.isnan(box).any() else box) for points, score, box in rows]
 
 
-def note_several(faces: int, path: Path, notes: list[str]) -> None:
+def note_several(faces: int, path: Path, notes: list[str], choice: str | int = "largest") -> None:
     """Say which face is taken where there are several."""
     if faces > 1:
-        notes.append(f"selfie {str(path)!r} shows {faces} faces; the largest is used")
+        chosen = {"largest": "the largest", "centre": "the middle one"}.get(
+            str(choice), f"number {choice} from the left"
+        )
+        notes.append(f"selfie {str(path)!r} shows {faces} faces; {chosen} is used")
 
 
 def no_face(path: Path) -> InputError:
@@ -268,24 +274,18 @@ def fit_flat(picture: np.ndarray, kind: str) -> np.ndarray:
 
 
 def cut_garment(picture: np.ndarray) -> np.ndarray:
-    """Cut a garment out of its picture: the box of all that differs from the border, on white.
+    """Cut a garment out of its picture: its box, on white.
 
     Args:
-        picture: uint8 (H, W, 3) on a plain background, whose colour is the border's median.
+        picture: uint8 (H, W, 3) on a plain background, or one that is nearly so.
 
     Returns:
         uint8 (h, w, 3).
 
     Raises:
-        InputError: The picture has one colour.
+        InputError: The picture has one colour, or the garment cannot be told from its background.
     """
-    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    differs = np.abs(picture.astype(int) - np.median(border, 0)).max(-1) > PLAIN_BACKGROUND
-    if not differs.any():
-        raise InputError("a garment's picture shows one plain colour; give the garment on a plain background")
-    box = _box(differs)
-    inside = binary_fill_holes(differs[box])  # a print in the background's colour stays as it is
-    return np.where(np.asarray(inside)[..., None], picture[box], 255).astype(np.uint8)
+    return cut_out(picture).picture
 
 
 def flat_box(kind: str) -> tuple[slice, slice]:

@@ -1,4 +1,4 @@
-"""Reading pictures a user gives, and what a record keeps of them."""
+"""Pictures on sheets, and what a record keeps of those a user gives."""
 
 from __future__ import annotations
 
@@ -10,39 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 from scipy.ndimage import binary_erosion
 
-from twinset.errors import InputError
+from twinset.models.picture import read_picture
 
-MOST_PIXELS = 64_000_000
-"""Larger pictures are refused before they are decoded (a decompression bomb fills the memory)."""
-
-
-def read_picture(path: Path, what: str = "picture") -> np.ndarray:
-    """Read a picture upright, on white where it is transparent, without its metadata.
-
-    Args:
-        path: PNG, JPEG, WebP or any other format that Pillow reads.
-        what: The name of the input in messages, for example "selfie".
-
-    Returns:
-        uint8 RGB array of shape (height, width, 3).
-
-    Raises:
-        InputError: The file is missing, too large, or not a picture.
-    """
-    if not path.is_file():
-        raise InputError(f"{what} {str(path)!r} is not a file; check the path")
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise InputError(
-                    f"{what} {str(path)!r} has {image.width} x {image.height} pixels; "
-                    f"shrink it below {MOST_PIXELS // 1_000_000} megapixels"
-                )
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{what} {str(path)!r} cannot be read as a picture ({error}); give a PNG or JPEG") from None
-    white = Image.new("RGBA", upright.size, "white")
-    return np.array(Image.alpha_composite(white, upright).convert("RGB"))
+__all__ = ["contact_sheet", "file_hash", "in_rows", "read_picture", "tinted"]
 
 
 def file_hash(path: Path) -> str:

@@ -11,11 +11,14 @@ import numpy as np
 from twinset.adapters.condition import FACE_LABELS, Condition, Layout
 from twinset.adapters.regions import soften
 from twinset.errors import InputError
+from twinset.models.face_judge import judge_face
 from twinset.models.figure.body_map import body_map
 from twinset.models.figure.keypoints import Keypoints
 from twinset.models.figure.labels import ALL_KINDS, garment_labels
 from twinset.models.figure.ordinary import ordinary_preset
-from twinset.models.onnx_faces import Detector, Recogniser, aligned
+from twinset.models.garment_outline import class_by_shape
+from twinset.models.garment_photo import KINDS_OF, cut_out, worn_or_flat
+from twinset.models.onnx_faces import Detector, Recogniser, aligned, choose_face
 
 from .fitted import AdapterRack
 from .people import Selfie, cut_garment, no_face, note_several
@@ -23,6 +26,8 @@ from .people import Selfie, cut_garment, no_face, note_several
 CROP = 224
 SOFT = 1 / 64
 """Width of a region's soft edge, as a share of the picture's width."""
+SURE = 0.7
+"""Least confidence of a garment's class by its outline that is taken without asking."""
 
 
 class RealPeople:
@@ -33,14 +38,20 @@ class RealPeople:
         size: (width, height) of the pictures in pixels.
         recogniser: the one that the identity adapter was trained with.
         detector: finds faces.
+        face: which of several faces of a selfie: "largest", "centre", or a number counted from the left from 1.
     """
 
     kinds = tuple(ALL_KINDS)
 
     def __init__(
-        self, pipe: AdapterRack, size: tuple[int, int], recogniser: Recogniser | None, detector: Detector | None
+        self,
+        pipe: AdapterRack,
+        size: tuple[int, int],
+        recogniser: Recogniser | None,
+        detector: Detector | None,
+        face: str | int = "largest",
     ):
-        self.pipe, self.size, self.recogniser, self.detector = pipe, size, recogniser, detector
+        self.pipe, self.size, self.recogniser, self.detector, self.face = pipe, size, recogniser, detector, face
 
     def preset(self, name: str, framing: str) -> Keypoints:
         """A named pose in ordinary proportions."""
@@ -55,19 +66,28 @@ class RealPeople:
         return body_map(keypoints, self.size, kinds, hair)
 
     def selfie(self, picture: np.ndarray, path: Path, notes: list[str]) -> Selfie:
-        """The largest face of a photograph."""
+        """The chosen face of a photograph; `notes` receives what makes it hard to recognise."""
         if self.detector is None:
             raise InputError("this model has no face detector; pull one: twinset models pull <profile>")
         faces = self.detector.find(picture)
         if not faces:
             raise no_face(path)
-        note_several(len(faces), path, notes)
-        return Selfie(*(aligned(picture, faces[0].landmarks, size) for size in (CROP, 112)))
+        face = choose_face(faces, self.face, (picture.shape[1], picture.shape[0]))
+        note_several(len(faces), path, notes, self.face)
+        notes += [f"selfie {str(path)!r}: {warning}" for warning in judge_face(picture, face).warnings]
+        return Selfie(*(aligned(picture, face.landmarks, size) for size in (CROP, 112)))
 
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:
-        """Always refused: there is no judge of garments on photographs yet."""
+        """By the outline of a flat-lay, where it leaves little doubt; tops and bottoms of all lengths are refused."""
+        guess = class_by_shape(cut_out(picture).mask)
+        kinds = KINDS_OF[guess.name]
+        if guess.confidence >= SURE and len(kinds) == 1 and worn_or_flat(picture).name == "flat":
+            return kinds[0]
         known = ", ".join(self.kinds)
-        raise InputError(f"garment {str(path)!r} needs its kind with this model: kind={path}, kind one of {known}")
+        likely = f" (by its outline {' or '.join(kinds)})"
+        raise InputError(
+            f"garment {str(path)!r} needs its kind with this model: kind={path}, kind one of {known}{likely}"
+        )
 
     def fit(self, picture: np.ndarray, kind: str) -> np.ndarray:
         """Cut out, on white."""
