@@ -15,10 +15,12 @@ from twinset.models.figure.body_map import body_map
 from twinset.models.figure.keypoints import Keypoints
 from twinset.models.figure.labels import ALL_KINDS, garment_labels
 from twinset.models.figure.ordinary import ordinary_preset
+from twinset.models.figure_reader import Figure
 from twinset.models.onnx_faces import Detector, Recogniser, aligned
 
 from .fitted import AdapterRack
 from .people import Selfie, cut_garment, no_face, note_several
+from .photo_pose import PhotoReader
 
 CROP = 224
 SOFT = 1 / 64
@@ -33,14 +35,20 @@ class RealPeople:
         size: (width, height) of the pictures in pixels.
         recogniser: the one that the identity adapter was trained with.
         detector: finds faces.
+        photos: reads the people on photographs.
     """
 
     kinds = tuple(ALL_KINDS)
 
     def __init__(
-        self, pipe: AdapterRack, size: tuple[int, int], recogniser: Recogniser | None, detector: Detector | None
+        self,
+        pipe: AdapterRack,
+        size: tuple[int, int],
+        recogniser: Recogniser | None,
+        detector: Detector | None,
+        photos: PhotoReader | None = None,
     ):
-        self.pipe, self.size, self.recogniser, self.detector = pipe, size, recogniser, detector
+        self.pipe, self.size, self.recogniser, self.detector, self.photos = pipe, size, recogniser, detector, photos
 
     def preset(self, name: str, framing: str) -> Keypoints:
         """A named pose in ordinary proportions."""
@@ -63,6 +71,12 @@ class RealPeople:
             raise no_face(path)
         note_several(len(faces), path, notes)
         return Selfie(*(aligned(picture, faces[0].landmarks, size) for size in (CROP, 112)))
+
+    def figure(self, picture: np.ndarray) -> Figure:
+        """Keypoints and parsing map by the profile's networks."""
+        if self.photos is None:
+            raise InputError("this model has no networks that read people; give a preset or a keypoint file as pose")
+        return self.photos.read(picture)
 
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:
         """Always refused: there is no judge of garments on photographs yet."""

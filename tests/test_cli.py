@@ -25,7 +25,7 @@ from twinset.pipelines import compose as composing
 from twinset.pipelines import people
 from twinset.pipelines.generate import generate, replay
 from twinset.pipelines.joint import JointPipeline
-from twinset.pipelines.keypoint_files import mirror, read_keypoints
+from twinset.models.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.pictures import read_picture
 from twinset.pipelines.record import load_record
 from twinset.pipelines.request import Request, read_request
