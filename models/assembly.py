@@ -17,10 +17,11 @@ from twinset.errors import InputError
 
 from .download import FileReport, PartReport, pull
 from .onnx_faces import Detector, Recogniser
+from .parsing_photo import Parser, segformer_parser
 from .part import Part, Profile
 from .profiles import clean_names, require_commercial
 
-#: Parts by what becomes of them; others (parser, pose, person detector) are pulled by those who use them.
+#: Parts by what becomes of them; others (parser, pose, person detector) are loaded by those who use them.
 NETWORKS: dict[str, Any] = {
     "vae": AutoencoderKL,
     "pose_controlnet": ControlNetModel,
@@ -113,6 +114,21 @@ def load_parts(
         instantid_controlnet=networks.get("instantid_controlnet"),
         revision=_revision(reports),
     )
+
+
+def load_parser(profile: Profile, *, offline: bool = False, endpoint: str | None = None) -> Parser:
+    """Pulls and loads the part `parser`, which reads pictures given as poses; `load_parts` leaves it where it is.
+
+    Args:
+        profile: of the family "sd15" or "sdxl".
+        offline: use the cache only.
+        endpoint: the hub or a mirror of it, as of `pull`.
+
+    Raises:
+        InputError: the profile has none, or it is missing, damaged or another network; the line names the remedy.
+    """
+    (report,) = pull(profile, [profile.part("parser")], offline=offline, endpoint=endpoint)
+    return segformer_parser(_weights(report)[0].parent)
 
 
 def choose(profile: Profile, names: Sequence[str], commercial: bool) -> tuple[tuple[Part, ...], tuple[str, ...]]:

@@ -15,9 +15,10 @@ from twinset.models.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.models.figure.keypoints import Keypoints
 from twinset.models.figure.labels import garment_slot
 from twinset.models.figure.poses import PRESETS
+from twinset.models.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.people import DrawnPeople, People, Selfie
+from twinset.pipelines.photo_pose import photo_pose, redressed
 from twinset.pipelines.pictures import read_picture
 from twinset.pipelines.request import GarmentPicture, Request
 from twinset.prompts.brief import Brief, read_brief
@@ -37,7 +38,7 @@ class Composition:
         layout: Keypoints and parsing map.
         conditions: Identity and garments.
         brief: What the sentence was understood to ask.
-        pose: Name of the preset, or the keypoint file.
+        pose: Name of the preset, the keypoint file or the picture.
         hair: Hair style drawn in the layout.
         kinds: Garment kinds the person wears, given, named or drawn from the seed.
         selfie: The aligned face, or None.
@@ -74,12 +75,13 @@ def compose(pipe: JointPass, request: Request) -> Composition:
     brief = read_brief(request.prompt)
     rng = np.random.default_rng(request.seed)
     people = people_of(pipe)
-    pose, keypoints = choose_pose(people, request, brief, rng, notes)
+    pose, keypoints, seen = choose_pose(people, request, brief, rng, notes)
     hair = choose_hair(brief, rng)
     selfie = None if request.selfie is None else read_selfie(people, request.selfie, notes)
     flats = read_garments(people, request.garments, notes)
     kinds = dress_person(tuple(flats), brief, rng)
-    layout = Layout(keypoints, people.labels(keypoints, kinds, hair))
+    labels = people.labels(keypoints, kinds, hair) if seen is None else redressed(seen, keypoints, tuple(flats))
+    layout = Layout(keypoints, labels)
     conditions = []
     if selfie is not None and request.identity_strength > 0:
         conditions.append(people.identity(selfie, layout, request.identity_strength))
@@ -157,22 +159,26 @@ def choose_hair(brief: Brief, rng: np.random.Generator) -> str:
 
 def choose_pose(
     people: People, request: Request, brief: Brief, rng: np.random.Generator, notes: list[str]
-) -> tuple[str, Keypoints]:
+) -> tuple[str, Keypoints, np.ndarray | None]:
     """The pose asked for, the prompt's pose word, or a preset drawn from the seed.
 
     Returns:
-        Its name and keypoints (18, 3) in the frame.
+        Its name, keypoints (18, 3) in the frame, and the parsing map (H, W) where a picture was given.
 
     Raises:
-        InputError: The pose is neither a preset nor a keypoint file.
+        InputError: The pose is neither a preset, a keypoint file nor a picture that can be read.
     """
     drawn = str(rng.choice(sorted(PRESETS)))
     name = request.pose or (brief.pose if brief.pose in PRESETS else None) or drawn
     base, _, variant = name.partition(":")
     if base in PRESETS and variant in ("", "mirror"):
         keypoints = people.preset(base, request.framing)
-        return name, mirror(keypoints, people.size[0]) if variant else keypoints
+        return name, mirror(keypoints, people.size[0]) if variant else keypoints, None
     path = Path(name)
-    if path.suffix == ".json" or path.is_file():
-        return name, people.adopt(read_keypoints(path, people.size), name, notes)
-    raise InputError(f"pose {name!r} is neither a preset nor a keypoint file; `twinset poses` lists the presets")
+    if path.suffix == ".json":
+        return name, people.adopt(read_keypoints(path, people.size, notes), name, notes), None
+    if path.is_file():
+        return name, *photo_pose(people, path, notes)
+    raise InputError(
+        f"pose {name!r} is neither a preset, a keypoint file nor a picture; `twinset poses` lists the presets"
+    )

@@ -17,6 +17,7 @@ from twinset.models.profiles import ON_HUB
 from .joint import JointPipeline
 from .joint_pass import JointPass
 from .joint_xl import JointXLPipeline
+from .photo_pose import PhotoReader
 from .real_people import RealPeople
 
 FAMILIES: dict[str, type[Any]] = {"sd15": JointPipeline, "sdxl": JointXLPipeline}
@@ -48,15 +49,15 @@ def load_pipeline(
         parts = load_parts(
             profile, dtype=dtype, commercial=commercial, offline=offline, endpoint=endpoint, progress=say
         )
-        return assembled(profile, parts, dtype, device)
+        return assembled(profile, parts, dtype, device, commercial)
     if commercial and model != "studio":
         raise InputError(f"model {model!r} states no licence; --commercial takes studio, {', '.join(ON_HUB)}")
     pipe: Any = family_of(model).from_pretrained(model)
     return pipe.to(device)
 
 
-def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str) -> JointPass:
-    """A full-size pipeline of a profile's parts, adapters fitted in."""
+def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str, commercial: bool = False) -> JointPass:
+    """A full-size pipeline of a profile's parts, adapters fitted in; `commercial` as of `load_pipeline`."""
     pipe: Any = (
         FAMILIES[profile.family]
         .from_pretrained(
@@ -77,7 +78,7 @@ def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str) -
     )
     for name, path in parts.adapters.items():
         pipe.load_adapter(path, name)
-    pipe.draws = RealPeople(pipe, profile.size, parts.recogniser, parts.detector)
+    pipe.draws = RealPeople(pipe, profile.size, parts.recogniser, parts.detector, PhotoReader(profile, commercial))
     pipe.revision = parts.revision
     return pipe
 

@@ -214,7 +214,7 @@ class DrawnPeople:
 
 
 def found_faces(
-    find: Callable[[], list[Face]], picture: np.ndarray, seen: Seen, revision: Callable[[], str]
+    find: Callable[[], list[Face]], picture: np.ndarray, seen: Seen, revision: str | Callable[[], str]
 ) -> list[Face]:
     """Faces, or those found in an earlier run.
 

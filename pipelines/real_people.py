@@ -11,17 +11,20 @@ import numpy as np
 from twinset.adapters.condition import FACE_LABELS, Condition, Layout
 from twinset.adapters.regions import soften
 from twinset.errors import InputError
+from twinset.models.face_finder import Face
 from twinset.models.face_judge import judge_face
 from twinset.models.figure.body_map import body_map
 from twinset.models.figure.keypoints import Keypoints
 from twinset.models.figure.labels import ALL_KINDS, garment_labels
 from twinset.models.figure.ordinary import ordinary_preset
+from twinset.models.figure_reader import Figure
 from twinset.models.garment_outline import class_by_shape
 from twinset.models.garment_photo import KINDS_OF, cut_out, worn_or_flat
 from twinset.models.onnx_faces import Detector, Recogniser, aligned, choose_face
 
 from .fitted import AdapterRack
-from .people import Selfie, cut_garment, no_face, note_several
+from .people import Selfie, cut_garment, found_faces, no_face, note_several
+from .photo_pose import PhotoReader
 
 CROP = 224
 SOFT = 1 / 64
@@ -38,6 +41,7 @@ class RealPeople:
         size: (width, height) of the pictures in pixels.
         recogniser: the one that the identity adapter was trained with.
         detector: finds faces.
+        photos: reads the people on photographs.
         face: which of several faces of a selfie: "largest", "centre", or a number counted from the left from 1.
     """
 
@@ -49,9 +53,11 @@ class RealPeople:
         size: tuple[int, int],
         recogniser: Recogniser | None,
         detector: Detector | None,
+        photos: PhotoReader | None = None,
         face: str | int = "largest",
     ):
-        self.pipe, self.size, self.recogniser, self.detector, self.face = pipe, size, recogniser, detector, face
+        self.pipe, self.size, self.recogniser, self.detector = pipe, size, recogniser, detector
+        self.photos, self.face = photos, face
 
     def preset(self, name: str, framing: str) -> Keypoints:
         """A named pose in ordinary proportions."""
@@ -67,15 +73,26 @@ class RealPeople:
 
     def selfie(self, picture: np.ndarray, path: Path, notes: list[str]) -> Selfie:
         """The chosen face of a photograph; `notes` receives what makes it hard to recognise."""
-        if self.detector is None:
-            raise InputError("this model has no face detector; pull one: twinset models pull <profile>")
-        faces = self.detector.find(picture)
+        faces = self.faces(picture)
         if not faces:
             raise no_face(path)
         face = choose_face(faces, self.face, (picture.shape[1], picture.shape[0]))
         note_several(len(faces), path, notes, self.face)
         notes += [f"selfie {str(path)!r}: {warning}" for warning in judge_face(picture, face).warnings]
         return Selfie(*(aligned(picture, face.landmarks, size) for size in (CROP, 112)))
+
+    def faces(self, picture: np.ndarray) -> list[Face]:
+        """The faces of a photograph, the largest first."""
+        if self.detector is None:
+            raise InputError("this model has no face detector; pull one: twinset models pull <profile>")
+        detector = self.detector
+        return found_faces(lambda: detector.find(picture), picture, self.pipe.seen, detector.sha256)
+
+    def figure(self, picture: np.ndarray) -> Figure:
+        """Keypoints and parsing map by the profile's networks."""
+        if self.photos is None:
+            raise InputError("this model has no networks that read people; give a preset or a keypoint file as pose")
+        return self.photos.read(picture)
 
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:
         """By the outline of a flat-lay, where it leaves little doubt; tops and bottoms of all lengths are refused."""

@@ -28,7 +28,7 @@ class Found:
 
 
 def people(*landmarks: np.ndarray, face: str | int = "largest") -> RealPeople:
-    return RealPeople(cast(Any, None), (64, 64), None, cast(Detector, Found(*landmarks)), face)
+    return RealPeople(cast(Any, None), (64, 64), None, cast(Detector, Found(*landmarks)), face=face)
 
 
 def test_a_good_selfie_needs_no_words() -> None:

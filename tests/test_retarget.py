@@ -12,7 +12,7 @@ from twinset.models.figure import keypoints as kp
 from twinset.models.figure import poses
 from twinset.models.figure.layout import draw_layout
 from twinset.models.figure.retarget import ORDINARY, head_share, retarget
-from twinset.pipelines.keypoint_files import read_keypoints
+from twinset.models.keypoint_files import read_keypoints
 from twinset.pipelines.people import DrawnPeople
 
 LIMBS = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13), (1, 8), (1, 11), (1, 2), (1, 5))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from twinset.errors import InputError
 from twinset.models.figure.labels import PALETTE
-from twinset.pipelines.keypoint_files import read_keypoints
+from twinset.models.keypoint_files import read_keypoints
 from twinset.training.mannequin import render, viton
 from twinset.training.mannequin.spec import draw_spec
 

@@ -22,7 +22,7 @@ from twinset.models.face_finder import warp
 from twinset.models.figure.keypoints import FRAME
 from twinset.models.figure.labels import MIRRORED_LABELS
 from twinset.models.figure_reader import FigureReader
-from twinset.pipelines.keypoint_files import MIRRORED
+from twinset.models.keypoint_files import MIRRORED
 from twinset.scoring.pose import mean_iou, pck, torso_length
 from twinset.training.face_finder import quality_focal_loss
 from twinset.training.judges import keypoint_heat
