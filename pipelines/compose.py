@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from twinset.adapters.condition import Condition, Layout
 from twinset.errors import InputError
+from twinset.models.face_judge import fuse
 from twinset.models.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.models.figure.keypoints import Keypoints
 from twinset.models.figure.labels import garment_slot
@@ -77,7 +78,7 @@ def compose(pipe: JointPass, request: Request) -> Composition:
     people = people_of(pipe)
     pose, keypoints, seen = choose_pose(people, request, brief, rng, notes)
     hair = choose_hair(brief, rng)
-    selfie = None if request.selfie is None else read_selfie(people, request.selfie, notes)
+    selfie = read_selfies(people, request.selfies, request.face, notes) if request.selfies else None
     flats = read_garments(people, request.garments, notes)
     kinds = dress_person(tuple(flats), brief, rng)
     labels = people.labels(keypoints, kinds, hair) if seen is None else redressed(seen, keypoints, tuple(flats))
@@ -98,9 +99,23 @@ def people_of(pipe: JointPass) -> People:
 # Selfie and garments
 
 
-def read_selfie(people: People, path: Path, notes: list[str]) -> Selfie:
-    """Find and align the face of a picture; `notes` receives a line when there was something to decide."""
-    return people.selfie(read_picture(path, "selfie"), path, notes)
+def read_selfies(people: People, paths: Sequence[Path], choice: str, notes: list[str]) -> Selfie:
+    """Find and align the face of each picture; several become one identity, of which the best is shown.
+
+    Args:
+        people: who looks.
+        paths: pictures of one person.
+        choice: which of several faces in one picture.
+        notes: receives a line where there was something to decide, or a picture shows somebody else.
+    """
+    found = [people.selfie(read_picture(path, "selfie"), path, notes, choice) for path in paths]
+    if len(found) == 1:
+        return found[0]
+    embeddings = np.stack([people.embedding(selfie) for selfie in found])
+    together = fuse(embeddings, [selfie.quality for selfie in found])
+    notes += together.notes
+    best = found[max(together.kept, key=lambda index: found[index].quality)]
+    return replace(best, embedding=together.embedding * np.linalg.norm(embeddings, axis=1).mean())
 
 
 def read_garments(people: People, garments: Sequence[GarmentPicture], notes: list[str]) -> dict[str, np.ndarray]:

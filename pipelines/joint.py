@@ -124,7 +124,13 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
 
     @torch.no_grad()
     def identity(
-        self, crop: np.ndarray, layout: Layout, weight: float = 1.0, start: float = 0.0, end: float = 1.0
+        self,
+        crop: np.ndarray,
+        layout: Layout,
+        weight: float = 1.0,
+        start: float = 0.0,
+        end: float = 1.0,
+        embedding: np.ndarray | None = None,
     ) -> Condition:
         """The condition "this person": uint8 (112, 112, 3) crop, aligned to ArcFace's template, in the layout's face.
 
@@ -133,10 +139,14 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
             layout: where the face goes.
             weight: strength, 0 to about 1.5; 1 as trained.
             start, end: part of the pass in which it acts.
+            embedding: (512,) of several selfies, in place of the crop's own.
         """
         self._need("identity_adapter", "face_encoder")
         networks = (self.face_encoder, self.image_encoder, self.identity_adapter)
-        tokens, face = self.memo(self._face, crop, cast(Networks, networks))
+        if embedding is None:
+            tokens, face = self.memo(self._face, crop, cast(Networks, networks))
+        else:
+            tokens, face = self._face(crop, embedding)
         placement = face_placement(layout.keypoints, layout.labels.shape).to(face)[None]
         size = (layout.labels.shape[0] // self.vae_scale_factor, layout.labels.shape[1] // self.vae_scale_factor)
         face = IdentityAdapter.place(face, placement, size)
@@ -145,13 +155,16 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
             "identity", tokens, region, self.identity_adapter.sites, face, weight=weight, start=start, end=end
         )
 
-    def _face(self, crop: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Tokens (1, 4, X) and canvas (1, C, k, k) of an aligned crop."""
-        embedding = self.remembered("embedding", self.face_encoder, lambda: self._embedding(crop), crop)
-        return self.identity_adapter(embedding, self._states(crop)), self.identity_adapter.face(embedding)
+    def _face(self, crop: np.ndarray, embedding: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens (1, 4, X) and canvas (1, C, k, k) of an aligned crop, and of an embedding if that is another's."""
+        given = self.embedding(crop) if embedding is None else self._like_unet(torch.from_numpy(embedding)[None])
+        return self.identity_adapter(given, self._states(crop)), self.identity_adapter.face(given)
 
-    def _embedding(self, crop: np.ndarray) -> Tensor:
-        return self.face_encoder.embed(self._pixels(crop))
+    @torch.no_grad()
+    def embedding(self, crop: np.ndarray) -> Tensor:
+        """(1, 512) embedding of length 1 of an aligned crop uint8 (112, 112, 3)."""
+        encoder = self.face_encoder
+        return self.remembered("embedding", encoder, lambda: encoder.embed(self._pixels(crop)), crop)
 
     @torch.no_grad()
     def garment(

@@ -18,6 +18,7 @@ from twinset.adapters.condition import Condition, Layout
 from twinset.errors import InputError
 from twinset.models.clip import GARMENT_SENTENCES
 from twinset.models.face_finder import CROP, Face, align
+from twinset.models.face_judge import judge_face
 from twinset.models.figure.flat import flat_keypoints, warp_flat
 from twinset.models.figure.keypoints import FRAME, Keypoints
 from twinset.models.figure.labels import GARMENT_KINDS
@@ -26,6 +27,7 @@ from twinset.models.figure.poses import preset
 from twinset.models.figure.retarget import ORDINARY, head_share, retarget
 from twinset.models.figure_reader import Figure
 from twinset.models.garment_photo import cut_out
+from twinset.models.onnx_faces import choose_face
 from twinset.models.seen import Seen
 from twinset.scoring.iqa import clip_iqa
 
@@ -46,10 +48,14 @@ class Selfie:
     Attributes:
         crop: uint8, square: what is shown, and what CLIP reads.
         face: uint8 (112, 112, 3) in ArcFace's template: what the recogniser reads.
+        quality: 0 to 1, of `twinset.models.face_judge.judge_face`.
+        embedding: (512,) of length 1, of several selfies together; None for that of this one.
     """
 
     crop: np.ndarray
     face: np.ndarray
+    quality: float = 1.0
+    embedding: np.ndarray | None = None
 
 
 class People(Protocol):
@@ -75,12 +81,16 @@ class People(Protocol):
         """Parsing map (H, W) of a person in a pose, so dressed."""
         ...
 
-    def selfie(self, picture: np.ndarray, path: Path, notes: list[str]) -> Selfie:
-        """The face of a picture uint8 (H, W, 3).
+    def selfie(self, picture: np.ndarray, path: Path, notes: list[str], choice: str = "largest") -> Selfie:
+        """The face of a picture uint8 (H, W, 3); which one, as `twinset.models.onnx_faces.choose_face` has it.
 
         Raises:
             InputError: No face is found.
         """
+        ...
+
+    def embedding(self, selfie: Selfie) -> np.ndarray:
+        """What the family's recogniser says of a selfie, (512,)."""
         ...
 
     def faces(self, picture: np.ndarray) -> list[Face]:
@@ -147,18 +157,23 @@ class DrawnPeople:
         """The figure's parsing map."""
         return draw_layout(keypoints, kinds, hair)
 
-    def selfie(self, picture: np.ndarray, path: Path, notes: list[str]) -> Selfie:
+    def selfie(self, picture: np.ndarray, path: Path, notes: list[str], choice: str = "largest") -> Selfie:
         """The face of an ordinary picture, or of an aligned 112 × 112 crop."""
         faces = self.faces(picture)
         if faces:
-            note_several(len(faces), path, notes)
-            crop = align(picture, faces[0].landmarks).copy()  # the largest comes first
+            face = choose_face(faces, choice, (picture.shape[1], picture.shape[0]))
+            note_several(len(faces), path, notes, choice)
+            crop, quality = align(picture, face.landmarks).copy(), judge_face(picture, face).quality
         elif picture.shape[:2] == (CROP, CROP):
             notes.append(f"selfie {str(path)!r} is taken as an aligned crop: no face was found in it")
-            crop = picture
+            crop, quality = picture, 1.0
         else:
             raise no_face(path)
-        return Selfie(crop, crop)
+        return Selfie(crop, crop, quality)
+
+    def embedding(self, selfie: Selfie) -> np.ndarray:
+        """By the bundled face encoder."""
+        return self.pipe.embedding(selfie.face)[0].float().cpu().numpy()
 
     def faces(self, picture: np.ndarray) -> list[Face]:
         """The faces of a picture uint8 (H, W, 3), the largest first."""
@@ -202,7 +217,7 @@ class DrawnPeople:
 
     def identity(self, selfie: Selfie, layout: Layout, weight: float) -> Condition:
         """By the bundled identity adapter."""
-        return self.pipe.identity(selfie.face, layout, weight)
+        return self.pipe.identity(selfie.face, layout, weight, embedding=selfie.embedding)
 
     def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition:
         """By the bundled garment adapter."""
@@ -239,12 +254,10 @@ def found_faces(
     return [Face(points, float(score), None if np.isnan(box).any() else box) for points, score, box in rows]
 
 
-def note_several(faces: int, path: Path, notes: list[str], choice: str | int = "largest") -> None:
+def note_several(faces: int, path: Path, notes: list[str], choice: str = "largest") -> None:
     """Say which face is taken where there are several."""
     if faces > 1:
-        chosen = {"largest": "the largest", "centre": "the middle one"}.get(
-            str(choice), f"number {choice} from the left"
-        )
+        chosen = {"largest": "the largest", "centre": "the middle one"}.get(choice, f"number {choice} from the left")
         notes.append(f"selfie {str(path)!r} shows {faces} faces; {chosen} is used")
 
 

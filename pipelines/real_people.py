@@ -42,7 +42,6 @@ class RealPeople:
         recogniser: the one that the identity adapter was trained with.
         detector: finds faces.
         photos: reads the people on photographs.
-        face: which of several faces of a selfie: "largest", "centre", or a number counted from the left from 1.
     """
 
     kinds = tuple(ALL_KINDS)
@@ -54,10 +53,8 @@ class RealPeople:
         recogniser: Recogniser | None,
         detector: Detector | None,
         photos: PhotoReader | None = None,
-        face: str | int = "largest",
     ):
-        self.pipe, self.size, self.recogniser, self.detector = pipe, size, recogniser, detector
-        self.photos, self.face = photos, face
+        self.pipe, self.size, self.recogniser, self.detector, self.photos = pipe, size, recogniser, detector, photos
 
     def preset(self, name: str, framing: str) -> Keypoints:
         """A named pose in ordinary proportions."""
@@ -71,15 +68,28 @@ class RealPeople:
         """A parsing map made from the pose alone."""
         return body_map(keypoints, self.size, kinds, hair)
 
-    def selfie(self, picture: np.ndarray, path: Path, notes: list[str]) -> Selfie:
+    def selfie(self, picture: np.ndarray, path: Path, notes: list[str], choice: str = "largest") -> Selfie:
         """The chosen face of a photograph; `notes` receives what makes it hard to recognise."""
         faces = self.faces(picture)
         if not faces:
             raise no_face(path)
-        face = choose_face(faces, self.face, (picture.shape[1], picture.shape[0]))
-        note_several(len(faces), path, notes, self.face)
-        notes += [f"selfie {str(path)!r}: {warning}" for warning in judge_face(picture, face).warnings]
-        return Selfie(*(aligned(picture, face.landmarks, size) for size in (CROP, 112)))
+        face = choose_face(faces, choice, (picture.shape[1], picture.shape[0]))
+        note_several(len(faces), path, notes, choice)
+        report = judge_face(picture, face)
+        notes += [f"selfie {str(path)!r}: {warning}" for warning in report.warnings]
+        crop, small = (aligned(picture, face.landmarks, size) for size in (CROP, 112))
+        return Selfie(crop, small, report.quality)
+
+    def embedding(self, selfie: Selfie) -> np.ndarray:
+        """By the recogniser that the identity adapter was trained with, as long as it gives it."""
+        recogniser = self.recogniser
+        if recogniser is None:
+            raise InputError("this model has no recogniser; pull one: twinset models pull <profile> --part recogniser")
+
+        def work() -> dict[str, np.ndarray]:
+            return {"said": recogniser.embed(selfie.face)}
+
+        return self.pipe.seen("embedding", work, selfie.face, revision=recogniser.sha256)["said"]
 
     def faces(self, picture: np.ndarray) -> list[Face]:
         """The faces of a photograph, the largest first."""
@@ -114,7 +124,7 @@ class RealPeople:
         """By FaceID where it is fitted in, else by what CLIP sees of the face (IP-Adapter-Plus-Face)."""
         region = self._soft(layout, FACE_LABELS)
         if "identity_adapter" in self.pipe.adapters and self.recogniser is not None:
-            embedding = self.recogniser.embed(selfie.face)
+            embedding = self.embedding(selfie) if selfie.embedding is None else selfie.embedding
             return self.pipe.face("identity_adapter", embedding, region, selfie.crop, weight=weight)
         if "face_adapter" in self.pipe.adapters:
             return replace(self.pipe.look("face_adapter", selfie.crop, region, weight=weight), kind="identity")

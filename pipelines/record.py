@@ -62,16 +62,16 @@ class Record(BaseModel):
 def located(request: Request) -> Request:
     """The request with absolute paths, so that its record works from any folder."""
     garments = tuple(g.model_copy(update={"path": g.path.absolute()}) for g in request.garments)
-    selfie = request.selfie and request.selfie.absolute()
+    selfies = tuple(path.absolute() for path in request.selfies)
     is_file = request.pose is not None and Path(request.pose).is_file()
     pose = str(Path(str(request.pose)).absolute()) if is_file else request.pose
-    return request.model_copy(update={"garments": garments, "selfie": selfie, "pose": pose})
+    return request.model_copy(update={"garments": garments, "selfies": selfies, "pose": pose})
 
 
 def input_hashes(request: Request) -> dict[str, str]:
     """SHA-256 of every file a request names, by path."""
     files = [garment.path for garment in request.garments]
-    files += [request.selfie] if request.selfie else []
+    files += request.selfies
     files += [Path(request.pose)] if request.pose and Path(request.pose).is_file() else []
     return {str(path): file_hash(path) for path in files}
 

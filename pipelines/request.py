@@ -39,7 +39,9 @@ class Request(BaseModel):
 
     Attributes:
         prompt: A sentence, English or Chinese.
-        selfie: A picture of the person, ordinary or an aligned face crop.
+        selfies: Pictures of the person, ordinary or aligned face crops; several become one identity. One may be given
+            as `selfie`.
+        face: Which face of a selfie with several: "largest", "centre", or its number counted from the left.
         garments: Pictures of the garments to wear, each `path` or `kind=path`.
         pose: The name of a preset (`walking`, mirrored `walking:mirror`) or a keypoint file; without one the
             prompt's pose word counts, else the seed draws a preset.
@@ -59,7 +61,8 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str
-    selfie: Path | None = None
+    selfies: tuple[Path, ...] = ()
+    face: str = Field(default="largest", pattern=r"^(largest|centre|[1-9][0-9]?)$")
     garments: tuple[GarmentPicture, ...] = ()
     pose: str | None = None
     framing: Framing = "three_quarter"
@@ -73,6 +76,15 @@ class Request(BaseModel):
     economical: bool = False
     model: str = "studio"
     show_regions: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_selfie(cls, fields: Any) -> Any:
+        """`selfie` is the one of `selfies`."""
+        if not isinstance(fields, dict) or "selfie" not in fields:
+            return fields
+        rest, one = {k: v for k, v in fields.items() if k != "selfie"}, fields["selfie"]
+        return rest if one is None else rest | {"selfies": (*rest.get("selfies", ()), one)}
 
     @field_validator("prompt")
     @classmethod

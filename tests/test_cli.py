@@ -109,7 +109,8 @@ def test_largest_of_several_faces_is_taken(selfie: Path) -> None:
     faces = [Face(TEMPLATE * 2, 0.6), Face(TEMPLATE, 0.9)]  # the finder's order: the largest first
     finder: Any = SimpleNamespace(face_finder=SimpleNamespace(find=lambda picture: faces), seen=Seen())
     notes: list[str] = []
-    assert composing.read_selfie(people.DrawnPeople(finder), selfie, notes).face.shape == (112, 112, 3)
+    drawn = people.DrawnPeople(finder)
+    assert composing.read_selfies(drawn, [selfie], "largest", notes).face.shape == (112, 112, 3)
     assert notes == [f"selfie {str(selfie)!r} shows 2 faces; the largest is used"]
 
 

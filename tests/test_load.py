@@ -144,7 +144,7 @@ def test_what_the_model_cannot_take_is_said_in_one_line(family: str, dress: Path
         compose(pipe, Request(prompt="x", seed=1, garments=(str(dress),)))
     Image.new("RGB", (640, 640), "black").save(tmp_path / "night.png")
     with pytest.raises(InputError, match="shows no face"):
-        compose(pipe, Request(prompt="x", seed=1, selfie=tmp_path / "night.png"))
+        compose(pipe, Request(prompt="x", seed=1, selfies=(tmp_path / "night.png",)))
 
 
 def test_a_folder_tells_its_family(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from skimage import data
 from twinset.errors import InputError
 from twinset.models.face_finder import TEMPLATE, Face
 from twinset.models.onnx_faces import Detector, aligned
+from twinset.models.seen import Seen
 from twinset.pipelines.real_people import RealPeople
 
 ASTRONAUT = np.array([(205.0, 105), (247, 103), (228, 130), (208, 150), (245, 149)])
@@ -20,6 +22,8 @@ ASTRONAUT = np.array([(205.0, 105), (247, 103), (228, 130), (208, 150), (245, 14
 class Found:
     """A detector that knows where the faces are."""
 
+    sha256 = "0"
+
     def __init__(self, *landmarks: np.ndarray):
         self.faces = [Face(points, 0.9) for points in landmarks]
 
@@ -27,8 +31,8 @@ class Found:
         return self.faces
 
 
-def people(*landmarks: np.ndarray, face: str | int = "largest") -> RealPeople:
-    return RealPeople(cast(Any, None), (64, 64), None, cast(Detector, Found(*landmarks)), face=face)
+def people(*landmarks: np.ndarray) -> RealPeople:
+    return RealPeople(cast(Any, SimpleNamespace(seen=Seen())), (64, 64), None, cast(Detector, Found(*landmarks)))
 
 
 def test_a_good_selfie_needs_no_words() -> None:
@@ -40,7 +44,7 @@ def test_a_good_selfie_needs_no_words() -> None:
 
 def test_choice_and_warnings() -> None:
     far, notes = TEMPLATE * 0.3 + np.array([330, 150]), []
-    assert len(people(ASTRONAUT, far, face=2).selfie(data.astronaut(), Path("me.jpg"), notes).face) == 112
+    assert len(people(ASTRONAUT, far).selfie(data.astronaut(), Path("me.jpg"), notes, "2").face) == 112
     assert notes[0] == "selfie 'me.jpg' shows 2 faces; number 2 from the left is used"
     assert any("the face is small (11 px between the eyes); use a closer" in note for note in notes[1:])
     notes.clear()
@@ -49,8 +53,8 @@ def test_choice_and_warnings() -> None:
 
 
 def test_no_such_face() -> None:
-    with pytest.raises(InputError, match="face 3 is not among the 1 found"):
-        people(ASTRONAUT, face=3).selfie(data.astronaut(), Path("me.jpg"), [])
+    with pytest.raises(InputError, match="face '3' is not among the 1 found"):
+        people(ASTRONAUT).selfie(data.astronaut(), Path("me.jpg"), [], "3")
     with pytest.raises(InputError, match="shows no face"):
         people().selfie(data.astronaut(), Path("me.jpg"), [])
 

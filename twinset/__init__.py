@@ -4,7 +4,7 @@
 from twinset import JointPipeline, Request, generate
 
 pipe = JointPipeline.from_pretrained("studio")
-records = generate(pipe, Request(prompt="short hair, red dress, beach", selfie="me.png", seed=7), Path("out"))
+records = generate(pipe, Request(prompt="short hair, red dress, beach", selfies=["me.png"], seed=7), Path("out"))
 ```
 """
 

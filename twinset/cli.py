@@ -49,7 +49,10 @@ def front() -> None:
 @app.command()
 def generate(
     prompt: Annotated[str, typer.Option(help="A sentence, English or Chinese.")],
-    selfie: Annotated[Path | None, typer.Option(help="A picture of the person.")] = None,
+    selfie: Annotated[list[Path] | None, typer.Option(help="A picture of the person. Repeatable.")] = None,
+    face: Annotated[
+        str, typer.Option(help="Of several faces: largest, centre, or its number from the left.")
+    ] = "largest",
     garment: Annotated[
         list[str] | None, typer.Option(help="A garment's picture, or kind=picture (dress=red.png). Repeatable.")
     ] = None,
@@ -88,7 +91,14 @@ def generate(
     """
     from twinset.pipelines.request import read_request
 
-    fields = {"prompt": prompt, "selfie": selfie, "garments": garment or (), "pose": pose, "framing": framing}
+    fields = {
+        "prompt": prompt,
+        "selfies": selfie or (),
+        "face": face,
+        "garments": garment or (),
+        "pose": pose,
+        "framing": framing,
+    }
     fields |= {"num": num, "seed": seed, "steps": steps, "guidance": guidance, "model": model}
     fields |= {"economical": economical, "identity_strength": identity_strength, "garment_strength": garment_strength}
     request = read_request(fields | {"pose_strength": pose_strength, "show_regions": show_regions})
