@@ -23,6 +23,8 @@ from platformdirs import user_cache_path
 
 Arrays = dict[str, np.ndarray]
 LIMIT = 512 * 2**20
+FORMAT = 2
+"""Raised whenever what is kept changes, or the code that finds it; results of other formats are not found any more."""
 
 
 def default_folder() -> Path:
@@ -75,7 +77,8 @@ class Seen:
         if self.folder is None:
             return work()
         weights = revision if isinstance(revision, str) else revision()
-        path = self.folder / f"{what}-{key_of(*given, what=what, revision=weights, **parameters)}.npz"
+        key = key_of(*given, format=FORMAT, what=what, revision=weights, **parameters)
+        path = self.folder / f"{what}-{key}.npz"
         known = _read(path)
         if known is not None:
             return known
