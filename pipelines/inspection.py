@@ -11,12 +11,15 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from twinset.errors import InputError
+from twinset.models.colour_names import colour_names
 from twinset.models.face_finder import Face, face_centre, face_size
+from twinset.models.face_judge import FaceReport, judge_face
 from twinset.models.figure.keypoints import KEYPOINT_NAMES, openpose_skeleton, stick_of
 from twinset.models.figure.labels import LABELS
 from twinset.models.figure_reader import Figure
+from twinset.models.garment_photo import Cutout, cut_out
 
-from .people import People, cut_garment
+from .people import People
 from .pictures import contact_sheet, read_picture, tinted
 
 TILE = (288, 384)
@@ -36,7 +39,9 @@ class Findings:
         faces: the largest first.
         figure: keypoints and parsing map; None where there is no person, or nobody to read one.
         kind: of the garment, where the picture shows one laid flat.
-        pieces: name to cut-out uint8 (h, w, 3) on white.
+        pieces: name to cut-out.
+        colours: name of each piece to the names of its main colours, the largest first.
+        reports: of the faces, in their order.
         notes: one line each.
     """
 
@@ -45,7 +50,9 @@ class Findings:
     faces: tuple[Face, ...]
     figure: Figure | None
     kind: str | None
-    pieces: dict[str, np.ndarray]
+    pieces: dict[str, Cutout]
+    colours: dict[str, list[str]]
+    reports: tuple[FaceReport, ...]
     notes: tuple[str, ...]
 
     def summary(self) -> str:
@@ -54,27 +61,34 @@ class Findings:
         if self.figure is not None:
             said.append(f"a person with {int((self.figure.keypoints[:, 2] > 0).sum())} of 18 keypoints")
         if self.kind is not None:
-            said.append(f"laid flat: {self.kind}")
+            said.append(f"laid flat: {self._coloured(self.kind)}")
         elif self.pieces:
-            said.append(f"wearing {', '.join(self.pieces)}")
+            said.append(f"wearing {', '.join(map(self._coloured, self.pieces))}")
         return ", ".join(said)
+
+    def _coloured(self, piece: str) -> str:
+        return f"{piece} ({' and '.join(self.colours.get(piece, ['?']))})"
 
     def to_json(self) -> dict[str, Any]:
         """`{picture, width, height, faces, keypoints, labels, kind, pieces, notes}`; positions in pixels."""
         keypoints, shares = {}, {}
         if self.figure is not None:
-            rows = zip(KEYPOINT_NAMES, self.figure.keypoints.round(1).tolist(), strict=True)
+            rows = zip(KEYPOINT_NAMES, self.figure.keypoints.astype(float).round(2).tolist(), strict=True)
             keypoints = {name: row for name, row in rows if row[2] > 0}
             counted = np.bincount(self.figure.labels.ravel(), minlength=len(LABELS)) / self.figure.labels.size
             shares = {name: round(float(share), 4) for name, share in zip(LABELS, counted, strict=True) if share > 0}
-        faces = [{"score": round(f.score, 3), "landmarks": f.landmarks.round(1).tolist()} for f in self.faces]
+        faces = [
+            {"score": round(face.score, 3), "landmarks": face.landmarks.astype(float).round(1).tolist()}
+            | {"yaw": round(report.yaw), "eyes": round(report.eyes, 1), "quality": round(report.quality, 3)}
+            for face, report in zip(self.faces, self.reports, strict=True)
+        ]
         size = {"width": self.picture.shape[1], "height": self.picture.shape[0]}
         seen = {
             "faces": faces,
             "keypoints": keypoints,
             "labels": shares,
             "kind": self.kind,
-            "pieces": list(self.pieces),
+            "pieces": {name: {"colours": self.colours.get(name, [])} for name in self.pieces},
         }
         return {"picture": str(self.path), **size, **seen, "notes": list(self.notes)}
 
@@ -95,11 +109,14 @@ def inspect(people: People, path: Path) -> Findings:
         pieces = worn_pieces(picture, figure.labels)
     elif not faces:
         kind = _tried(lambda: people.guess_kind(picture, path), notes)
-        pieces = {kind or "garment": cut} if (cut := _tried(lambda: cut_garment(picture), notes)) is not None else {}
-    return Findings(path, picture, tuple(faces), figure, kind, pieces, tuple(notes))
+        pieces = {kind or "garment": cut} if (cut := _tried(lambda: cut_out(picture), notes)) is not None else {}
+    colours = {name: colour_names(piece.picture, piece.mask) for name, piece in pieces.items()}
+    labels = None if figure is None or not figure.labels.any() else figure.labels
+    reports = tuple(judge_face(picture, face, labels) for face in faces)
+    return Findings(path, picture, tuple(faces), figure, kind, pieces, colours, reports, tuple(notes))
 
 
-def worn_pieces(picture: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+def worn_pieces(picture: np.ndarray, labels: np.ndarray) -> dict[str, Cutout]:
     """The garments of a worn picture, each cut out by the parsing map (H, W), on white."""
     found = {}
     for name, owned in WORN.items():
@@ -107,7 +124,8 @@ def worn_pieces(picture: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray
         if mask.mean() >= LEAST:
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-            found[name] = np.where(mask[box][..., None], picture[box], 255).astype(np.uint8)
+            cut = np.where(mask[box][..., None], picture[box], 255).astype(np.uint8)
+            found[name] = Cutout(cut, mask[box], 1.0, "parsing")
     return found
 
 
@@ -122,7 +140,7 @@ def _row(seen: Findings) -> list[np.ndarray]:
         owned = {name: seen.figure.labels == index for index, name in enumerate(LABELS) if index}
         regions = {name: mask.astype(np.float32) for name, mask in owned.items() if mask.mean() >= LEAST / 4}
         tiles.append(np.array(tinted(seen.picture, regions, 0.6)))
-    return [*tiles, *seen.pieces.values()]
+    return [*tiles, *(piece.picture for piece in seen.pieces.values())]
 
 
 def marked(seen: Findings) -> np.ndarray:

@@ -66,14 +66,14 @@ def test_worn_pieces_are_cut_out_on_white() -> None:
         mask = np.isin(labels, WORN[name])
         rows, columns = np.nonzero(mask)
         box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
-        np.testing.assert_array_equal(piece[mask[box]], picture[mask])
-        assert (piece[~mask[box]] == 255).all()
+        np.testing.assert_array_equal(piece.picture[mask[box]], picture[mask])
+        assert (piece.picture[~mask[box]] == 255).all()
 
 
 def test_a_flat_garment(tmp_path: Path) -> None:
     found = inspect(eyes(), saved(render.render_flat(SPEC.garments["upper"]), tmp_path))
     assert found.figure is None and found.kind == "dress" and list(found.pieces) == ["dress"]
-    assert found.summary() == "0 faces, laid flat: dress"
+    assert found.summary() == f"0 faces, laid flat: dress ({' and '.join(found.colours['dress'])})"
 
 
 def test_what_cannot_be_seen_is_a_note(tmp_path: Path) -> None:
