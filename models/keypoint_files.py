@@ -103,7 +103,7 @@ def read_keypoints(path: Path, size: tuple[int, int] = FRAME, notes: list[str] |
         people = sorted(_people(json.loads(path.read_text(encoding="utf-8"))), key=_area, reverse=True)
         if not people:
             raise ValueError("nobody in it")
-    except (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError, OSError) as error:
+    except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"pose {str(path)!r} is not OpenPose JSON ({_reason(error)}); "
             "give pose_keypoints_2d, COCO's keypoints, or a list of 18 [x, y, c]"
