@@ -20,8 +20,58 @@ __all__ = [
 _BREAK = re.compile(r"[,.;:!?、。|/\n]|\b(?:and|with|over|under|plus|but)\b|和|与|及|配|搭|加上|、")
 _STOP = re.compile(r"[,.;:!?、。\n]|\b(?:but|just|only|with|wearing|in)\b|但|只|而|\band (?:an?|the) ")
 _FILLER = frozenset(
-    "a an the and or of in on at with by to is are was that this it its as for from wears wear wearing dressed wore all who has have "
-    "someone person people please plus over under one some very looking making having while but just only against light".split()
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "of",
+        "in",
+        "on",
+        "at",
+        "with",
+        "by",
+        "to",
+        "is",
+        "are",
+        "was",
+        "that",
+        "this",
+        "it",
+        "its",
+        "as",
+        "for",
+        "from",
+        "wears",
+        "wear",
+        "wearing",
+        "dressed",
+        "wore",
+        "all",
+        "who",
+        "has",
+        "have",
+        "someone",
+        "person",
+        "people",
+        "please",
+        "plus",
+        "over",
+        "under",
+        "one",
+        "some",
+        "very",
+        "looking",
+        "making",
+        "having",
+        "while",
+        "but",
+        "just",
+        "only",
+        "against",
+        "light",
+    ]
 )
 _CHINESE_FILLER = re.compile(
     "一个|一位|一名|一件|一条|一双|一顶|一对|穿着|身穿|穿|戴着|戴|拿着|背着|留着|梳着|有着|带着|表情|姿势|搭配|配|和|与|的|在|着|是|里|上|人物|人|个|位|都|也|了|，"
@@ -122,7 +172,7 @@ def read_brief(text: str) -> Brief:
         hair_length=_first(wanted, "length"),
         hair_style=_first(wanted, "style"),
         hair_colour=_hair_colour(hair),
-        unwanted=tuple(_unwanted(mark) for mark in refused),
+        unwanted=tuple(mark.meanings[0] for mark in refused),
         rest=_rest(plain, marks),
         **{field: _first(wanted, field) for field in _PLAIN_FIELDS},  # type: ignore[arg-type]
     )
@@ -145,6 +195,34 @@ def _is_head(mark: Mark) -> bool:
 
 
 # Looks of garments and hair
+
+
+@dataclass(frozen=True)
+class ColourWord:
+    """A colour word of a garment: characters `start` to `end` say that `kind` is `colour`."""
+
+    start: int
+    end: int
+    kind: str
+    colour: str
+
+
+def colour_words(text: str) -> tuple[str, tuple[ColourWord, ...]]:
+    """The normalised text and its garments' colour words, in order."""
+    plain = normalise(text)
+    marks = find_marks(plain)
+    refused = _refused(plain, marks)
+    wanted = tuple(mark for mark in marks if mark not in refused and not mark.meaning("not"))
+    looks: dict[Mark, dict[str, Meaning]] = {mark: {} for mark in wanted if _is_head(mark)}
+    words = []
+    for mark in wanted:
+        colour = mark.meaning("colour")
+        head = _owner(plain, wanted, mark, "colour", looks) if colour else None
+        garment = head.meaning("garment") if head else None
+        if head and colour and "colour" not in looks[head]:
+            looks[head]["colour"] = colour
+            words += [ColourWord(mark.start, mark.end, garment.key, colour.key)] if garment else []
+    return plain, tuple(words)
 
 
 def _looks(text: str, marks: tuple[Mark, ...]) -> dict[Mark, dict[str, Meaning]]:
@@ -211,12 +289,10 @@ def _refused(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
     for negation in (mark for mark in marks if mark.meaning("not")):
         stop = _STOP.search(text, negation.end)
         end = stop.start() if stop and stop.start() > negation.end else len(text)
+        refusable = (m for m in marks if negation.end <= m.start < end and not m.meaning("colour"))
+        end = next((m.end for m in refusable if text[m.end : m.end + 1] == "的"), end)  # 没有眼镜的男人
         refused += [m for m in marks if negation.end <= m.start < end and not m.meaning("not") and m not in refused]
     return tuple(mark for mark in refused if not mark.meaning("colour"))
-
-
-def _unwanted(mark: Mark) -> Meaning:
-    return mark.meanings[0]
 
 
 # People and the rest

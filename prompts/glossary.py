@@ -79,7 +79,7 @@ SCENE_WORDS: Words = {
 EXPRESSION_WORDS: Words = {
     "neutral": ("neutral expression", "neutral face", "calm face", "calm", "serious", "expressionless", "表情平静", "面无表情", "平静", "严肃"),
     "smile": ("smiling", "smile", "smiles", "happy", "joyful", "grinning", "微笑", "笑着", "笑容", "开心", "高兴", "含笑", "笑"),
-    "laugh": ("laughing", "laughs", "big laugh", "laughter", "大笑", "哈哈笑"),
+    "laugh": ("laughing", "laughs", "big laugh", "laughter", "大笑", "大笑着", "哈哈笑"),
     "surprised": ("surprised", "astonished", "shocked", "惊讶", "吃惊", "惊喜"),
     "wink": ("winking", "winks", "wink", "one eye closed", "眨眼", "眨着一只眼"),
     "sad": ("sad", "crying", "unhappy", "难过", "悲伤", "伤心", "忧伤"),

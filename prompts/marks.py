@@ -13,7 +13,9 @@ from rapidfuzz.distance import OSA
 from .glossary import FIELDS
 
 #: English words that are one slip away from a glossary word and yet mean what they say.
-ORDINARY = frozenset(("back", "line", "brow", "sort", "sorts", "coast", "boost", "scar", "lack", "reed", "tope", "chins"))
+ORDINARY = frozenset(
+    ("back", "line", "brow", "sort", "sorts", "coast", "boost", "scar", "lack", "reed", "tope", "chins")
+)
 #: Fields whose words are recognised when misspelt.
 MENDED = ("garment", "accessory", "colour", "pattern", "material")
 

@@ -25,7 +25,9 @@ def expand(template: str, seed: int, folder: Path | None = None) -> str:
     try:
         text = generator.generate(template, 1)[0] if template else ""
     except Exception as error:  # the parser's own exceptions share no base class
-        raise InputError(f"prompt template {template!r} cannot be read ({type(error).__name__}); balance its braces") from error
+        raise InputError(
+            f"prompt template {template!r} cannot be read ({type(error).__name__}); balance its braces"
+        ) from error
     if "__" in text:
         raise InputError(f"prompt {text!r} has a wildcard without a file; put name.txt into the wildcard folder")
     return text

@@ -18,12 +18,22 @@ _EXPRESSIONS = {
     "neutral": "neutral expression", "smile": "smiling", "laugh": "laughing", "surprised": "surprised",
     "wink": "winking", "sad": "sad",
 }  # fmt: skip
-_SCENES = {"beach": "on the beach", "city": "in the city", "park": "in a park", "studio": "in a studio", "room": "in a room"}
+_SCENES = {
+    "beach": "on the beach",
+    "city": "in the city",
+    "park": "in a park",
+    "studio": "in a studio",
+    "room": "in a room",
+}
 _PATTERNS = {"plain": "plain", "stripes": "striped", "dots": "dotted", "checks": "checked", "floral": "floral"}
 _PEOPLE = {"female": ("woman", "women"), "male": ("man", "men"), None: ("person", "people")}
 _YOUNG = {"female": ("girl", "girls"), "male": ("boy", "boys"), None: ("child", "children")}
 _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
-_FLAWS = {"sd15": "lowres, bad anatomy, bad hands, blurry, watermark", "sdxl": "lowres, blurry, watermark", "studio": ""}
+_FLAWS = {
+    "sd15": "lowres, bad anatomy, bad hands, blurry, watermark",
+    "sdxl": "lowres, blurry, watermark",
+    "studio": "",
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,10 @@ def write_prompts(brief: Brief, family: str) -> Prompts:
 
 
 def _studio(brief: Brief) -> list[str]:
-    clothes = [_piece(garment, garment.kind.replace("_", "-" if garment.kind == "t_shirt" else " "), False) for garment in brief.clothes]
+    clothes = [
+        _piece(garment, garment.kind.replace("_", "-" if garment.kind == "t_shirt" else " "), False)
+        for garment in brief.clothes
+    ]
     return ["a person", *_hair(brief), *(["wearing " + " and ".join(clothes)] if clothes else []), *_around(brief)]
 
 
@@ -88,5 +101,9 @@ def _piece(garment: Garment, noun: str, shades: bool) -> str:
 
 
 def _around(brief: Brief) -> list[str]:
-    said = [_EXPRESSIONS.get(brief.expression or ""), (brief.pose or "").replace("_", " "), _SCENES.get(brief.scene or "")]
+    said = [
+        _EXPRESSIONS.get(brief.expression or ""),
+        (brief.pose or "").replace("_", " "),
+        _SCENES.get(brief.scene or ""),
+    ]
     return [*filter(None, said), *([f"{brief.light} light"] if brief.light else [])]

@@ -27,11 +27,17 @@ def brief(
         twinset brief "亚洲女性，短发，微笑，穿着红色长裙站在海边" --family sd15 --json
     """
     from twinset.prompts.brief import read_brief
+    from twinset.prompts.translation import translate
     from twinset.prompts.wording import write_prompts
 
     read = read_brief(sentence)
     prompts = write_prompts(read, family)
-    keys = {"brief": asdict(read), "positive": prompts.positive, "negative": prompts.negative, "translator": "glossary"}
+    keys = {
+        "brief": asdict(read),
+        "positive": prompts.positive,
+        "negative": prompts.negative,
+        "translator": translate(sentence).translator,
+    }
     if as_json:
         print(json.dumps(keys, ensure_ascii=False, indent=2))
         return
