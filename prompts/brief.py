@@ -19,60 +19,12 @@ __all__ = [
 #: Where a phrase with a garment of its own may begin; colours do not reach across.
 _BREAK = re.compile(r"[,.;:!?、。|/\n]|\b(?:and|with|over|under|plus|but)\b|和|与|及|配|搭|加上|、")
 _STOP = re.compile(r"[,.;:!?、。\n]|\b(?:but|just|only|with|wearing|in)\b|但|只|而|\band (?:an?|the) ")
-_FILLER = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "of",
-        "in",
-        "on",
-        "at",
-        "with",
-        "by",
-        "to",
-        "is",
-        "are",
-        "was",
-        "that",
-        "this",
-        "it",
-        "its",
-        "as",
-        "for",
-        "from",
-        "wears",
-        "wear",
-        "wearing",
-        "dressed",
-        "wore",
-        "all",
-        "who",
-        "has",
-        "have",
-        "someone",
-        "person",
-        "people",
-        "please",
-        "plus",
-        "over",
-        "under",
-        "one",
-        "some",
-        "very",
-        "looking",
-        "making",
-        "having",
-        "while",
-        "but",
-        "just",
-        "only",
-        "against",
-        "light",
-    ]
-)
+_FILLER = frozenset((
+    "a", "an", "the", "and", "or", "of", "in", "on", "at", "with", "by", "to", "is", "are", "was", "that", "this",
+    "it", "its", "as", "for", "from", "wears", "wear", "wearing", "dressed", "wore", "all", "who", "has", "have",
+    "someone", "person", "people", "please", "plus", "over", "under", "one", "some", "very", "looking", "making",
+    "having", "while", "but", "just", "only", "against", "light",
+))  # fmt: skip
 _CHINESE_FILLER = re.compile(
     "一个|一位|一名|一件|一条|一双|一顶|一对|穿着|身穿|穿|戴着|戴|拿着|背着|留着|梳着|有着|带着|表情|姿势|搭配|配|和|与|的|在|着|是|里|上|人物|人|个|位|都|也|了|，"
 )

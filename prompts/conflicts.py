@@ -57,8 +57,9 @@ def _follow(garment: Garment, wrong: Mapping[tuple[str, str], str]) -> Garment:
 
 #: Colours as a Chinese sentence names them.
 _CHINESE = {
-    "red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色", "teal": "青色", "blue": "蓝色", "navy": "藏青色",
-    "purple": "紫色", "pink": "粉色", "brown": "棕色", "white": "白色", "grey": "灰色", "black": "黑色", "beige": "米色",
+    "red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色", "teal": "青色", "blue": "蓝色",
+    "navy": "藏青色", "purple": "紫色", "pink": "粉色", "brown": "棕色", "white": "白色", "grey": "灰色",
+    "black": "黑色", "beige": "米色",
 }  # fmt: skip
 
 

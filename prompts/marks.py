@@ -121,7 +121,8 @@ def _pattern(word: str) -> re.Pattern[str]:
     if not word.isascii():
         return re.compile(f"({re.escape(word)})")
     pieces = [piece.strip() for piece in re.split(r"(?: \*)+ ", word)]
-    between = r"(?: [a-z-]+){%d} " % word.count("*")
+    stars = word.count("*")
+    between = f"(?: [a-z-]+){{{stars}}} "
     body = between.join(f"({re.escape(piece)}{'(?:s|es)?' if piece is pieces[-1] else ''})" for piece in pieces)
     return re.compile(rf"(?<![a-z0-9-]){body}(?![a-z0-9])", re.ASCII)
 

@@ -22,8 +22,8 @@ def weighted_embeddings(pipe: Any, prompt: str, negative: str = "") -> dict[str,
         negative: The same.
 
     Returns:
-        Keyword arguments of the pipeline's call: `prompt_embeds` and `negative_prompt_embeds` (1, tokens, channels), with
-        SDXL also `pooled_prompt_embeds` and `negative_pooled_prompt_embeds` (1, channels).
+        Keyword arguments of the pipeline's call: `prompt_embeds` and `negative_prompt_embeds` (1, tokens, channels),
+        with SDXL also `pooled_prompt_embeds` and `negative_pooled_prompt_embeds` (1, channels).
     """
     large = getattr(pipe, "text_encoder_2", None) is not None
     encode = CompelForSDXL(pipe) if large else CompelForSD(pipe)

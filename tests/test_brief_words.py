@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from sentencepiece import SentencePieceTrainer
+from transformers import MarianConfig, MarianMTModel
 from typer.testing import CliRunner
 
 from tests.both_families import FAMILIES, ours
@@ -19,6 +21,7 @@ from twinset.prompts.weighting import normalise_weights, weighted_embeddings
 from twinset.prompts.wildcards import expand
 from twinset.prompts.wording import write_prompts
 
+LETTERS = "abcdefgh红色长裙"
 BRIEFS = Path(__file__).parent / "briefs"
 PLAIN = ("gender", "age", "ethnicity", "expression", "pose", "scene", "light", "art", "hair_colour")
 
@@ -120,10 +123,41 @@ def test_weighted_words_change_the_embeddings(family: str) -> None:
     assert ("pooled_prompt_embeds" in plain) == (family == "sdxl")
 
 
-def test_translation_without_a_model_is_by_the_glossary(tmp_path: Path) -> None:
-    found = translate("红色连衣裙，海边", tmp_path)
+def test_translation_without_a_model_is_by_the_glossary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twinset.prompts.translation.MODEL", "nobody/nothing")
+    found = translate("红色连衣裙，海边")
     assert (found.text, found.translator) == ("a person, red dress, on the beach", "glossary")
     assert translate("red dress").translator == "none"
+    with pytest.raises(InputError, match="config.json"):
+        translate("红色", tmp_path)
+
+
+def test_translation_by_a_marian_model(tmp_path: Path) -> None:
+    """A tiny random model in the folder is the one that generates."""
+    config = MarianConfig(
+        vocab_size=16, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=64,
+        pad_token_id=15, eos_token_id=0, decoder_start_token_id=15, forced_eos_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    MarianMTModel(config).save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    found, again = translate("红色", tmp_path), translate("红色", tmp_path)
+    assert found == again
+    assert found.translator == str(tmp_path)
+    assert set(found.text) <= set(LETTERS + " ")
+
+
+def save_tokenizer(folder: Path) -> None:
+    """A sentencepiece tokenizer of single letters, in Marian's three files."""
+    pieces = ["</s>", "<unk>", "▁", *LETTERS, "<pad>"]
+    for side in ("source", "target"):
+        with (folder / f"{side}.spm").open("wb") as file:
+            SentencePieceTrainer.train(
+                sentence_iterator=iter([LETTERS] * 4), model_writer=file, model_type="char",
+                vocab_size=len(LETTERS) + 4, character_coverage=1.0, minloglevel=2,
+            )  # fmt: skip
+    (folder / "vocab.json").write_text(json.dumps({piece: index for index, piece in enumerate(pieces)}))
 
 
 def test_command() -> None:
