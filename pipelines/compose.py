@@ -23,6 +23,7 @@ from twinset.pipelines.photo_pose import photo_pose, redressed
 from twinset.pipelines.pictures import read_picture
 from twinset.pipelines.request import GarmentPicture, Request
 from twinset.prompts.brief import Brief, read_brief
+from twinset.prompts.conflicts import correct_words, follow_pictures
 
 if TYPE_CHECKING:
     from twinset.pipelines.joint import JointPipeline
@@ -66,14 +67,20 @@ class Composition:
         return {name: region.float().cpu().numpy() for name, region in named}
 
 
-def compose(pipe: JointPass, request: Request) -> Composition:
+def compose(pipe: JointPass, request: Request, shown: Mapping[str, str] | None = None) -> Composition:
     """Read a request's inputs and turn them into a layout and conditions.
+
+    Args:
+        pipe: Gives the family.
+        request: What is asked for.
+        shown: Garment kind to the main colour of its photo; where the words say another, the photo wins.
 
     Raises:
         InputError: An input cannot be used; the message says which, why, and what to do.
     """
     notes: list[str] = []
-    brief = read_brief(request.prompt)
+    brief, conflicts = follow_pictures(read_brief(request.prompt), shown or {})
+    notes += [conflict.note for conflict in conflicts]
     rng = np.random.default_rng(request.seed)
     people = people_of(pipe)
     pose, keypoints, seen = choose_pose(people, request, brief, rng, notes)
@@ -88,7 +95,8 @@ def compose(pipe: JointPass, request: Request) -> Composition:
         conditions.append(people.identity(selfie, layout, request.identity_strength))
     if request.garment_strength > 0:
         conditions += [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
-    return Composition(request.prompt, layout, tuple(conditions), brief, pose, hair, kinds, selfie, flats, tuple(notes))
+    prompt = correct_words(request.prompt, conflicts)
+    return Composition(prompt, layout, tuple(conditions), brief, pose, hair, kinds, selfie, flats, tuple(notes))
 
 
 def people_of(pipe: JointPass) -> People:

@@ -1,87 +1,108 @@
-"""A sentence, English or Chinese, read as far as the layout needs it: garments to wear, hair, pose, scene.
+"""A sentence, English, Chinese or mixed, read into a brief: the person, the clothes, the pose, the scene.
 
-A glossary is enough for that: the sentence itself goes to the text encoder unchanged, so a word that is not in
-here is not lost, it only leaves the layout as it would be without it.
+A glossary is enough for that. What it does not know is kept in `Brief.rest`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-GARMENT_WORDS: Mapping[str, tuple[str, ...]] = {
-    "t_shirt": ("t-shirt", "tee shirt", "tshirt", "tee", "top", "t恤", "短袖", "上衣"),
-    "tank_top": ("tank top", "vest top", "camisole", "背心", "吊带"),
-    "shirt": ("shirt", "blouse", "衬衫", "衬衣"),
-    "hoodie": ("hoodie", "hooded sweatshirt", "sweatshirt", "sweater", "jumper", "卫衣", "连帽衫", "毛衣"),
-    "coat": ("coat", "jacket", "parka", "大衣", "外套", "夹克", "风衣"),
-    "dress": ("dress", "gown", "连衣裙", "长裙", "裙装", "礼服"),
-    "skirt": ("skirt", "半身裙", "短裙", "裙子"),
-    "trousers": ("trousers", "pants", "jeans", "slacks", "长裤", "裤子", "牛仔裤"),
-    "shorts": ("shorts", "短裤"),
-    "shoes": ("shoes", "shoe", "sneakers", "trainers", "boots", "鞋子", "运动鞋", "靴子", "鞋"),
-}
-HAIR_LENGTH_WORDS: Mapping[str, tuple[str, ...]] = {
-    "short": ("short hair", "short-haired", "cropped hair", "short * hair", "短发", "短头发"),
-    "medium": ("medium hair", "shoulder-length hair", "shoulder-length * hair", "medium * hair", "中长发", "齐肩发"),
-    "long": ("long hair", "long-haired", "long * hair", "长发", "长头发"),
-}
-HAIR_STYLE_WORDS: Mapping[str, tuple[str, ...]] = {
-    "bun": ("bun", "topknot", "丸子头", "发髻"),
-    "buns": ("buns", "space buns", "双丸子头"),
-    "ponytail": ("ponytail", "pony tail", "马尾", "马尾辫"),
-    "twin_tails": ("twintails", "twin tails", "pigtails", "双马尾"),
-    "bob": ("bob", "bob cut", "波波头", "齐耳发"),
-    "curly": ("curly hair", "curls", "curly * hair", "curly", "卷发"),
-    "spiky": ("spiky hair", "spiky * hair", "spiky", "刺猬头"),
-    "centre": ("centre parting", "center parting", "middle parting", "centre-parted", "中分"),
-}
-POSE_WORDS: Mapping[str, tuple[str, ...]] = {
-    "walking": ("walking", "walks", "strolling", "走路", "走在", "行走", "散步"),
-    "running": ("running", "runs", "jogging", "跑步", "奔跑", "跑在"),
-    "waving": ("waving", "waves hello", "挥手", "招手"),
-    "arms_up": ("arms up", "raised arms", "arms raised", "举起双手", "双手举起", "举手"),
-    "hands_on_hips": ("hands on hips", "hands on the hips", "akimbo", "叉腰"),
-    "arms_crossed": ("arms crossed", "crossed arms", "folded arms", "抱臂", "双臂交叉", "抱胸"),
-    "thinking": ("thinking", "thoughtful pose", "思考", "托腮"),
-    "pointing": ("pointing", "points", "指向", "指着"),
-    "peace": ("peace sign", "victory sign", "v sign", "比耶", "剪刀手"),
-    "leaning": ("leaning", "leans", "倚靠", "斜靠", "靠在"),
-    "dancing": ("dancing", "dances", "跳舞", "舞蹈"),
-    "cheering": ("cheering", "cheers", "欢呼"),
-    "shrugging": ("shrugging", "shrugs", "耸肩"),
-    "hand_on_heart": ("hand on heart", "hand on the heart", "手放在胸口", "捂胸"),
-    "standing": ("standing", "stands", "站在", "站着", "站立"),
-}
-SCENE_WORDS: Mapping[str, tuple[str, ...]] = {
-    "beach": ("beach", "seaside", "shore", "by the sea", "海边", "海滩", "沙滩"),
-    "city": ("city", "street", "downtown", "城市", "街头", "街上"),
-    "park": ("park", "garden", "meadow", "公园", "花园", "草地"),
-    "studio": ("studio", "plain background", "摄影棚", "影棚", "工作室"),
-    "room": ("room", "indoors", "at home", "房间", "室内", "屋里"),
-}
+from .glossary import COUNTABLE, GARMENT_WORDS, HAIR_LENGTH_WORDS, HAIR_STYLE_WORDS, POSE_WORDS, SCENE_WORDS
+from .marks import Mark, Meaning, find_marks, normalise, uncovered
+
+__all__ = [
+    "GARMENT_WORDS", "HAIR_LENGTH_WORDS", "HAIR_STYLE_WORDS", "POSE_WORDS", "SCENE_WORDS",
+    "Brief", "Garment", "read_brief",
+]  # fmt: skip
+
+#: Where a phrase with a garment of its own may begin; colours do not reach across.
+_BREAK = re.compile(r"[,.;:!?、。|/\n]|\b(?:and|with|over|under|plus|but)\b|和|与|及|配|搭|加上|、")
+_STOP = re.compile(r"[,.;:!?、。\n]|\b(?:but|just|only|with|wearing|in)\b|但|只|而|\band (?:an?|the) ")
+_FILLER = frozenset((
+    "a", "an", "the", "and", "or", "of", "in", "on", "at", "with", "by", "to", "is", "are", "was", "that", "this",
+    "it", "its", "as", "for", "from", "wears", "wear", "wearing", "dressed", "wore", "all", "who", "has", "have",
+    "someone", "person", "people", "please", "plus", "over", "under", "one", "some", "very", "looking", "making",
+    "having", "while", "but", "just", "only", "against", "light",
+))  # fmt: skip
+_CHINESE_FILLER = re.compile(
+    "一个|一位|一名|一件|一条|一双|一顶|一对|穿着|身穿|穿|戴着|戴|拿着|背着|留着|梳着|有着|带着|表情|姿势|搭配|配|和|与|的|在|着|是|里|上|人物|人|个|位|都|也|了|，"
+)
+
+
+@dataclass(frozen=True)
+class Garment:
+    """A piece that is worn or carried.
+
+    Attributes:
+        kind: A garment kind (`GARMENT_WORDS`) or an accessory (`ACCESSORY_WORDS`).
+        name: Its English noun: "jeans" for the kind `trousers`.
+        colour: A key of `COLOUR_WORDS`.
+        pattern: A key of `PATTERN_WORDS`.
+        material: A key of `MATERIAL_WORDS`.
+        shade: The colour in English as it was said: "burgundy" for `red`.
+    """
+
+    kind: str
+    name: str
+    colour: str | None = None
+    pattern: str | None = None
+    material: str | None = None
+    shade: str | None = None
 
 
 @dataclass(frozen=True)
 class Brief:
-    """What a sentence asks of the layout; `None` or empty where it says nothing.
+    """What a sentence asks for; `None` or empty where it says nothing.
 
     Attributes:
         text: The sentence as given.
-        garments: Garment kinds named, in the order of `GARMENT_WORDS`.
+        clothes: Garments with their looks, in the order of the sentence.
+        accessories: Hats, glasses and the like.
+        gender: "female" or "male".
+        age: A key of `AGE_WORDS`.
+        ethnicity: A key of `ETHNICITY_WORDS`.
+        count: Number of people, at least 1.
         hair_length: A key of `HAIR_LENGTH_WORDS`.
         hair_style: A key of `HAIR_STYLE_WORDS`.
+        hair_colour: A key of `COLOUR_WORDS`.
+        expression: A key of `EXPRESSION_WORDS`.
         pose: A key of `POSE_WORDS`.
         scene: A key of `SCENE_WORDS`.
+        light: A key of `LIGHT_WORDS`.
+        art: A key of `ART_WORDS`.
+        unwanted: What the sentence refuses.
+        rest: What was not understood.
     """
 
     text: str
-    garments: tuple[str, ...] = ()
+    clothes: tuple[Garment, ...] = ()
+    accessories: tuple[Garment, ...] = ()
+    gender: str | None = None
+    age: str | None = None
+    ethnicity: str | None = None
+    count: int = 1
     hair_length: str | None = None
     hair_style: str | None = None
+    hair_colour: str | None = None
+    expression: str | None = None
     pose: str | None = None
     scene: str | None = None
+    light: str | None = None
+    art: str | None = None
+    unwanted: tuple[Meaning, ...] = ()
+    rest: tuple[str, ...] = ()
+
+    @property
+    def garments(self) -> tuple[str, ...]:
+        """Garment kinds named, each once, in the order of `GARMENT_WORDS`."""
+        named = {garment.kind for garment in self.clothes}
+        return tuple(kind for kind in GARMENT_WORDS if kind in named)
+
+    @property
+    def negatives(self) -> tuple[str, ...]:
+        """Keys of what the sentence refuses."""
+        return tuple(meaning.key for meaning in self.unwanted)
 
 
 def read_brief(text: str) -> Brief:
@@ -89,29 +110,164 @@ def read_brief(text: str) -> Brief:
 
     A longer word hides the shorter one inside it: "t-shirt" is no "shirt", 连衣裙 is no 裙子.
     """
+    plain = normalise(text)
+    marks = find_marks(plain)
+    refused = _refused(plain, marks)
+    wanted = tuple(mark for mark in marks if mark not in refused and not mark.meaning("not"))
+    looks = _looks(plain, wanted)
+    hair = next((looks[head] for head in wanted if head in looks and _is_hair(head) and "colour" in looks[head]), {})
     return Brief(
         text=text,
-        garments=tuple(_find(text, GARMENT_WORDS)),
-        hair_length=next(iter(_find(text, HAIR_LENGTH_WORDS)), None),
-        hair_style=next(iter(_find(text, HAIR_STYLE_WORDS)), None),
-        pose=next(iter(_find(text, POSE_WORDS)), None),
-        scene=next(iter(_find(text, SCENE_WORDS)), None),
+        clothes=_pieces(wanted, looks, "garment"),
+        accessories=_pieces(wanted, looks, "accessory"),
+        count=_count(plain, wanted),
+        hair_length=_first(wanted, "length"),
+        hair_style=_first(wanted, "style"),
+        hair_colour=_hair_colour(hair),
+        unwanted=tuple(mark.meanings[0] for mark in refused),
+        rest=_rest(plain, marks),
+        **{field: _first(wanted, field) for field in _PLAIN_FIELDS},  # type: ignore[arg-type]
     )
 
 
-def _find(text: str, glossary: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Keys of the glossary whose words occur, in the glossary's order."""
-    pairs = [(word, key) for key, words in glossary.items() for word in words]
-    left, found = text.lower(), set()
-    for word, key in sorted(pairs, key=lambda pair: -len(pair[0])):
-        left, times = re.subn(_pattern(word), " ", left)
-        if times:
-            found.add(key)
-    return [key for key in glossary if key in found]
+_PLAIN_FIELDS = ("gender", "age", "ethnicity", "expression", "pose", "scene", "light", "art")
 
 
-def _pattern(word: str) -> str:
-    """Whole English words with `*` for one word between; Chinese wherever it stands."""
-    if not word.isascii():
-        return re.escape(word)
-    return r"\b" + re.escape(word).replace(r"\*", r"[\w-]+") + r"\b"
+def _first(marks: tuple[Mark, ...], field: str) -> str | None:
+    found = (mark.meaning(field) for mark in marks)
+    return next((meaning.key for meaning in found if meaning), None)
+
+
+def _is_hair(mark: Mark) -> bool:
+    return any(mark.meaning(field) for field in ("length", "style", "hair"))
+
+
+def _is_head(mark: Mark) -> bool:
+    return _is_hair(mark) or any(mark.meaning(field) for field in ("garment", "accessory", "body"))
+
+
+# Looks of garments and hair
+
+
+@dataclass(frozen=True)
+class ColourWord:
+    """A colour word of a garment: characters `start` to `end` say that `kind` is `colour`."""
+
+    start: int
+    end: int
+    kind: str
+    colour: str
+
+
+def colour_words(text: str) -> tuple[str, tuple[ColourWord, ...]]:
+    """The normalised text and its garments' colour words, in order."""
+    plain = normalise(text)
+    marks = find_marks(plain)
+    refused = _refused(plain, marks)
+    wanted = tuple(mark for mark in marks if mark not in refused and not mark.meaning("not"))
+    looks: dict[Mark, dict[str, Meaning]] = {mark: {} for mark in wanted if _is_head(mark)}
+    words = []
+    for mark in wanted:
+        colour = mark.meaning("colour")
+        head = _owner(plain, wanted, mark, "colour", looks) if colour else None
+        garment = head.meaning("garment") if head else None
+        if head and colour and "colour" not in looks[head]:
+            looks[head]["colour"] = colour
+            words += [ColourWord(mark.start, mark.end, garment.key, colour.key)] if garment else []
+    return plain, tuple(words)
+
+
+def _looks(text: str, marks: tuple[Mark, ...]) -> dict[Mark, dict[str, Meaning]]:
+    """Every head with the colour, pattern and material that belong to it.
+
+    They stand before their head ("red dress"), or after it where no other head follows in the phrase ("dress in red").
+    """
+    looks: dict[Mark, dict[str, Meaning]] = {mark: {} for mark in marks if _is_head(mark)}
+    for mark in marks:
+        for field in ("colour", "pattern", "material"):
+            meaning = mark.meaning(field)
+            head = _owner(text, marks, mark, field, looks) if meaning else None
+            if head and meaning:
+                looks[head].setdefault(field, meaning)
+    return looks
+
+
+def _owner(
+    text: str, marks: tuple[Mark, ...], mark: Mark, field: str, looks: dict[Mark, dict[str, Meaning]]
+) -> Mark | None:
+    """The head that a colour, pattern or material belongs to."""
+    after = next((head for head in looks if head.start >= mark.end), None)
+    if after and not _broken(text, marks, mark, after):
+        return after
+    before = [head for head in looks if head.end <= mark.start]
+    if not before or re.search(r"[,.;:!?、。\n]", text[before[-1].end : mark.start]):
+        return None
+    return None if field in looks[before[-1]] else before[-1]
+
+
+def _broken(text: str, marks: tuple[Mark, ...], mark: Mark, head: Mark) -> bool:
+    """Whether another phrase begins between a word and a head; "blue and white shirt" is one phrase."""
+    between = text[mark.end : head.start]
+    breaks = list(_BREAK.finditer(between))
+    if len(breaks) == 1 and breaks[0][0] in ("and", "和", "与") and mark.meaning("colour"):
+        following = next(other for other in marks if other.start >= mark.end)
+        return not (following.meaning("colour") and text[mark.end : following.start].strip() == breaks[0][0])
+    return bool(breaks)
+
+
+def _pieces(marks: tuple[Mark, ...], looks: dict[Mark, dict[str, Meaning]], field: str) -> tuple[Garment, ...]:
+    pieces: dict[Garment, None] = {}
+    for mark in marks:
+        meaning = mark.meaning(field)
+        if meaning:
+            look = {name: found.key for name, found in looks[mark].items()}
+            shade = looks[mark]["colour"].english if "colour" in look else None
+            pieces[Garment(meaning.key, meaning.english, shade=shade, **look)] = None
+    return tuple(pieces)
+
+
+def _hair_colour(look: dict[str, Meaning]) -> str | None:
+    if "colour" not in look:
+        return None
+    return "blonde" if look["colour"].key == "yellow" else look["colour"].key
+
+
+# Refusals
+
+
+def _refused(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
+    """Marks that a negation before them refuses, up to the end of its clause."""
+    refused: list[Mark] = []
+    for negation in (mark for mark in marks if mark.meaning("not")):
+        stop = _STOP.search(text, negation.end)
+        end = stop.start() if stop and stop.start() > negation.end else len(text)
+        refusable = (m for m in marks if negation.end <= m.start < end and not m.meaning("colour"))
+        end = next((m.end for m in refusable if text[m.end : m.end + 1] == "的"), end)  # 没有眼镜的男人
+        refused += [m for m in marks if negation.end <= m.start < end and not m.meaning("not") and m not in refused]
+    return tuple(mark for mark in refused if not mark.meaning("colour"))
+
+
+# People and the rest
+
+
+def _count(text: str, marks: tuple[Mark, ...]) -> int:
+    """Number of people: of a number that people follow in its phrase."""
+    for mark in marks:
+        meaning = mark.meaning("count")
+        if not meaning:
+            continue
+        phrase = re.split(r"[,.;]", text[mark.start : mark.end + 24])[0]
+        named = any(re.search(rf"\b{word}\b", phrase) for word in COUNTABLE) or re.search("[女男人友侣孩俩子]", phrase)
+        if named:
+            return int(meaning.key)
+    return 1
+
+
+def _rest(text: str, marks: tuple[Mark, ...]) -> tuple[str, ...]:
+    """Runs of words that no glossary knows, without function words."""
+    runs = re.split(r"[|,.;:!?、。()\"\n]+", uncovered(text, marks))
+    return tuple(filter(None, (_told(_CHINESE_FILLER.sub(" ", run)) for run in runs)))
+
+
+def _told(run: str) -> str:
+    return " ".join(word for word in run.split() if word not in _FILLER and len(word.strip("'-")) > 0)

@@ -1,0 +1,299 @@
+"""The words that a sentence is read by, English and Chinese: field → key → words.
+
+A word may carry what it is called in an English prompt after "=": `酒红色=burgundy`. Without it an English
+word is called by itself and a Chinese one by its key. `*` stands for one English word between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Words = Mapping[str, tuple[str, ...]]
+
+GARMENT_WORDS: Words = {
+    "t_shirt": (
+        "t-shirt", "t shirt=t-shirt", "tee shirt=t-shirt", "tshirt=t-shirt", "tee=t-shirt", "top", "crop top",
+        "polo", "t恤=t-shirt", "短袖t恤=t-shirt", "短袖=t-shirt", "上衣=top", "短上衣=crop top", "polo衫=polo",
+    ),
+    "tank_top": (
+        "tank top", "vest top", "vest", "camisole", "sleeveless top", "背心=tank top", "吊带=camisole",
+        "无袖上衣=sleeveless top",
+    ),
+    "shirt": ("shirt", "dress shirt", "blouse", "button-up shirt", "衬衫=shirt", "长袖衬衫=shirt", "衬衣=shirt"),
+    "hoodie": (
+        "hoodie", "hooded sweatshirt", "sweatshirt", "sweater", "jumper", "pullover", "turtleneck",
+        "turtleneck sweater", "卫衣=hoodie", "连帽衫=hoodie", "连帽卫衣=hoodie", "毛衣=sweater",
+        "高领毛衣=turtleneck", "高领衫=turtleneck",
+    ),
+    "coat": (
+        "coat", "open coat", "lab coat", "trench coat", "trench", "raincoat", "jacket", "down jacket", "parka",
+        "blazer", "suit", "cardigan", "大衣=coat", "外套=jacket", "夹克=jacket", "风衣=trench coat",
+        "羽绒服=down jacket", "雨衣=raincoat", "棉衣=padded coat", "西装=suit", "西服=suit", "开衫=cardigan",
+    ),
+    "dress": (
+        "dress", "gown", "sundress", "wedding dress", "cheongsam", "qipao", "evening dress", "连衣裙=dress",
+        "短连衣裙=short dress", "长裙=long dress", "裙装=dress", "礼服=gown", "晚礼服=evening gown",
+        "婚纱=wedding dress", "旗袍=cheongsam", "吊带裙=slip dress",
+    ),
+    "skirt": (
+        "skirt", "pleated skirt", "pencil skirt", "miniskirt", "mini skirt", "半身裙=skirt", "短裙=short skirt",
+        "百褶裙=pleated skirt", "包臀裙=pencil skirt", "裙子=skirt", "裙=skirt",
+    ),
+    "trousers": (
+        "trousers", "pants", "long pants", "jeans", "slacks", "leggings", "chinos", "sweatpants", "长裤=trousers",
+        "裤子=trousers", "牛仔裤=jeans", "西裤=suit trousers", "紧身裤=leggings", "阔腿裤=wide trousers",
+        "运动裤=sweatpants", "裤=trousers",
+    ),
+    "shorts": ("shorts", "short pants=shorts", "短裤=shorts"),
+    "shoes": (
+        "shoes", "shoe=shoes", "sneakers", "trainers=sneakers", "boots", "high heels", "heels=high heels",
+        "sandals", "loafers", "鞋子=shoes", "运动鞋=sneakers", "靴子=boots", "长靴=boots", "短靴=ankle boots",
+        "高跟鞋=high heels", "皮鞋=leather shoes", "凉鞋=sandals", "乐福鞋=loafers", "帆布鞋=canvas shoes",
+        "鞋=shoes", "靴=boots",
+    ),
+    "bag": (
+        "bag", "handbag", "backpack", "purse", "tote bag", "shoulder bag", "手提包=handbag", "背包=backpack",
+        "书包=school bag", "挎包=shoulder bag", "包包=handbag", "包=bag",
+    ),
+}  # fmt: skip
+ACCESSORY_WORDS: Words = {
+    "hat": (
+        "hat", "straw hat", "beanie", "cap", "baseball cap", "beret", "帽子=hat", "毛线帽=beanie",
+        "棒球帽=baseball cap", "草帽=straw hat", "贝雷帽=beret", "帽=hat",
+    ),
+    "glasses": ("glasses", "eyeglasses=glasses", "spectacles=glasses", "眼镜=glasses"),
+    "sunglasses": ("sunglasses", "墨镜=sunglasses", "太阳镜=sunglasses"),
+    "scarf": ("scarf", "围巾=scarf"),
+    "belt": ("belt", "腰带=belt", "皮带=leather belt"),
+    "gloves": ("gloves", "手套=gloves"),
+    "tie": ("tie", "necktie=tie", "bow tie", "领带=tie", "领结=bow tie"),
+    "necklace": ("necklace", "项链=necklace"),
+    "earrings": ("earrings", "耳环=earrings"),
+    "watch": ("wristwatch", "手表=wristwatch"),
+    "mask": ("mask", "face mask", "口罩=face mask"),
+    "socks": ("socks", "stockings", "袜子=socks", "丝袜=stockings"),
+}  # fmt: skip
+HAIR_LENGTH_WORDS: Words = {
+    "short": (
+        "short hair", "short-haired", "cropped hair", "short * hair", "short * * hair", "短发", "短头发", "短卷发",
+        "短直发",
+    ),
+    "medium": (
+        "medium hair", "medium-length hair", "shoulder-length hair", "shoulder-length * hair", "medium * hair",
+        "medium-length * hair", "中长发", "齐肩发", "中长卷发", "中长直发", "及肩发",
+    ),
+    "long": (
+        "long hair", "long-haired", "long * hair", "long * * hair", "长发", "长头发", "长卷发", "长直发", "披肩发",
+    ),
+}  # fmt: skip
+HAIR_STYLE_WORDS: Words = {
+    "bun": ("bun", "top bun", "topknot", "丸子头", "发髻"),
+    "buns": ("buns", "two buns", "space buns", "双丸子头"),
+    "ponytail": ("ponytail", "pony tail", "马尾", "马尾辫"),
+    "twin_tails": ("twintails", "twin tails", "pigtails", "双马尾"),
+    "bob": ("bob", "bob cut", "波波头", "齐耳发", "齐耳短发"),
+    "curly": ("curly hair", "curls", "curly * hair", "curly", "卷发", "卷头发", "短卷发", "长卷发", "中长卷发"),
+    "spiky": ("spiky hair", "spiky * hair", "spiky", "刺猬头"),
+    "centre": ("centre parting", "center parting", "middle parting", "centre-parted", "parted in the middle", "中分"),
+}  # fmt: skip
+POSE_WORDS: Words = {
+    "walking": ("walking", "walks", "strolling", "taking a walk", "走路", "走在", "行走", "散步", "漫步"),
+    "running": ("running", "runs", "jogging", "跑步", "奔跑", "跑在"),
+    "waving": ("waving", "waves hello", "waves at", "waving a hand", "挥手", "招手", "挥着手"),
+    "arms_up": (
+        "arms up", "raised arms", "arms raised", "hands up", "hands raised", "举起双手", "双手举起", "举手",
+        "双臂高举", "高举双手",
+    ),
+    "hands_on_hips": (
+        "hands on hips", "hands on the hips", "hands on her hips", "hands on his hips", "akimbo", "叉腰",
+        "双手叉腰",
+    ),
+    "arms_crossed": (
+        "arms crossed", "crossed arms", "folded arms", "arms folded", "抱臂", "双臂交叉", "抱胸", "双手抱胸",
+    ),
+    "thinking": ("thinking", "thoughtful pose", "hand at the chin", "思考", "托腮", "托着下巴", "沉思"),
+    "pointing": ("pointing", "points", "指向", "指着"),
+    "peace": ("peace sign", "victory sign", "v sign", "比耶", "剪刀手"),
+    "leaning": ("leaning", "leans", "倚靠", "斜靠", "靠在", "倚着", "靠着"),
+    "dancing": ("dancing", "dances", "跳舞", "舞蹈", "起舞"),
+    "cheering": ("cheering", "cheers", "欢呼"),
+    "shrugging": ("shrugging", "shrugs", "耸肩"),
+    "hand_on_heart": (
+        "hand on heart", "hand on the heart", "hand on her heart", "hand on his heart", "手放在胸口", "手放胸前",
+        "捂胸",
+    ),
+    "standing": ("standing", "stands", "站在", "站着", "站立"),
+}  # fmt: skip
+SCENE_WORDS: Words = {
+    "beach": ("beach", "seaside", "shore", "by the sea", "at the sea", "海边", "海滩", "沙滩"),
+    "city": (
+        "city", "city street", "street", "streets", "downtown", "城市", "城市街道", "街头", "街上", "街道", "都市",
+    ),
+    "park": ("park", "garden", "meadow", "forest", "woods", "lawn", "公园", "花园", "草地", "森林", "树林", "草坪"),
+    "studio": (
+        "studio", "studio backdrop", "plain background", "white background", "摄影棚", "影棚", "工作室", "纯色背景",
+        "白色背景", "白背景",
+    ),
+    "room": (
+        "room", "bedroom", "living room", "indoors", "indoor", "at home", "office", "kitchen", "library", "cafe",
+        "房间", "室内", "屋里", "家里", "办公室", "卧室", "客厅", "咖啡馆", "咖啡厅", "图书馆", "教室",
+    ),
+}  # fmt: skip
+EXPRESSION_WORDS: Words = {
+    "neutral": (
+        "neutral expression", "neutral face", "calm face", "calm", "serious", "expressionless", "表情平静",
+        "面无表情", "平静", "严肃",
+    ),
+    "smile": (
+        "smiling", "smile", "smiles", "happy", "joyful", "grinning", "微笑", "笑着", "笑容", "开心", "高兴", "含笑",
+        "笑",
+    ),
+    "laugh": ("laughing", "laughs", "big laugh", "laughter", "大笑", "大笑着", "哈哈笑"),
+    "surprised": ("surprised", "astonished", "shocked", "惊讶", "吃惊", "惊喜"),
+    "wink": ("winking", "winks", "wink", "one eye closed", "眨眼", "眨着一只眼"),
+    "sad": ("sad", "crying", "unhappy", "难过", "悲伤", "伤心", "忧伤"),
+}  # fmt: skip
+LIGHT_WORDS: Words = {
+    "cold": ("cold light", "cool light", "bluish light", "moonlight", "冷光", "冷色光线", "月光"),
+    "neutral": ("neutral light", "daylight", "natural light", "自然光", "中性光线", "日光"),
+    "warm": (
+        "warm light", "golden light", "golden hour", "sunset", "candlelight", "warm lighting", "暖光", "暖色光线",
+        "日落", "黄昏", "夕阳", "傍晚",
+    ),
+}  # fmt: skip
+ART_WORDS: Words = {
+    "photo": ("photo", "photograph", "photorealistic", "realistic", "照片", "写实", "写实摄影", "真实感"),
+    "anime": ("anime", "manga", "动漫", "二次元", "动画"),
+    "watercolour": ("watercolour", "watercolor", "水彩", "水彩画"),
+    "oil painting": ("oil painting", "油画"),
+    "sketch": ("sketch", "pencil drawing", "素描", "速写"),
+    "ink wash": ("ink wash", "水墨", "水墨画", "国画"),
+    "cyberpunk": ("cyberpunk", "赛博朋克"),
+    "pixel art": ("pixel art", "像素画"),
+    "3d render": ("3d render", "3d", "三维渲染"),
+}  # fmt: skip
+GENDER_WORDS: Words = {
+    "female": (
+        "woman", "women", "lady", "ladies", "girl", "girls", "female", "she", "her", "little girl", "old woman",
+        "女性", "女人", "女子", "女士", "女孩", "少女", "姑娘", "女生", "美女", "小女孩", "老奶奶", "奶奶", "她",
+    ),
+    "male": (
+        "man", "men", "guy", "guys", "boy", "boys", "male", "gentleman", "he", "his", "little boy", "old man",
+        "男性", "男人", "男子", "男士", "男孩", "少年", "小伙子", "男生", "帅哥", "小男孩", "老爷爷", "爷爷", "他",
+    ),
+}  # fmt: skip
+AGE_WORDS: Words = {
+    "child": (
+        "child", "children", "kid", "kids", "little girl", "little boy", "小女孩", "小男孩", "小孩", "儿童", "孩子",
+    ),
+    "teen": ("teenager", "teen", "teenage", "青少年"),
+    "young": (
+        "young", "girl", "girls", "boy", "boys", "年轻", "青年", "女孩", "男孩", "少女", "少年", "姑娘", "女生",
+        "男生", "小伙子",
+    ),
+    "middle_aged": ("middle-aged", "middle aged", "中年"),
+    "old": ("old", "elderly", "老奶奶", "奶奶", "老爷爷", "爷爷", "老人", "老年", "年老"),
+}  # fmt: skip
+ETHNICITY_WORDS: Words = {
+    "asian": ("asian", "亚洲", "亚裔"),
+    "chinese": ("chinese", "中国", "华人"),
+    "japanese": ("japanese", "日本"),
+    "korean": ("korean", "韩国"),
+    "african": ("african", "非洲", "非裔"),
+    "indian": ("indian", "印度"),
+    "european": ("european", "caucasian", "欧洲", "白人"),
+    "latin": ("latin", "latina", "latino", "hispanic", "拉丁裔", "拉美"),
+    "arab": ("arab", "middle eastern", "阿拉伯", "中东"),
+}  # fmt: skip
+COLOUR_WORDS: Words = {
+    "red": (
+        "red", "burgundy", "crimson", "scarlet", "maroon", "wine red=burgundy", "红色", "红", "大红色",
+        "酒红色=burgundy", "酒红=burgundy", "深红色=dark red",
+    ),
+    "orange": ("orange", "橙色", "橙", "橘色", "橘"),
+    "yellow": ("yellow", "mustard", "gold", "golden", "黄色", "黄", "金色=golden", "金=golden"),
+    "green": (
+        "green", "olive", "mint", "dark green", "light green", "绿色", "绿", "墨绿色=dark green", "墨绿=dark green",
+        "浅绿色=light green", "军绿色=olive",
+    ),
+    "teal": ("teal", "turquoise", "cyan", "青色", "青", "蓝绿色"),
+    "blue": (
+        "blue", "light blue", "sky blue", "royal blue", "蓝色", "蓝", "浅蓝色=light blue", "浅蓝=light blue",
+        "天蓝色=sky blue", "天蓝=sky blue",
+    ),
+    "navy": (
+        "navy", "navy blue=navy", "dark blue=navy", "藏青色", "藏青", "深蓝色", "深蓝", "海军蓝", "藏蓝色", "藏蓝",
+    ),
+    "purple": ("purple", "violet", "lavender", "lilac", "紫色", "紫", "淡紫色=lavender"),
+    "pink": ("pink", "粉色", "粉", "粉红色", "粉红"),
+    "brown": ("brown", "tan", "chestnut", "棕色", "棕", "褐色", "咖啡色", "栗色=chestnut"),
+    "white": ("white", "白色", "白", "纯白色"),
+    "grey": (
+        "grey", "gray=grey", "silver", "silver grey", "charcoal", "灰色", "灰", "灰白色", "灰白", "银色=silver",
+        "银=silver", "银灰色=silver grey", "银灰=silver grey", "深灰色=charcoal", "浅灰色=light grey", "花白",
+    ),
+    "black": ("black", "黑色", "黑"),
+    "beige": (
+        "beige", "cream", "ivory", "khaki", "camel", "米色", "米白色=cream", "米白=cream", "奶油色=cream",
+        "卡其色=khaki", "卡其=khaki", "驼色=camel", "杏色",
+    ),
+    "blonde": ("blonde", "blond=blonde"),
+}  # fmt: skip
+PATTERN_WORDS: Words = {
+    "plain": ("plain", "solid", "纯色", "素色"),
+    "stripes": ("striped", "stripes", "stripe", "条纹"),
+    "dots": ("dotted", "dots", "polka dot", "polka dots", "polka-dot", "圆点", "波点"),
+    "checks": ("checked", "checks", "plaid", "checkered", "tartan", "格子", "格纹"),
+    "floral": ("floral", "flowered", "flower print", "碎花", "花卉", "印花"),
+}
+MATERIAL_WORDS: Words = {
+    "denim": ("denim", "牛仔"),
+    "leather": ("leather", "皮", "皮革", "皮质", "真皮"),
+    "silk": ("silk", "丝绸", "真丝"),
+    "satin": ("satin", "缎面"),
+    "cotton": ("cotton", "棉质", "纯棉", "棉"),
+    "wool": ("wool", "woollen", "woolen", "羊毛", "毛呢"),
+    "knit": ("knit", "knitted", "针织"),
+    "linen": ("linen", "亚麻"),
+    "lace": ("lace", "蕾丝"),
+    "velvet": ("velvet", "天鹅绒", "丝绒"),
+    "chiffon": ("chiffon", "雪纺"),
+    "corduroy": ("corduroy", "灯芯绒"),
+    "flannel": ("flannel", "法兰绒"),
+    "cashmere": ("cashmere", "羊绒"),
+    "fur": ("fur", "皮草", "毛绒"),
+}  # fmt: skip
+COUNT_WORDS: Words = {
+    "2": ("two", "2", "couple", "两个", "两名", "两位", "二人", "两人", "情侣", "2个", "俩"),
+    "3": ("three", "3", "三个", "三名", "三位", "三人", "3个"),
+    "4": ("four", "4", "四个", "四名", "四位", "四人", "4个"),
+    "5": ("five", "5", "五个", "五名", "五位", "五人", "5个"),
+}
+COUNTABLE: tuple[str, ...] = (
+    "woman", "women", "ladies", "girls", "men", "guys", "boys", "people", "persons", "friends", "kids", "children",
+    "sisters", "brothers", "teenagers", "couple",
+)  # fmt: skip
+HAIR_WORDS: tuple[str, ...] = ("hair", "haired", "hairs", "头发", "发色", "秀发", "发")
+#: Parts of the body whose colour belongs to no garment.
+BODY_WORDS: tuple[str, ...] = (
+    "eyes", "eye", "eyed", "lips", "lipstick", "skin", "nails", "flowers", "wall", "sky", "background", "light",
+    "眼睛", "眼", "唇", "嘴唇", "皮肤", "指甲", "花", "墙", "天空", "背景", "光",
+)  # fmt: skip
+NEGATION_WORDS: tuple[str, ...] = (
+    "no", "not", "without", "neither", "nor", "never", "isn't", "doesn't", "don't",
+    "不要", "不戴", "不穿", "没有", "没戴", "没穿", "没", "不带", "不", "无", "别", "不想要",
+)  # fmt: skip
+#: Words that only hide shorter ones inside them: 特别 is no 别, "on top of" no top.
+HIDING_WORDS: tuple[str, ...] = (
+    "on top of", "top of", "特别", "级别", "性别", "不错", "不同", "面包", "包括", "其他", "金属", "银行", "青春",
+    "白天", "发型", "发光", "白云",
+)  # fmt: skip
+FIELDS: Mapping[str, Words] = {
+    "garment": GARMENT_WORDS, "accessory": ACCESSORY_WORDS, "colour": COLOUR_WORDS, "pattern": PATTERN_WORDS,
+    "material": MATERIAL_WORDS, "length": HAIR_LENGTH_WORDS, "style": HAIR_STYLE_WORDS,
+    "expression": EXPRESSION_WORDS,
+    "pose": POSE_WORDS, "scene": SCENE_WORDS, "light": LIGHT_WORDS, "art": ART_WORDS, "gender": GENDER_WORDS,
+    "age": AGE_WORDS, "ethnicity": ETHNICITY_WORDS, "count": COUNT_WORDS,
+    "hair": {"hair": HAIR_WORDS}, "body": {"body": BODY_WORDS}, "not": {"not": NEGATION_WORDS},
+    "hidden": {"hidden": HIDING_WORDS},
+}  # fmt: skip

@@ -1,0 +1,138 @@
+"""A sentence cut into marks: the glossary's words where they stand, the longest first, typing errors mended."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from rapidfuzz.distance import OSA
+
+from .glossary import FIELDS
+
+#: English words that are one slip away from a glossary word and yet mean what they say.
+ORDINARY = frozenset(
+    ("back", "line", "brow", "sort", "sorts", "coast", "boost", "scar", "lack", "reed", "tope", "chins")
+)
+#: Fields whose words are recognised when misspelt.
+MENDED = ("garment", "accessory", "colour", "pattern", "material")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a glossary word stands for.
+
+    Attributes:
+        field: A key of `FIELDS`.
+        key: A key of that field.
+        english: The word in an English prompt.
+    """
+
+    field: str
+    key: str
+    english: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A glossary word in a text.
+
+    Attributes:
+        start: Index of its first character (of its last piece, when other words stand between).
+        end: Index after its last character.
+        meanings: All that it stands for; "girl" is a gender and an age.
+    """
+
+    start: int
+    end: int
+    meanings: tuple[Meaning, ...]
+
+    def meaning(self, field: str) -> Meaning | None:
+        """What it stands for in one field."""
+        return next((meaning for meaning in self.meanings if meaning.field == field), None)
+
+
+def normalise(text: str) -> str:
+    """Full-width characters as ordinary ones (NFKC), lower case, typing errors in English words mended."""
+    plain = unicodedata.normalize("NFKC", text).lower().replace("\u2019", "'")
+    return re.sub(r"[a-z]{4,}", lambda match: mend(match[0]), plain, flags=re.ASCII)
+
+
+@cache
+def mend(word: str) -> str:
+    """A misspelt glossary word as it is spelt; any other word as it is.
+
+    At most one slip (two from 8 letters on) in the optimal string alignment distance, the same first letter, and in
+    words of up to 5 letters no letter exchanged for another: "books" are no "boots".
+    """
+    known, targets = _english_words()
+    if word in known or word in ORDINARY or word.rstrip("s") in known or word.removesuffix("es") in known:
+        return word
+    allowed = 2 if len(word) >= 8 else 1
+    near = [(OSA.distance(word, target), target) for target in targets if target[0] == word[0]]
+    distance, best = min(near, default=(99, ""))
+    substituted = len(word) == len(best) and sorted(word) != sorted(best)
+    return word if distance > allowed or (len(word) <= 5 and substituted) else best
+
+
+def find_marks(text: str) -> tuple[Mark, ...]:
+    """Glossary words of a normalised text in their order; a longer word hides the shorter ones inside it."""
+    left, marks = text, []
+    for pattern, meanings in _patterns():
+        for match in pattern.finditer(left):
+            pieces = [match.span(group) for group in range(1, pattern.groups + 1)]
+            marks.append(Mark(*pieces[-1], meanings))
+            for start, end in pieces:
+                left = left[:start] + "\0" * (end - start) + left[end:]
+    kept = (mark for mark in marks if mark.meaning("hidden") is None)
+    return tuple(sorted(kept, key=lambda mark: mark.start))
+
+
+def uncovered(text: str, marks: tuple[Mark, ...]) -> str:
+    """The text with every mark replaced by a bar."""
+    for mark in marks:
+        text = text[: mark.start] + "|" * (mark.end - mark.start) + text[mark.end :]
+    return text
+
+
+def _entries() -> Iterator[tuple[str, Meaning]]:
+    for field, glossary in FIELDS.items():
+        for key, words in glossary.items():
+            for entry in words:
+                word, _, english = entry.partition("=")
+                spoken = english or (word if word.isascii() else key.replace("_", " "))
+                yield word, Meaning(field, key, spoken)
+
+
+@cache
+def _patterns() -> tuple[tuple[re.Pattern[str], tuple[Meaning, ...]], ...]:
+    """Patterns of all words, the longest first, each literal piece a group."""
+    meanings: dict[str, list[Meaning]] = {}
+    for word, meaning in _entries():
+        meanings.setdefault(word, []).append(meaning)
+    longest = sorted(meanings, key=len, reverse=True)
+    return tuple((_pattern(word), tuple(meanings[word])) for word in longest)
+
+
+def _pattern(word: str) -> re.Pattern[str]:
+    """Whole English words, plural or not; Chinese wherever it stands."""
+    if not word.isascii():
+        return re.compile(f"({re.escape(word)})")
+    pieces = [piece.strip() for piece in re.split(r"(?: \*)+ ", word)]
+    stars = word.count("*")
+    between = f"(?: [a-z-]+){{{stars}}} "
+    body = between.join(f"({re.escape(piece)}{'(?:s|es)?' if piece is pieces[-1] else ''})" for piece in pieces)
+    return re.compile(rf"(?<![a-z0-9-]){body}(?![a-z0-9])", re.ASCII)
+
+
+@cache
+def _english_words() -> tuple[frozenset[str], tuple[str, ...]]:
+    """(all English words of the glossary, those that misspelt ones are compared with)."""
+    known, targets = set(), set()
+    for word, meaning in _entries():
+        parts = re.findall(r"[a-z]+", word) if word.isascii() else []
+        known.update(parts)
+        targets.update(part for part in parts if meaning.field in MENDED and len(part) >= 4)
+    return frozenset(known), tuple(sorted(targets))

@@ -1,0 +1,33 @@
+"""Templates: `{red|blue} dress` and `__colour__` files, expanded by dynamicprompts from a seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dynamicprompts.generators import RandomPromptGenerator
+from dynamicprompts.wildcards import WildcardManager
+
+from twinset.errors import InputError
+
+
+def expand(template: str, seed: int, folder: Path | None = None) -> str:
+    """One expansion of a template; the same seed gives the same one.
+
+    Args:
+        template: A prompt in the syntax of dynamicprompts.
+        seed: Any integer.
+        folder: Where `__name__` finds `name.txt`, one value a line.
+
+    Raises:
+        InputError: The template cannot be read, or a wildcard has no file.
+    """
+    generator = RandomPromptGenerator(WildcardManager(folder), seed=seed)
+    try:
+        text = generator.generate(template, 1)[0] if template else ""
+    except Exception as error:  # the parser's own exceptions share no base class
+        raise InputError(
+            f"prompt template {template!r} cannot be read ({type(error).__name__}); balance its braces"
+        ) from error
+    if "__" in text:
+        raise InputError(f"prompt {text!r} has a wildcard without a file; put name.txt into the wildcard folder")
+    return text

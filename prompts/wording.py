@@ -1,0 +1,109 @@
+"""From a brief to positive and negative prompts in the words that a family was trained with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twinset.errors import InputError
+
+from .brief import Brief, Garment
+
+FAMILIES = ("studio", "sd15", "sdxl")
+#: Phrases of the captions that `studio` was trained on.
+_STYLES = {
+    "bob": "bob with bangs", "ponytail": "ponytail", "twin_tails": "twin tails", "bun": "top bun", "curly": "curls",
+    "buns": "two buns", "spiky": "spiky hair", "centre": "bob parted in the middle",
+}  # fmt: skip
+_EXPRESSIONS = {
+    "neutral": "neutral expression", "smile": "smiling", "laugh": "laughing", "surprised": "surprised",
+    "wink": "winking", "sad": "sad",
+}  # fmt: skip
+_SCENES = {
+    "beach": "on the beach",
+    "city": "in the city",
+    "park": "in a park",
+    "studio": "in a studio",
+    "room": "in a room",
+}
+_PATTERNS = {"plain": "plain", "stripes": "striped", "dots": "dotted", "checks": "checked", "floral": "floral"}
+_PEOPLE = {"female": ("woman", "women"), "male": ("man", "men"), None: ("person", "people")}
+_YOUNG = {"female": ("girl", "girls"), "male": ("boy", "boys"), None: ("child", "children")}
+_NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
+_FLAWS = {
+    "sd15": "lowres, bad anatomy, bad hands, blurry, watermark",
+    "sdxl": "lowres, blurry, watermark",
+    "studio": "",
+}
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Positive and negative prompt of one picture."""
+
+    positive: str
+    negative: str
+
+
+def write_prompts(brief: Brief, family: str) -> Prompts:
+    """Word a brief for a family.
+
+    `studio` gets only phrases of its own captions; `sd15` and `sdxl` get English tags with the English part of what was
+    not understood behind them.
+
+    Raises:
+        InputError: An unknown family.
+    """
+    if family not in FAMILIES:
+        raise InputError(f"family {family!r} is unknown; choose one of {', '.join(FAMILIES)}")
+    parts = _studio(brief) if family == "studio" else _tags(brief)
+    refused = dict.fromkeys(meaning.english for meaning in brief.unwanted)
+    return Prompts(", ".join(filter(None, parts)), ", ".join(filter(None, (*refused, _FLAWS[family]))))
+
+
+def _studio(brief: Brief) -> list[str]:
+    clothes = [
+        _piece(garment, garment.kind.replace("_", "-" if garment.kind == "t_shirt" else " "), False)
+        for garment in brief.clothes
+    ]
+    return ["a person", *_hair(brief), *(["wearing " + " and ".join(clothes)] if clothes else []), *_around(brief)]
+
+
+def _tags(brief: Brief) -> list[str]:
+    art = [brief.art] if brief.art else []
+    worn = [_piece(garment, garment.name, True) for garment in (*brief.clothes, *brief.accessories)]
+    known = [run for run in brief.rest if run.isascii()]
+    return [*art, _people(brief), *_hair(brief), *worn, *_around(brief), *known]
+
+
+def _people(brief: Brief) -> str:
+    words = (_YOUNG if brief.age == "child" else _PEOPLE)[brief.gender]
+    age = {"young": "young", "old": "old", "middle_aged": "middle-aged", "teen": "teenage"}.get(brief.age or "", "")
+    ethnicity = (brief.ethnicity or "").capitalize()
+    several = brief.count > 1
+    number = _NUMBERS.get(brief.count, str(brief.count)) if several else _article(age or ethnicity or words[0])
+    return " ".join(filter(None, (number, age, ethnicity, words[several])))
+
+
+def _article(word: str) -> str:
+    return "an" if word[0].lower() in "aeiou" else "a"
+
+
+def _hair(brief: Brief) -> list[str]:
+    length = {"medium": "medium-length"}.get(brief.hair_length or "", brief.hair_length)
+    hair = " ".join(filter(None, (length, brief.hair_colour)))
+    return [*([f"{hair} hair"] if hair else []), *([_STYLES[brief.hair_style]] if brief.hair_style else [])]
+
+
+def _piece(garment: Garment, noun: str, shades: bool) -> str:
+    colour = garment.shade if shades else garment.colour
+    pattern = _PATTERNS.get(garment.pattern or "")
+    return " ".join(filter(None, (colour, pattern, garment.material if shades else None, noun)))
+
+
+def _around(brief: Brief) -> list[str]:
+    said = [
+        _EXPRESSIONS.get(brief.expression or ""),
+        (brief.pose or "").replace("_", " "),
+        _SCENES.get(brief.scene or ""),
+    ]
+    return [*filter(None, said), *([f"{brief.light} light"] if brief.light else [])]
