@@ -56,9 +56,7 @@ def load_pipeline(
     return pipe.to(device)
 
 
-def assembled(
-    profile: Profile, parts: Parts, dtype: torch.dtype, device: str, commercial: bool = False
-) -> JointPass:
+def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str, commercial: bool = False) -> JointPass:
     """A full-size pipeline of a profile's parts, adapters fitted in; `commercial` as of `load_pipeline`."""
     pipe: Any = (
         FAMILIES[profile.family]

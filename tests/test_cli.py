@@ -20,12 +20,12 @@ from twinset.models.face_finder import TEMPLATE, Face
 from twinset.models.figure.keypoints import with_visibility
 from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.models.figure.poses import preset
+from twinset.models.keypoint_files import mirror, read_keypoints
 from twinset.models.seen import Seen
 from twinset.pipelines import compose as composing
 from twinset.pipelines import people
 from twinset.pipelines.generate import generate, replay
 from twinset.pipelines.joint import JointPipeline
-from twinset.models.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.pictures import read_picture
 from twinset.pipelines.record import load_record
 from twinset.pipelines.request import Request, read_request

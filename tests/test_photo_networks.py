@@ -8,7 +8,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -18,22 +17,23 @@ from twinset.errors import InputError
 from twinset.models import pose_photo
 from twinset.models.figure import keypoints as kp
 from twinset.models.figure import labels as atr
+from twinset.models.figure.poses import NAMED, PRESETS, preset
 from twinset.models.figure_reader import Figure
 from twinset.models.parsing_photo import LIP, onnx_parser, segformer_parser
 from twinset.models.pose_photo import keypoints_of, rtmlib_reader
+from twinset.models.profiles import resolve
 from twinset.pipelines.compose import choose_pose
 from twinset.pipelines.photo_pose import PhotoReader, letterboxed, redressed
-from twinset.models.profiles import resolve
 from twinset.prompts.brief import read_brief
 
 FLOAT = TensorProto.FLOAT
 
 
-def write_graph(path: Path, nodes: list, inputs: tuple, outputs: list, **constants: np.ndarray) -> Path:
+def write_graph(path: Path, nodes: list, inputs: tuple[str, list], outputs: list, **constants: Any) -> Path:
     """Write a graph; inputs and outputs are (name, shape)."""
     graph = helper.make_graph(
         nodes, "test",
-        [helper.make_tensor_value_info(*inputs[:1], FLOAT, inputs[1])],
+        [helper.make_tensor_value_info(inputs[0], FLOAT, inputs[1])],
         [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in outputs],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )  # fmt: skip
@@ -81,7 +81,7 @@ def yolox_graph(path: Path, classes: int = 80) -> Path:
 class TestRtmlib:
     @pytest.fixture(autouse=True)
     def _package(self) -> None:
-        pytest.importorskip("rtmlib", exc_type=Exception)
+        pytest.importorskip("rtmlib", exc_type=ImportError)
 
     def test_known_answers(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
         read = rtmlib_reader(yolox_graph(tmp_path / "d.onnx"), simcc_graph(tmp_path / "p.onnx", hidden=(15,)))
@@ -305,7 +305,7 @@ def test_segformer_as_transformers_has_it(tmp_path: Path) -> None:
 
 def test_other_segformers_are_refused(tmp_path: Path) -> None:
     segformer(tmp_path / "other", ("wall", "sky", "tree"))
-    with pytest.raises(InputError, match="no SegFormer of ATR's 18 classes .*wall, sky, tree"):
+    with pytest.raises(InputError, match=r"no SegFormer of ATR's 18 classes .*wall, sky, tree"):
         segformer_parser(tmp_path / "other")
     with pytest.raises(InputError, match="no SegFormer of ATR's 18 classes"):
         segformer_parser(tmp_path / "none")
@@ -388,8 +388,18 @@ def test_without_networks_one_line_says_so(photo: Path, monkeypatch: pytest.Monk
 
 
 def test_commercial_use_leaves_the_parser_out(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "twinset.pipelines.photo_pose.keypoints_of", lambda picture, profile: [figure_of().keypoints]
-    )
+    monkeypatch.setattr("twinset.pipelines.photo_pose.keypoints_of", lambda picture, profile: [figure_of().keypoints])
     _, keypoints, labels = chosen(PhotoReader(resolve("sd15"), commercial=True), photo)
     assert labels is None and keypoints[kp.NECK, 2] == 1
+
+
+# Named poses
+
+
+def test_poses_that_only_a_name_draws_leave_what_seeds_draw() -> None:
+    assert len(NAMED) >= 16 and list(NAMED)[: len(PRESETS)] == list(PRESETS) and len(PRESETS) == 15
+    people: Any = SimpleNamespace(size=(192, 256), preset=preset)
+    for name in set(NAMED) - set(PRESETS):
+        request: Any = SimpleNamespace(pose=f"{name}:mirror", framing="full")
+        _, keypoints, labels = choose_pose(people, request, read_brief("x"), np.random.default_rng(0), [])
+        assert labels is None and keypoints[:, 2].all()

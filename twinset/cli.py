@@ -170,11 +170,11 @@ def poses(
 ) -> None:
     """List the pose presets; each is also there mirrored, as `name:mirror`."""
     from twinset.models.figure.keypoints import draw_skeleton
-    from twinset.models.figure.poses import FRAMINGS, PRESETS, preset
+    from twinset.models.figure.poses import FRAMINGS, NAMED, preset
 
     if framing not in FRAMINGS:
         raise InputError(f"framing {framing!r} is unknown; choose one of {', '.join(FRAMINGS)}")
-    names = sorted(PRESETS)
+    names = sorted(NAMED)
     print(json.dumps(names) if as_json else "\n".join(names))
     if out is not None:
         _save_sheet([draw_skeleton(preset(name, framing)) for name in names], out)
