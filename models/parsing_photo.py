@@ -136,7 +136,7 @@ class Parser:
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     def _blob(self, picture: np.ndarray, inner: tuple[int, int]) -> Tensor:
-        square = Image.new("RGB", (self.size,) * 2)
+        square = Image.new("RGB", (self.size, self.size))
         fitted = Image.fromarray(picture).resize(inner, Image.Resampling.BILINEAR)
         square.paste(fitted, ((self.size - inner[0]) // 2, (self.size - inner[1]) // 2))
         values = (np.asarray(square, np.float32) / 255 - MEAN) / DEVIATION
