@@ -41,7 +41,7 @@ class Request(BaseModel):
         prompt: A sentence, English or Chinese.
         selfie: A picture of the person, ordinary or an aligned face crop.
         garments: Pictures of the garments to wear, each `path` or `kind=path`.
-        pose: The name of a preset (`walking`, mirrored `walking:mirror`) or a keypoint file; without one the
+        pose: The name of a preset (`walking`, mirrored `walking:mirror`), a keypoint file or a picture; without one the
             prompt's pose word counts, else the seed draws a preset.
         framing: How much of the body is seen.
         num: Number of pictures; picture `i` has the seed `seed + i`.

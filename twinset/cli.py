@@ -54,7 +54,8 @@ def generate(
         list[str] | None, typer.Option(help="A garment's picture, or kind=picture (dress=red.png). Repeatable.")
     ] = None,
     pose: Annotated[
-        str | None, typer.Option(help="A preset (see `twinset poses`), mirrored (walking:mirror), or a keypoint file.")
+        str | None,
+        typer.Option(help="A preset (see `twinset poses`), mirrored (walking:mirror), a keypoint file or a picture."),
     ] = None,
     framing: Annotated[str, typer.Option(help="portrait, half, three_quarter or full.")] = "three_quarter",
     num: Annotated[int, typer.Option(help="Number of pictures.")] = 1,
