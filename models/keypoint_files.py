@@ -30,7 +30,7 @@ MIRRORED = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
 COCO_17 = (0, 0, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 """Joint i of OpenPose's 18 is joint COCO_17[i] of COCO's 17, which have no neck (joint 1)."""
 MOST_BYTES = 4_000_000
-"""Larger files are refused: one picture's people take some kilobytes, COCO's whole annotations hundreds of megabytes."""
+"""Larger files are refused: one picture's people take kilobytes, COCO's whole annotations hundreds of megabytes."""
 FARTHEST = 100_000
 """Coordinates beyond this many pixels belong to no picture."""
 VITON_HD, DRESS_CODE = (768, 1024), (384, 512)
@@ -139,7 +139,7 @@ def _found(data: Any) -> Iterator[tuple[Any, tuple[float, float] | None]]:
         yield data["keypoints"], None
     else:
         canvas = _size(data.get("canvas_width"), data.get("canvas_height"))
-        people = data["people"] if "people" in data else [data]
+        people = data.get("people", [data])
         yield from ((one["pose_keypoints_2d"] if isinstance(one, dict) else one, canvas) for one in people)
 
 

@@ -2,7 +2,7 @@
 
 | form | network | classes | input | fitted by |
 |---|---|---|---|---|
-| segformer | SegFormer (Xie et al., NeurIPS 2021) as mattmdjaga/segformer_b2_clothes | ATR 18 | 512 × 512 RGB | stretching |
+| segformer | SegFormer (Xie et al. 2021), mattmdjaga/segformer_b2_clothes | ATR 18 | 512 × 512 RGB | stretching |
 | schp | SCHP (Li et al., TPAMI 2020), ONNX | ATR 18 at 512, LIP 20 at 473 | square, BGR | letterbox, black |
 | hrnet | HRNet + OCR (Yuan et al., ECCV 2020), ONNX | LIP 20 | 473 × 473 RGB | stretching |
 
@@ -136,7 +136,7 @@ class Parser:
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     def _blob(self, picture: np.ndarray, inner: tuple[int, int]) -> Tensor:
-        square = Image.new("RGB", (self.size,) * 2)
+        square = Image.new("RGB", (self.size, self.size))
         fitted = Image.fromarray(picture).resize(inner, Image.Resampling.BILINEAR)
         square.paste(fitted, ((self.size - inner[0]) // 2, (self.size - inner[1]) // 2))
         values = (np.asarray(square, np.float32) / 255 - MEAN) / DEVIATION
@@ -196,15 +196,17 @@ def onnx_parser(
     if form not in ("schp", "hrnet"):
         raise InputError(f"parser form {form!r} is unknown; choose schp or hrnet")
     graph = OnnxGraph(Path(path), providers, sha256, f"parser of {form}'s kind, (1, 3, S, S) → (1, 18 or 20, h, w)")
-    declared = graph.inputs[0].shape if len(graph.inputs) == 1 else []
-    if size is None:
-        size = declared[-1] if declared and isinstance(declared[-1], int) else _usual_size(graph)
-    if not graph.takes((size, size)):
+    side = size or _usual_size(graph)
+    if not graph.takes((side, side)):
         raise graph.wrong()
-    return Parser(lambda pixels: _refined(graph, pixels), size, form)
+    return Parser(lambda pixels: _refined(graph, pixels), side, form)
 
 
 def _usual_size(graph: OnnxGraph) -> int:
+    """What the graph declares; 512 for 18 channels and 473 for 20 where it leaves the size open."""
+    declared = graph.inputs[0].shape
+    if declared and isinstance(declared[-1], int):
+        return declared[-1]
     channels = [output.shape[1] for output in graph.outputs if len(output.shape) == 4]
     return 512 if len(LABELS) in channels else 473
 

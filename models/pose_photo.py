@@ -1,6 +1,6 @@
 """Keypoints of the people on a photograph, by the networks of others.
 
-- rtmlib (Apache-2.0; `pip install 'twinset[pose]'`) runs DWPose (Yang et al., ICCVW 2023) or RTMPose (Jiang et al. 2023)
+- rtmlib (Apache-2.0; `pip install 'twinset[pose]'`) runs DWPose (Yang et al. 2023) or RTMPose (Jiang et al. 2023)
   after YOLOX (Ge et al. 2021) on ONNX Runtime.
 - controlnet-aux runs OpenPose (Cao et al., TPAMI 2019) on PyTorch. CMU licenses its OpenPose for non-commercial use,
   so it is taken only when named.

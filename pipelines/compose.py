@@ -15,7 +15,7 @@ from twinset.models.face_judge import fuse
 from twinset.models.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.models.figure.keypoints import Keypoints
 from twinset.models.figure.labels import garment_slot
-from twinset.models.figure.poses import PRESETS
+from twinset.models.figure.poses import NAMED, PRESETS
 from twinset.models.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.people import DrawnPeople, People, Selfie
@@ -192,9 +192,9 @@ def choose_pose(
         InputError: The pose is neither a preset, a keypoint file nor a picture that can be read.
     """
     drawn = str(rng.choice(sorted(PRESETS)))
-    name = request.pose or (brief.pose if brief.pose in PRESETS else None) or drawn
+    name = request.pose or (brief.pose if brief.pose in NAMED else None) or drawn
     base, _, variant = name.partition(":")
-    if base in PRESETS and variant in ("", "mirror"):
+    if base in NAMED and variant in ("", "mirror"):
         keypoints = people.preset(base, request.framing)
         return name, mirror(keypoints, people.size[0]) if variant else keypoints, None
     path = Path(name)

@@ -43,7 +43,7 @@ class Request(BaseModel):
             as `selfie`.
         face: Which face of a selfie with several: "largest", "centre", or its number counted from the left.
         garments: Pictures of the garments to wear, each `path` or `kind=path`.
-        pose: The name of a preset (`walking`, mirrored `walking:mirror`) or a keypoint file; without one the
+        pose: The name of a preset (`walking`, mirrored `walking:mirror`), a keypoint file or a picture; without one the
             prompt's pose word counts, else the seed draws a preset.
         framing: How much of the body is seen.
         num: Number of pictures; picture `i` has the seed `seed + i`.

@@ -8,7 +8,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -18,22 +17,17 @@ from twinset.errors import InputError
 from twinset.models import pose_photo
 from twinset.models.figure import keypoints as kp
 from twinset.models.figure import labels as atr
-from twinset.models.figure_reader import Figure
 from twinset.models.parsing_photo import LIP, onnx_parser, segformer_parser
 from twinset.models.pose_photo import keypoints_of, rtmlib_reader
-from twinset.pipelines.compose import choose_pose
-from twinset.pipelines.photo_pose import PhotoReader, letterboxed, redressed
-from twinset.models.profiles import resolve
-from twinset.prompts.brief import read_brief
 
 FLOAT = TensorProto.FLOAT
 
 
-def write_graph(path: Path, nodes: list, inputs: tuple, outputs: list, **constants: np.ndarray) -> Path:
+def write_graph(path: Path, nodes: list, inputs: tuple[str, list], outputs: list, **constants: Any) -> Path:
     """Write a graph; inputs and outputs are (name, shape)."""
     graph = helper.make_graph(
         nodes, "test",
-        [helper.make_tensor_value_info(*inputs[:1], FLOAT, inputs[1])],
+        [helper.make_tensor_value_info(inputs[0], FLOAT, inputs[1])],
         [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in outputs],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )  # fmt: skip
@@ -81,7 +75,7 @@ def yolox_graph(path: Path, classes: int = 80) -> Path:
 class TestRtmlib:
     @pytest.fixture(autouse=True)
     def _package(self) -> None:
-        pytest.importorskip("rtmlib", exc_type=Exception)
+        pytest.importorskip("rtmlib", exc_type=ImportError)
 
     def test_known_answers(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
         read = rtmlib_reader(yolox_graph(tmp_path / "d.onnx"), simcc_graph(tmp_path / "p.onnx", hidden=(15,)))
@@ -305,7 +299,7 @@ def test_segformer_as_transformers_has_it(tmp_path: Path) -> None:
 
 def test_other_segformers_are_refused(tmp_path: Path) -> None:
     segformer(tmp_path / "other", ("wall", "sky", "tree"))
-    with pytest.raises(InputError, match="no SegFormer of ATR's 18 classes .*wall, sky, tree"):
+    with pytest.raises(InputError, match=r"no SegFormer of ATR's 18 classes .*wall, sky, tree"):
         segformer_parser(tmp_path / "other")
     with pytest.raises(InputError, match="no SegFormer of ATR's 18 classes"):
         segformer_parser(tmp_path / "none")
@@ -314,82 +308,3 @@ def test_other_segformers_are_refused(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-400])
     with pytest.raises(InputError, match="no SegFormer"):
         segformer_parser(tmp_path / "torn")
-
-
-# A picture as the pose
-
-
-def figure_of(width: int = 100, height: int = 200) -> Figure:
-    labels = np.zeros((height, width), np.uint8)
-    labels[40:160, 30:70] = atr.DRESS
-    keypoints = np.zeros((18, 3), np.float32)
-    keypoints[[kp.NECK, kp.R_HIP, kp.L_HIP]] = (50, 40, 0.9), (40, 100, 0.8), (60, 100, 0.7)
-    return Figure(keypoints, labels)
-
-
-def test_a_figure_is_letterboxed() -> None:
-    keypoints, labels = letterboxed(figure_of(), (512, 768))
-    assert labels.shape == (768, 512) and not labels[:, :64].any() and not labels[:, 448:].any()
-    np.testing.assert_allclose(keypoints[kp.NECK], (64 + 50 * 3.84, 40 * 3.84, 1), rtol=1e-5)
-    assert not keypoints[kp.NOSE].any()
-    rows, columns = np.nonzero(labels == atr.DRESS)
-    assert abs(rows.min() - 40 * 3.84) < 2 and abs(columns.max() - (64 + 70 * 3.84)) < 2
-
-
-def test_given_garments_own_what_was_worn() -> None:
-    figure = figure_of()
-    two = redressed(figure.labels, figure.keypoints, ("t_shirt", "trousers"))
-    assert (two[40:100, 30:70] == atr.UPPER).all() and (two[100:160, 30:70] == atr.PANTS).all()
-    assert (redressed(two, figure.keypoints, ("dress",)) == figure.labels).all()
-    assert (redressed(two, figure.keypoints, ("shoes",)) == two).all()
-
-
-class PhotoPeople:
-    """A family that reads photographs and draws all poses."""
-
-    size = (512, 768)
-
-    def __init__(self, photos: Any):
-        self.photos = photos
-
-    def figure(self, picture: np.ndarray) -> Figure:
-        return self.photos.read(picture)
-
-    def adopt(self, keypoints: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
-        return keypoints
-
-
-def chosen(photos: Any, path: Path) -> Any:
-    request: Any = SimpleNamespace(pose=str(path), framing="full")
-    people: Any = PhotoPeople(photos)
-    return choose_pose(people, request, read_brief("a person"), np.random.default_rng(0), [])
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    from PIL import Image
-
-    Image.new("RGB", (100, 200), "red").save(tmp_path / "photo.jpg")
-    return tmp_path / "photo.jpg"
-
-
-def test_a_picture_is_a_pose(photo: Path) -> None:
-    name, keypoints, labels = chosen(SimpleNamespace(read=lambda picture: figure_of()), photo)
-    assert name == str(photo) and keypoints.shape == (18, 3) and (labels == atr.DRESS).any()
-    empty = Figure(np.zeros((18, 3), np.float32), np.zeros((200, 100), np.uint8))
-    with pytest.raises(InputError, match="shows nobody"):
-        chosen(SimpleNamespace(read=lambda picture: empty), photo)
-
-
-def test_without_networks_one_line_says_so(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "rtmlib", None)
-    with pytest.raises(InputError, match=r"pip install 'twinset\[pose\]'"):
-        chosen(PhotoReader(resolve("sd15")), photo)
-
-
-def test_commercial_use_leaves_the_parser_out(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "twinset.pipelines.photo_pose.keypoints_of", lambda picture, profile: [figure_of().keypoints]
-    )
-    _, keypoints, labels = chosen(PhotoReader(resolve("sd15"), commercial=True), photo)
-    assert labels is None and keypoints[kp.NECK, 2] == 1

@@ -59,7 +59,8 @@ def generate(
         list[str] | None, typer.Option(help="A garment's picture, or kind=picture (dress=red.png). Repeatable.")
     ] = None,
     pose: Annotated[
-        str | None, typer.Option(help="A preset (see `twinset poses`), mirrored (walking:mirror), or a keypoint file.")
+        str | None,
+        typer.Option(help="A preset (see `twinset poses`), mirrored (walking:mirror), a keypoint file or a picture."),
     ] = None,
     framing: Annotated[str, typer.Option(help="portrait, half, three_quarter or full.")] = "three_quarter",
     num: Annotated[int, typer.Option(help="Number of pictures.")] = 1,
@@ -182,11 +183,11 @@ def poses(
 ) -> None:
     """List the pose presets; each is also there mirrored, as `name:mirror`."""
     from twinset.models.figure.keypoints import draw_skeleton
-    from twinset.models.figure.poses import FRAMINGS, PRESETS, preset
+    from twinset.models.figure.poses import FRAMINGS, NAMED, preset
 
     if framing not in FRAMINGS:
         raise InputError(f"framing {framing!r} is unknown; choose one of {', '.join(FRAMINGS)}")
-    names = sorted(PRESETS)
+    names = sorted(NAMED)
     print(json.dumps(names) if as_json else "\n".join(names))
     if out is not None:
         _save_sheet([draw_skeleton(preset(name, framing)) for name in names], out)

@@ -52,7 +52,7 @@ def ordinary_preset(name: str, framing: str = "three_quarter", size: tuple[int, 
     """Keypoints of a named pose as an ordinary person takes it.
 
     Args:
-        name: one of `poses.PRESETS`.
+        name: one of `poses.NAMED`.
         framing: one of `CUTS`.
         size: (width, height) of the frame in pixels.
 

@@ -86,6 +86,14 @@ PRESETS: dict[str, Pose] = {
     "hand_on_heart": Pose(Arm(26, -122, 0.9, 0.85), Arm(10, 4), head_tilt=-3),
 }  # fmt: skip
 
+#: All poses that a user can name: PRESETS, from which seeds draw, and those that are drawn only when asked for.
+NAMED: dict[str, Pose] = {
+    **PRESETS,
+    "star": Pose(Arm(118, 120), Arm(118, 120), Leg(28, 28), Leg(28, 28)),
+    "arms_out": Pose(Arm(88, 92), Arm(88, 92), Leg(6, 4), Leg(6, 4)),
+    "striding": Pose(Arm(28, -14), Arm(30, 44, 0.95, 0.85), Leg(26, 8, 0.97), Leg(18, -18, 0.95, 0.8), lean=4),
+}  # fmt: skip
+
 
 def step(angle: float, length: float, side: float) -> np.ndarray:
     """Offset along a limb; side is -1 for the person's right, +1 for the left."""
@@ -158,9 +166,9 @@ def preset(name: str, framing: str = "three_quarter") -> Keypoints:
     Raises:
         ValueError: if the name or the framing is unknown.
     """
-    if name not in PRESETS:
-        raise ValueError(f"unknown pose {name!r}; choose one of {', '.join(PRESETS)}")
-    return place(PRESETS[name], placement(framing))
+    if name not in NAMED:
+        raise ValueError(f"unknown pose {name!r}; choose one of {', '.join(NAMED)}")
+    return place(NAMED[name], placement(framing))
 
 
 def _jitter_arm(arm: Arm, rng: np.random.Generator, spread: float) -> Arm:
