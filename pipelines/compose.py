@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 
 from twinset.adapters.condition import Condition, Layout
 from twinset.errors import InputError
+from twinset.models.colour_names import colour_names
 from twinset.models.face_judge import fuse
 from twinset.models.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.models.figure.keypoints import Keypoints
@@ -22,12 +24,13 @@ from twinset.pipelines.people import DrawnPeople, People, Selfie
 from twinset.pipelines.photo_pose import photo_pose, redressed
 from twinset.pipelines.pictures import read_picture
 from twinset.pipelines.request import GarmentPicture, Request
-from twinset.prompts.brief import Brief, read_brief
-from twinset.prompts.conflicts import correct_words, follow_pictures
+from twinset.prompts.brief import Brief
+from twinset.prompts.sentence import Sentence, understand
 
 if TYPE_CHECKING:
     from twinset.pipelines.joint import JointPipeline
 
+NEARLY_WHITE = 250
 DRAWN_KINDS = {"upper": ("t_shirt", "shirt", "hoodie"), "lower": ("trousers", "skirt", "shorts"), "shoes": ("shoes",)}
 
 
@@ -36,10 +39,9 @@ class Composition:
     """All that one pass needs, and what was decided on the way.
 
     Attributes:
-        prompt: For the text encoder.
+        sentence: The words, understood; `prompt` and `negative` are for the text encoder.
         layout: Keypoints and parsing map.
         conditions: Identity and garments.
-        brief: What the sentence was understood to ask.
         pose: Name of the preset, the keypoint file or the picture.
         hair: Hair style drawn in the layout.
         kinds: Garment kinds the person wears, given, named or drawn from the seed.
@@ -48,16 +50,20 @@ class Composition:
         notes: Lines the user should see.
     """
 
-    prompt: str
+    sentence: Sentence
     layout: Layout
     conditions: tuple[Condition, ...]
-    brief: Brief
     pose: str
     hair: str
     kinds: tuple[str, ...]
     selfie: Selfie | None
     flats: dict[str, np.ndarray]
     notes: tuple[str, ...]
+
+    @property
+    def prompt(self) -> str:
+        """For the text encoder."""
+        return self.sentence.prompt
 
     @property
     def regions(self) -> dict[str, np.ndarray]:
@@ -67,26 +73,21 @@ class Composition:
         return {name: region.float().cpu().numpy() for name, region in named}
 
 
-def compose(pipe: JointPass, request: Request, shown: Mapping[str, str] | None = None) -> Composition:
+def compose(pipe: JointPass, request: Request) -> Composition:
     """Read a request's inputs and turn them into a layout and conditions.
-
-    Args:
-        pipe: Gives the family.
-        request: What is asked for.
-        shown: Garment kind to the main colour of its photo; where the words say another, the photo wins.
 
     Raises:
         InputError: An input cannot be used; the message says which, why, and what to do.
     """
     notes: list[str] = []
-    brief, conflicts = follow_pictures(read_brief(request.prompt), shown or {})
-    notes += [conflict.note for conflict in conflicts]
     rng = np.random.default_rng(request.seed)
     people = people_of(pipe)
+    flats = read_garments(people, request.garments, notes)
+    sentence = understand(request.prompt, people.family, request.seed or 0, colours_of(flats))
+    brief, notes = sentence.brief, [*notes, *sentence.notes]
     pose, keypoints, seen = choose_pose(people, request, brief, rng, notes)
     hair = choose_hair(brief, rng)
     selfie = read_selfies(people, request.selfies, request.face, notes) if request.selfies else None
-    flats = read_garments(people, request.garments, notes)
     kinds = dress_person(tuple(flats), brief, rng)
     labels = people.labels(keypoints, kinds, hair) if seen is None else redressed(seen, keypoints, tuple(flats))
     layout = Layout(keypoints, labels)
@@ -95,8 +96,7 @@ def compose(pipe: JointPass, request: Request, shown: Mapping[str, str] | None =
         conditions.append(people.identity(selfie, layout, request.identity_strength))
     if request.garment_strength > 0:
         conditions += [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
-    prompt = correct_words(request.prompt, conflicts)
-    return Composition(prompt, layout, tuple(conditions), brief, pose, hair, kinds, selfie, flats, tuple(notes))
+    return Composition(sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes))
 
 
 def people_of(pipe: JointPass) -> People:
@@ -148,6 +148,12 @@ def read_garments(people: People, garments: Sequence[GarmentPicture], notes: lis
             raise InputError(f"garment {str(garment.path)!r} ({kind}) has no place beside {clash}; give one of them")
         flats[kind] = people.fit(picture, kind)
     return flats
+
+
+def colours_of(flats: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """Names of the colours that garments on white show, the main one first."""
+    masks = {kind: binary_fill_holes((flat < NEARLY_WHITE).any(-1)) for kind, flat in flats.items()}
+    return {kind: colour_names(flats[kind], np.asarray(mask)) for kind, mask in masks.items() if np.any(mask)}
 
 
 # Layout

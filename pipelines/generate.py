@@ -30,6 +30,8 @@ from twinset.pipelines.record import (
     weights_revision,
 )
 from twinset.pipelines.request import Request
+from twinset.prompts.sentence import Sentence
+from twinset.prompts.weighting import is_weighted, weighted_embeddings
 
 Progress = Callable[[int, int], None]
 """Called with the picture's index and the number of steps done."""
@@ -99,7 +101,7 @@ def draw(
         return given
 
     output: Any = pipe(
-        composition.prompt,
+        **texts(pipe, composition.sentence),
         layout=composition.layout,
         conditions=list(composition.conditions),
         generator=torch.Generator().manual_seed(_seed(request, index)),
@@ -112,6 +114,13 @@ def draw(
         callback_on_step_end=None if progress is None else told,
     )
     return output.images[0]
+
+
+def texts(pipe: JointPass, sentence: Sentence) -> dict[str, Any]:
+    """The arguments that tell a pipeline the words: as they are, or as embeddings where some have weights."""
+    if is_weighted(sentence.prompt):
+        return weighted_embeddings(pipe, sentence.prompt, sentence.negative or "")
+    return {"prompt": sentence.prompt, "negative_prompt": sentence.negative}
 
 
 def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None = None) -> tuple[Path, bool]:

@@ -64,10 +64,12 @@ class People(Protocol):
     Attributes:
         size: (width, height) of its pictures in pixels.
         kinds: of garments that it can be given.
+        family: "studio", "sd15" or "sdxl", whose words it reads.
     """
 
     size: tuple[int, int]
     kinds: tuple[str, ...]
+    family: str
 
     def preset(self, name: str, framing: str) -> Keypoints:
         """A named pose in the frame."""
@@ -135,6 +137,7 @@ class DrawnPeople:
 
     size: tuple[int, int] = FRAME
     kinds: tuple[str, ...] = tuple(GARMENT_KINDS)
+    family: str = "studio"
 
     def __init__(self, pipe: JointPipeline):
         self.pipe = pipe

@@ -54,6 +54,7 @@ class RealPeople:
         detector: Detector | None,
         photos: PhotoReader | None = None,
     ):
+        self.family = "sd15" if getattr(pipe, "text_encoder_2", None) is None else "sdxl"
         self.pipe, self.size, self.recogniser, self.detector, self.photos = pipe, size, recogniser, detector, photos
 
     def preset(self, name: str, framing: str) -> Keypoints:

@@ -102,6 +102,7 @@ def composed(composition: Composition) -> dict[str, Any]:
     """The decisions of a composition, for its record."""
     return {
         "prompt": composition.prompt,
+        "negative": composition.sentence.negative,
         "pose": composition.pose,
         "hair": composition.hair,
         "kinds": list(composition.kinds),

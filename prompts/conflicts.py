@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .brief import Brief, Garment, colour_words
+from .glossary import COLOUR_WORDS
 
 
 @dataclass(frozen=True)
@@ -28,22 +29,27 @@ class Conflict:
         return f"{self.kind}: the words say {self.said}, the photo shows {self.shown}; the photo wins"
 
 
-def find_conflicts(brief: Brief, shown: Mapping[str, str]) -> tuple[Conflict, ...]:
-    """Colours that differ.
+def find_conflicts(brief: Brief, shown: Mapping[str, Sequence[str]]) -> tuple[Conflict, ...]:
+    """Colours in the words that a photo does not show.
 
     Args:
         brief: What the words say.
-        shown: Garment kind to the main colour of its photo, a key of `COLOUR_WORDS`.
+        shown: Garment kind to the English colour names of its photo, the main one first.
     """
-    named = ((garment, shown.get(garment.kind)) for garment in brief.clothes)
+    named = ((garment, [_key(name) for name in shown.get(garment.kind, ())]) for garment in brief.clothes)
     return tuple(
-        Conflict(garment.kind, garment.colour, colour)
-        for garment, colour in named
-        if garment.colour and colour and garment.colour != colour
+        Conflict(garment.kind, garment.colour, colours[0])
+        for garment, colours in named
+        if garment.colour and colours and colours[0] and garment.colour not in colours
     )
 
 
-def follow_pictures(brief: Brief, shown: Mapping[str, str]) -> tuple[Brief, tuple[Conflict, ...]]:
+def _key(name: str) -> str:
+    """The key of `COLOUR_WORDS` that a colour's name belongs to; "" where none does."""
+    return next((key for key, words in COLOUR_WORDS.items() if name in words), "")
+
+
+def follow_pictures(brief: Brief, shown: Mapping[str, Sequence[str]]) -> tuple[Brief, tuple[Conflict, ...]]:
     """The brief with the photos' colours wherever the words say otherwise, and those conflicts."""
     conflicts = find_conflicts(brief, shown)
     wrong = {(conflict.kind, conflict.said): conflict.shown for conflict in conflicts}

@@ -5,12 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from compel import CompelForSD, CompelForSDXL
+WEIGHTED = r"\(([^()]+)\)\s*[0-9]*\.?[0-9]+"
+"""Weighted words in compel's notation."""
 
 
 def normalise_weights(prompt: str) -> str:
     """AUTOMATIC1111's "(red dress:1.3)" as compel's "(red dress)1.3"; anything else as it is."""
     return re.sub(r"\(([^():]+):\s*([0-9]*\.?[0-9]+)\s*\)", r"(\1)\2", prompt)
+
+
+def is_weighted(prompt: str) -> bool:
+    """Whether a prompt holds weights in either notation."""
+    return re.search(WEIGHTED, normalise_weights(prompt)) is not None
+
+
+def plain_words(prompt: str) -> str:
+    """A prompt without its weights."""
+    return re.sub(WEIGHTED, r"\1", normalise_weights(prompt))
 
 
 def weighted_embeddings(pipe: Any, prompt: str, negative: str = "") -> dict[str, Any]:
@@ -25,6 +36,8 @@ def weighted_embeddings(pipe: Any, prompt: str, negative: str = "") -> dict[str,
         Keyword arguments of the pipeline's call: `prompt_embeds` and `negative_prompt_embeds` (1, tokens, channels),
         with SDXL also `pooled_prompt_embeds` and `negative_pooled_prompt_embeds` (1, channels).
     """
+    from compel import CompelForSD, CompelForSDXL
+
     large = getattr(pipe, "text_encoder_2", None) is not None
     encode = CompelForSDXL(pipe) if large else CompelForSD(pipe)
     out = encode(normalise_weights(prompt), negative_prompt=normalise_weights(negative))

@@ -101,7 +101,7 @@ def test_prompts_of_families() -> None:
     ],
 )
 def test_the_picture_wins(text: str, corrected: str) -> None:
-    brief, conflicts = follow_pictures(read_brief(text), {"dress": "blue"})
+    brief, conflicts = follow_pictures(read_brief(text), {"dress": ["blue"]})
     assert correct_words(text, conflicts) == corrected
     assert {piece.colour for piece in brief.clothes if piece.kind == "dress"} <= {"blue"}
     assert len(conflicts) == (text != corrected)
