@@ -18,6 +18,7 @@ from twinset.models.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.models.figure.keypoints import Keypoints
 from twinset.models.figure.labels import garment_slot
 from twinset.models.figure.poses import NAMED, PRESETS
+from twinset.models.garment_photo import KINDS_OF, class_by_parsing, cut_out
 from twinset.models.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.people import DrawnPeople, People, Selfie
@@ -30,7 +31,7 @@ from twinset.prompts.sentence import Sentence, understand
 if TYPE_CHECKING:
     from twinset.pipelines.joint import JointPipeline
 
-NEARLY_WHITE = 250
+NEARLY_WHITE, MARGIN = 250, 8
 DRAWN_KINDS = {"upper": ("t_shirt", "shirt", "hoodie"), "lower": ("trousers", "skirt", "shorts"), "shoes": ("shoes",)}
 
 
@@ -137,8 +138,8 @@ def read_garments(people: People, garments: Sequence[GarmentPicture], notes: lis
     """
     flats: dict[str, np.ndarray] = {}
     for garment in garments:
-        picture = read_picture(garment.path, "garment")
-        kind = garment.kind or people.guess_kind(picture, garment.path)
+        picture, worn = laid_flat(people, garment, notes)
+        kind = garment.kind or worn or people.guess_kind(picture, garment.path)
         if garment.kind is None:
             notes.append(f"garment {str(garment.path)!r} is taken as {kind}; say kind=path to overrule")
         if kind not in people.kinds:
@@ -148,6 +149,27 @@ def read_garments(people: People, garments: Sequence[GarmentPicture], notes: lis
             raise InputError(f"garment {str(garment.path)!r} ({kind}) has no place beside {clash}; give one of them")
         flats[kind] = people.fit(picture, kind)
     return flats
+
+
+def laid_flat(people: People, garment: GarmentPicture, notes: list[str]) -> tuple[np.ndarray, str | None]:
+    """A garment's picture; where somebody wears it, the piece cut out on white.
+
+    Returns:
+        uint8 (h, w, 3), and the kind where the parsing map leaves no choice.
+
+    Raises:
+        InputError: the picture cannot be read, or does not show such a piece.
+    """
+    picture = read_picture(garment.path, "garment")
+    labels = people.worn(picture)
+    if labels is None:
+        return picture, None
+    asked = next((name for name, kinds in KINDS_OF.items() if garment.kind in kinds), None)
+    piece = asked or class_by_parsing(labels).name
+    notes.append(f"garment {str(garment.path)!r} is worn by somebody; the {piece} is cut out")
+    cut = cut_out(picture, labels, piece).picture
+    padded = np.pad(cut, ((MARGIN,) * 2, (MARGIN,) * 2, (0, 0)), constant_values=255)
+    return padded, KINDS_OF[piece][0] if len(KINDS_OF[piece]) == 1 else None
 
 
 def colours_of(flats: Mapping[str, np.ndarray]) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ from twinset.models.face_finder import CROP, Face, align
 from twinset.models.face_judge import judge_face
 from twinset.models.figure.flat import flat_keypoints, warp_flat
 from twinset.models.figure.keypoints import FRAME, Keypoints
-from twinset.models.figure.labels import GARMENT_KINDS
+from twinset.models.figure.labels import FACE, GARMENT_KINDS
 from twinset.models.figure.layout import draw_layout
 from twinset.models.figure.poses import preset
 from twinset.models.figure.retarget import ORDINARY, head_share, retarget
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from .joint import JointPipeline
 
 WIDTH, HEIGHT = FRAME
+LEAST_FACE = 0.015
+"""Share of a picture that the face must have for somebody to be in it."""
 FLAT_FILL = 0.86
 """Share of the frame that a garment spans in the flat pictures that CLIP was trained on."""
 
@@ -105,6 +107,10 @@ class People(Protocol):
         Raises:
             InputError: The family has no network that reads them.
         """
+        ...
+
+    def worn(self, picture: np.ndarray) -> np.ndarray | None:
+        """Parsing map (H, W) of a garment's picture in which somebody wears it; None for one laid flat."""
         ...
 
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:
@@ -194,6 +200,13 @@ class DrawnPeople:
             return {"keypoints": figure.keypoints, "labels": figure.labels}
 
         return Figure(**self.pipe.seen("figure", work, picture, revision=lambda: weights_hash(reader)))
+
+    def worn(self, picture: np.ndarray) -> np.ndarray | None:
+        """Told by the face: the reader has seen people only, and takes sleeves for arms."""
+        if self.pipe.figure_reader is None:
+            return None
+        figure = self.figure(picture)
+        return figure.labels if figure.found and (figure.labels == FACE).mean() > LEAST_FACE else None
 
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:
         """Zero-shot by the bundled CLIP: as it is, and with the margins that CLIP is used to."""

@@ -105,6 +105,16 @@ class RealPeople:
             raise InputError("this model has no networks that read people; give a preset or a keypoint file as pose")
         return self.photos.read(picture)
 
+    def worn(self, picture: np.ndarray) -> np.ndarray | None:
+        """By the profile's parser, where it is here."""
+        if self.photos is None:
+            return None
+        try:
+            labels = self.figure(picture).labels
+        except InputError:
+            return None
+        return labels if labels.any() and worn_or_flat(picture, labels).name == "worn" else None
+
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:
         """By the outline of a flat-lay, where it leaves little doubt; tops and bottoms of all lengths are refused."""
         guess = class_by_shape(cut_out(picture).mask)
