@@ -89,7 +89,7 @@ def compose(pipe: JointPass, request: Request) -> Composition:
     pose, keypoints, seen = choose_pose(people, request, brief, rng, notes)
     hair = choose_hair(brief, rng)
     selfie = read_selfies(people, request.selfies, request.face, notes) if request.selfies else None
-    kinds = dress_person(tuple(flats), brief, rng)
+    kinds = dress_person(tuple(flats), [kind for kind in brief.garments if kind in people.kinds], rng)
     labels = people.labels(keypoints, kinds, hair) if seen is None else redressed(seen, keypoints, tuple(flats))
     layout = Layout(keypoints, labels)
     conditions = []
@@ -186,15 +186,15 @@ def slots(kind: str) -> set[str]:
     return {"upper", "lower"} if kind == "dress" else {garment_slot(kind)}
 
 
-def dress_person(given: tuple[str, ...], brief: Brief, rng: np.random.Generator) -> tuple[str, ...]:
-    """Complete the garments given: by the prompt's words, else from the seed.
+def dress_person(given: tuple[str, ...], named: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
+    """Complete the garments given: by those that the prompt names, else from the seed.
 
     Returns:
         Kinds for a whole outfit (upper, lower, shoes, or a dress and shoes), those given first.
     """
     drawn = tuple(str(rng.choice(kinds)) for kinds in DRAWN_KINDS.values())
     worn: list[str] = []
-    for kind in (*given, *brief.garments, *drawn):
+    for kind in (*given, *named, *drawn):
         if not any(slots(other) & slots(kind) for other in worn):
             worn.append(kind)
     return tuple(worn)

@@ -125,17 +125,17 @@ def test_strength_0_leaves_a_condition_out(pipe: JointPipeline, selfie: Path, dr
 
 def test_photographs_come_before_words_and_words_before_the_seed() -> None:
     rng = np.random.default_rng(0)
-    assert composing.dress_person(("trousers",), read_brief("red dress and a shirt"), rng) == (
+    assert composing.dress_person(("trousers",), read_brief("red dress and a shirt").garments, rng) == (
         "trousers",
         "shirt",
         "shoes",
     )
-    assert composing.dress_person((), read_brief("red dress"), rng) == ("dress", "shoes")
+    assert composing.dress_person((), read_brief("red dress").garments, rng) == ("dress", "shoes")
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_everybody_is_dressed(seed: int) -> None:
-    worn = composing.dress_person((), read_brief("beach"), np.random.default_rng(seed))
+    worn = composing.dress_person((), read_brief("beach").garments, np.random.default_rng(seed))
     assert set.union(*map(composing.slots, worn)) == {"upper", "lower", "shoes"}
 
 
