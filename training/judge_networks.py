@@ -14,13 +14,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from twinset.models import figure_reader
 from twinset.models.figure.labels import LABELS
 
 #: Regions of the parsing map that attribute heads read: background, hair, face, upper, lower, shoes.
 REGIONS: tuple[tuple[int, ...], ...] = ((0,), (2,), (11,), (4, 7), (5, 6), (9, 10))
 KEYPOINTS = 18
 #: Pixels of a picture per cell of PictureJudge's maps.
-STRIDE = 4
+STRIDE = figure_reader.STRIDE
 #: Side of a garment crop, px.
 GARMENT_SIDE = 96
 
@@ -145,17 +146,8 @@ def peaks(heat: Tensor, threshold: float = 0.3) -> Tensor:
     Returns:
         float (B, K, 3): x, y in pixels of the picture, and 1 or 0.
     """
-    chance = heat.float().sigmoid()
-    height, width = chance.shape[2:]
-    highest, at = chance.flatten(2).max(dim=2)
-    row, column = at // width, at % width
-    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    ys, xs = ys.to(heat.device), xs.to(heat.device)
-    near = ((ys - row[..., None, None]).abs() <= 2) & ((xs - column[..., None, None]).abs() <= 2)
-    weight = chance.square() * near
-    total = weight.sum((2, 3)).clamp(min=1e-9)
-    x, y = (((weight * axis).sum((2, 3)) / total + 0.5) * STRIDE for axis in (xs, ys))
-    return torch.stack([x, y, (highest > threshold).float()], dim=2)
+    found = figure_reader.peaks(heat, threshold)
+    return torch.cat([found[..., :2], (found[..., 2:] > 0).float()], dim=2)
 
 
 def _region_means(features: Tensor, parsing: Tensor) -> Tensor:
