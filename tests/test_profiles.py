@@ -76,7 +76,9 @@ def test_commercial_use_is_refused_with_substitutes(name: str) -> None:
 
 
 def test_studio_may_be_used_commercially() -> None:
-    require_commercial(resolve("studio"), resolve("studio").chosen())
+    studio = resolve("studio")
+    require_commercial(studio, studio.chosen())
+    assert studio.chosen() and all(part.commercial for part in studio.chosen())
 
 
 # Command line
