@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -19,10 +20,14 @@ from rich.progress import track
 from twinset.adapters.condition import Condition
 from twinset.benchmarks.people import FIRST_SEED, Person, person_of
 from twinset.models.vae import decode, encode
+from twinset.pipelines.compose import Composition
+from twinset.pipelines.consistency import Outcome, controlled
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.memo import Memo
 from twinset.pipelines.people import DrawnPeople, Selfie
+from twinset.pipelines.request import Request
 from twinset.pipelines.serial import draw_serially, passes
+from twinset.prompts.sentence import understand
 
 BATCH = 8
 CELLS = {
@@ -33,7 +38,9 @@ CELLS = {
 }
 SERIAL = ("serial: identity + garment", "serial, repaired", "serial: identity only", "serial: garment only")
 """The serial way; with neither it is the same picture as the joint way's."""
-WAYS = (*CELLS, *SERIAL)
+REPAIRED = {"joint, controlled": "identity + garment", "serial, controlled": "serial: identity + garment"}
+"""After the controller's repairs, without other seeds → the same before."""
+WAYS = (*CELLS, *SERIAL, *REPAIRED)
 
 
 @dataclass(frozen=True)
@@ -68,16 +75,19 @@ class Drawn:
     Attributes:
         pictures: Way of drawing to uint8 (N, 256, 192, 3).
         seconds: (N, 2), for identity and garment together by the joint and by the serial way, conditions included.
+        touched: (N, 2), whether the controller kept a repair, in the order of `REPAIRED`.
     """
 
     pictures: dict[str, np.ndarray]
     seconds: np.ndarray
+    touched: np.ndarray
 
     @classmethod
     def cat(cls, parts: list[Drawn]) -> Drawn:
         """Parts one after another."""
         pictures = {way: np.concatenate([part.pictures[way] for part in parts]) for way in parts[0].pictures}
-        return cls(pictures, np.concatenate([part.seconds for part in parts]))
+        seconds, touched = (np.concatenate([getattr(part, name) for part in parts]) for name in ("seconds", "touched"))
+        return cls(pictures, seconds, touched)
 
 
 def draw_person(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> Drawn:
@@ -86,8 +96,12 @@ def draw_person(pipe: JointPipeline, person: Person, steps: int, guidance: float
     joint, joint_seconds = _jointly(pipe, person, steps, guidance)
     pipe.memo = Memo()
     serial, serial_seconds = _serially(pipe, person, steps, guidance)
-    pictures = {way: picture[None] for way, picture in (joint | serial).items()}
-    return Drawn(pictures, np.array([[joint_seconds, serial_seconds]]))
+    made = joint | serial
+    controlled = {way: _repaired(pipe, person, steps, guidance, made[first]) for way, first in REPAIRED.items()}
+    touched = [[any(step.kept for step in outcome.steps) for outcome in controlled.values()]]
+    made |= {way: outcome.picture for way, outcome in controlled.items()}
+    pictures = {way: picture[None] for way, picture in made.items()}
+    return Drawn(pictures, np.array([[joint_seconds, serial_seconds]]), np.array(touched))
 
 
 def _jointly(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> tuple[dict[str, np.ndarray], float]:
@@ -116,9 +130,25 @@ def _serially(pipe: JointPipeline, person: Person, steps: int, guidance: float) 
     return dict(zip(SERIAL, made, strict=True)), seconds
 
 
+def _repaired(pipe: JointPipeline, person: Person, steps: int, guidance: float, first: np.ndarray) -> Outcome:
+    """What the controller makes of a picture drawn before."""
+    asked = _asked(person, steps, guidance)
+    layout = asked.pop("layout")
+    selfie, sentence = Selfie(person.selfie, person.selfie), understand(person.prompt, "studio")
+    conditions = [pipe.identity(person.selfie, layout)]
+    conditions += [pipe.garment(flat, kind, layout) for kind, flat in person.flats.items()]
+    made = (sentence, layout, tuple(conditions), "", "", tuple(person.flats), selfie, person.flats, ())
+    draw = passes(pipe, asked, partial(_noise, person))
+
+    def again(attempt: int, given: Sequence[Condition] | None) -> np.ndarray:
+        return first if given is None else draw(layout, given)
+
+    return controlled(pipe, Request(prompt=person.prompt, candidates=1), Composition(*made), again)
+
+
 def _asked(person: Person, steps: int, guidance: float) -> dict[str, Any]:
     return {
-        "prompt": person.prompt,
+        "prompt": understand(person.prompt, "studio").prompt,
         "layout": person.layout,
         "num_inference_steps": steps,
         "guidance_scale": guidance,
@@ -140,14 +170,19 @@ def draw_part(drawing: Drawing, start: int, threads: int) -> None:
     drawn = Drawn.cat([draw_person(pipe, person, drawing.steps, drawing.guidance) for person in people])
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part.npz")
-    np.savez_compressed(unfinished, seconds=drawn.seconds, pictures=np.stack([drawn.pictures[way] for way in WAYS]))
+    np.savez_compressed(
+        unfinished,
+        seconds=drawn.seconds,
+        touched=drawn.touched,
+        pictures=np.stack([drawn.pictures[way] for way in WAYS]),
+    )
     unfinished.replace(path)
 
 
 def load_part(path: Path) -> Drawn:
     """What `draw_part` wrote."""
     stored = np.load(path)
-    return Drawn(dict(zip(WAYS, stored["pictures"], strict=True)), stored["seconds"])
+    return Drawn(dict(zip(WAYS, stored["pictures"], strict=True)), stored["seconds"], stored["touched"])
 
 
 def draw_people(drawing: Drawing, workers: int) -> Drawn:

@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from twinset.benchmarks.drawing import Drawing, Drawn, draw_people, load_pipeline, through_vae
+from twinset.benchmarks.drawing import REPAIRED, Drawing, Drawn, draw_people, load_pipeline, through_vae
 from twinset.benchmarks.figures import (
     Estimate,
     attribute_figures,
@@ -164,11 +164,33 @@ def comparison(results: Results, drawn: Drawn) -> dict[str, Estimate]:
     return ratios | {"seconds_ratio": bootstrap(drawn.seconds[:, 0] / drawn.seconds[:, 1])}
 
 
-def write(out: Path, results: Results, people: Sequence[Person], drawn: Drawn, run: Mapping[str, object]) -> None:
+def repair_effect(judges: Judges, people: Sequence[Person], drawn: Drawn) -> Results:
+    """Pictures on which the controller kept a repair, by the judges: before, after, and the difference, per way."""
+    effect: Results = {}
+    for column, (way, first) in enumerate(REPAIRED.items()):
+        touched = np.flatnonzero(drawn.touched[:, column])
+        if len(touched):
+            chosen = [people[int(i)] for i in touched]
+            before, after = (judge(judges, chosen, drawn.pictures[name][touched]) for name in (first, way))
+            change = {name: after[name] - before[name] for name in before}
+            rows = {"before": before, "after": after, "after - before": change}
+            effect |= {f"{way}: {when}": summarise(row) for when, row in rows.items()}
+    return effect
+
+
+def write(
+    out: Path,
+    results: Results,
+    effect: Results,
+    people: Sequence[Person],
+    drawn: Drawn,
+    run: Mapping[str, object],
+) -> None:
     """Write `joint.json`, `joint.md` and `joint.png` into a folder."""
     figures = {way: {name: asdict(value) for name, value in row.items()} for way, row in results.items()}
     against = {name: asdict(value) for name, value in comparison(results, drawn).items()}
-    content = {"run": run, "joint_by_serial": against, "figures": figures}
+    repaired = {when: {name: asdict(value) for name, value in row.items()} for when, row in effect.items()}
+    content = {"run": run, "joint_by_serial": against, "repair": repaired, "figures": figures}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     (out / "joint.json").write_text(text.replace("NaN", "null") + "\n", encoding="utf-8")
     (out / "joint.md").write_text(table(results), encoding="utf-8")
@@ -224,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "seconds": round(time.perf_counter() - started, 1),
         "seconds_per_picture": dict(zip(("joint", "serial"), drawn.seconds.mean(0).round(2).tolist(), strict=True)),
     }
-    write(options.out, results, people, drawn, run)
+    write(options.out, results, repair_effect(judges, people, drawn), people, drawn, run)
     Console().print((options.out / "joint.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
 
 

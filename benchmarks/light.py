@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 
 import numpy as np
 
@@ -20,6 +19,8 @@ from twinset.models.figure.labels import (
     UPPER,
 )
 from twinset.scoring.garment import FEWEST_PIXELS, colour_difference, mean_albedo, region_inside
+from twinset.scoring.light import mismatch
+from twinset.scoring.skin import skin_difference
 
 REGIONS: dict[str, tuple[int, ...]] = {
     "face": (FACE,),
@@ -51,31 +52,10 @@ def region_lights(picture: np.ndarray, albedo: np.ndarray, labels: np.ndarray) -
     return lights
 
 
-def angle(a: np.ndarray, b: np.ndarray) -> float:
-    """Angle in degrees between two lights, which their brightness does not change (Finlayson's recovery error)."""
-    cosine = a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-9)
-    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
-
-
-def mismatch(lights: Mapping[str, np.ndarray]) -> float:
-    """The largest angle between the lights of two regions, degrees; NaN for fewer than two."""
-    angles = [angle(a, b) for a, b in combinations(lights.values(), 2)]
-    return max(angles, default=float("nan"))
-
-
 def own_light(lights: Mapping[str, np.ndarray], told: Sequence[str]) -> np.ndarray:
     """A picture's light (3,), from the regions `told`, none of them a garment; white where none of them is seen."""
     known = [lights[name] for name in told if name in lights]
     return np.median(known, axis=0) if known else np.ones(3)
-
-
-def skin_difference(picture: np.ndarray, labels: np.ndarray) -> float:
-    """CIEDE2000 between the skin of face and neck and that of arms and legs: medians; NaN where one is hardly seen."""
-    face, skin = (region_inside(labels, REGIONS[name]) for name in ("face", "skin"))
-    if min(face.sum(), skin.sum()) < FEWEST_PIXELS:
-        return float("nan")
-    tones = [np.median(picture[region], axis=0) / 255 for region in (face, skin)]
-    return float(colour_difference(*tones))
 
 
 def light_figures(

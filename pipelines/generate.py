@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from twinset.adapters.condition import Condition
 from twinset.errors import InputError
 from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.compose import Composition, compose, people_of
+from twinset.pipelines.consistency import Outcome, controlled
 from twinset.pipelines.economy import EXACT, LEAN
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.pictures import file_hash, tinted
@@ -29,13 +32,16 @@ from twinset.pipelines.record import (
     save_record,
     weights_revision,
 )
-from twinset.pipelines.request import Request
+from twinset.pipelines.request import LARGEST_SEED, Request
 from twinset.pipelines.serial import passes, serially
 from twinset.prompts.sentence import Sentence
 from twinset.prompts.weighting import is_weighted, weighted_embeddings
 
 Progress = Callable[[int, int], None]
 """Called with the picture's index and the number of steps done."""
+
+
+REMEDY = "try more --candidates or another --seed, a clearer selfie, or a lower --min-identity"
 
 
 def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | None = None) -> list[Record]:
@@ -53,16 +59,22 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
         One record per picture, in order.
 
     Raises:
-        InputError: The user can mend it, see `compose`.
+        InputError: The user can mend it, see `compose`; or pictures were refused, and the others saved.
     """
     request = settled(pipe, located(request.seeded()))
+    if request.min_identity is not None and not request.selfies:
+        raise InputError(f"min_identity = {request.min_identity:g} needs a selfie to compare with; give --selfie")
     composition = compose(pipe, request)
     out.mkdir(parents=True, exist_ok=True)
     inputs, revision = input_hashes(request), revision_of(pipe)
-    records, pictures = [], []
+    records, pictures, refused = [], [], []
     for index in range(request.num):
         started = time.perf_counter()
-        picture = draw(pipe, request, composition, index, progress)
+        outcome = controlled(pipe, request, composition, partial(draw, pipe, request, composition, index, progress))
+        if outcome.refused:
+            refused.append(f"seed {_seed(request, index)}: {outcome.refused}")
+            continue
+        picture = finished(request, composition, outcome)
         name = picture_name(out, _seed(request, index), request)
         record = Record(
             picture=name,
@@ -74,26 +86,46 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
             composed=composed(composition),
             model={"name": request.model, "revision": revision},
             machine=machine(pipe.device),
-            scores=people_of(pipe).scores(np.array(picture)),
+            scores=outcome.values,
+            faults=list(outcome.faults.values()),
+            controller=[step.to_json() for step in outcome.steps],
             seconds=round(time.perf_counter() - started, 3),
         )
         save_record(record, out)
         if request.show_regions:
-            overlay = tinted(np.array(picture), composition.regions)
+            overlay = tinted(outcome.picture, composition.regions)
             save_picture(overlay, (out / name).with_stem(f"{Path(name).stem}-regions"))
         records.append(record)
         pictures.append(picture)
-    save_picture(request_sheet(composition, pictures), out / "sheet.png")
+    if pictures:
+        save_picture(request_sheet(composition, pictures), out / "sheet.png")
+    if refused:
+        raise InputError(f"refused {len(refused)} of {request.num} pictures ({'; '.join(refused)}); {REMEDY}")
     return records
 
 
 def draw(
-    pipe: JointPass, request: Request, composition: Composition, index: int, progress: Progress | None = None
-) -> Image.Image:
-    """Draw one picture of a request.
+    pipe: JointPass,
+    request: Request,
+    composition: Composition,
+    index: int,
+    progress: Progress | None = None,
+    attempt: int = 0,
+    conditions: Sequence[Condition] | None = None,
+) -> np.ndarray:
+    """Draw one picture of a request once, uint8 (H, W, 3) of the family's size.
 
     It is the same picture whether it is drawn alone or among others, which is what lets a record give it again
     byte for byte.
+
+    Args:
+        pipe: The model.
+        request: What to draw.
+        composition: Of the request.
+        index: Which of its pictures.
+        progress: Told after each step of the first try.
+        attempt: Each try has its own noise.
+        conditions: In place of the composition's.
     """
 
     def told(_pipe: object, step: int, _timestep: object, given: dict[str, Any]) -> dict[str, Any]:
@@ -109,16 +141,19 @@ def draw(
         "controlnet_conditioning_scale": [
             1.0 if isinstance(net, RegionControlNetModel) else request.pose_strength for net in pipe.nets
         ],
-        "callback_on_step_end": None if progress is None else told,
+        "callback_on_step_end": None if attempt or progress is None or conditions is not None else told,
     }
-    one_pass = passes(pipe, arguments, lambda: torch.Generator().manual_seed(_seed(request, index)))
-    if request.way == "serial":
-        picture = serially(pipe, people_of(pipe), one_pass, composition)
-    else:
-        picture = one_pass(composition.layout, composition.conditions)
-    if composition.photo is not None:
-        picture = composition.photo.with_part(picture, request.blend)
-    return Image.fromarray(picture)
+    noise = _seed(request, index) + attempt * (LARGEST_SEED + 1)
+    one_pass = passes(pipe, arguments, lambda: torch.Generator().manual_seed(noise))
+    if request.way == "serial" and conditions is None:
+        return serially(pipe, people_of(pipe), one_pass, composition)
+    return one_pass(composition.layout, composition.conditions if conditions is None else conditions)
+
+
+def finished(request: Request, composition: Composition, outcome: Outcome) -> Image.Image:
+    """The picture as it is saved: in photo mode the photo with its part drawn anew."""
+    picture, photo = outcome.picture, composition.photo
+    return Image.fromarray(picture if photo is None else photo.with_part(picture, request.blend))
 
 
 def texts(pipe: JointPass, sentence: Sentence) -> dict[str, Any]:
@@ -146,7 +181,9 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     check_unchanged(pipe, record)
     torch.set_num_threads(int(record.machine["threads"]))
     out.mkdir(parents=True, exist_ok=True)
-    picture = draw(pipe, record.request, compose(pipe, record.request), record.index, progress)
+    request, composition = record.request, compose(pipe, record.request)
+    again = partial(draw, pipe, request, composition, record.index, progress)
+    picture = finished(request, composition, controlled(pipe, request, composition, again))
     path = out / record.picture
     path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
     return path, save_picture(picture, path) == record.sha256

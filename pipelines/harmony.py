@@ -10,6 +10,8 @@ import warnings
 import numpy as np
 from skimage.color import lab2rgb, rgb2lab
 
+from twinset.scoring.light import shading_slope
+
 from .seam import inner_feather
 
 FEATHER = 2.0
@@ -18,32 +20,29 @@ FEWEST = 24
 """Pixels that a region needs to have a colour."""
 LARGEST_GAIN = 1.6
 """Of light: more would be a mistaken measurement."""
-DARKEST = 4.0
-"""Of 255; channels below it have no ratio worth taking."""
 
 
 def reinhard(
     picture: np.ndarray, region: np.ndarray, like: np.ndarray, strength: float = 1.0, spread: bool = True
 ) -> np.ndarray:
-    """Gives a region the mean, and the spread, of another's colours in CIELAB (Reinhard et al. 2001).
+    """Gives a region the mean, and the spread, of other colours in CIELAB (Reinhard et al. 2001).
 
     Args:
         picture: uint8 (H, W, 3).
         region: bool (H, W), what changes.
-        like: bool (H, W), whose colours it takes.
+        like: uint8 (N, 3), pixels whose colours it takes.
         strength: 0 leaves everything as it is, 1 is the whole transfer.
-        spread: take the standard deviation too; without it features such as eyes and lips keep their contrast.
+        spread: take the standard deviation too; without it what is drawn on the region keeps its contrast.
 
     Returns:
         uint8 (H, W, 3); the picture as it is where a region has too few pixels.
     """
-    if min(region.sum(), like.sum()) < FEWEST:
+    if min(region.sum(), len(like)) < FEWEST:
         return picture
-    lab = rgb2lab(picture)
-    own, other = lab[region], lab[like]
+    lab, other = rgb2lab(picture), rgb2lab(like)
+    own = lab[region]
     ratio = (other.std(0) + 1e-3) / (own.std(0) + 1e-3) if spread else 1.0
-    moved = (lab - own.mean(0)) * ratio + other.mean(0)
-    return _mixed(picture, _rgb(moved), region, strength)
+    return _mixed(picture, _rgb((lab - own.mean(0)) * ratio + other.mean(0)), region, strength)
 
 
 def match_skin(picture: np.ndarray, face: np.ndarray, skin: np.ndarray, strength: float = 1.0) -> np.ndarray:
@@ -91,19 +90,11 @@ def even_shading(picture: np.ndarray, region: np.ndarray, like: np.ndarray, stre
     """
     if min(region.sum(), like.sum()) < FEWEST:
         return picture
-    own, other = slope(picture, region), slope(picture, like)
+    own, other = shading_slope(picture, region), shading_slope(picture, like)
     rows, columns = np.mgrid[: region.shape[0], : region.shape[1]]
     away = np.stack([rows - rows[region].mean(), columns - columns[region].mean()], -1)
     factor = np.exp(away @ (other - own)).clip(1 / LARGEST_GAIN, LARGEST_GAIN)
     return _mixed(picture, picture * factor[..., None], region, strength)
-
-
-def slope(picture: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """How fast the logarithm of the brightness rises per pixel downwards and to the right in a region, (2,)."""
-    rows, columns = np.nonzero(region)
-    brightness = np.log(np.maximum(picture[region].mean(-1), DARKEST))
-    plane = np.stack([rows - rows.mean(), columns - columns.mean(), np.ones(len(rows))], -1)
-    return np.linalg.lstsq(plane, brightness, rcond=None)[0][:2]
 
 
 def _rgb(lab: np.ndarray) -> np.ndarray:

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 
 from twinset.adapters.condition import Condition, Layout
@@ -21,7 +22,7 @@ from twinset.models.face_finder import CROP, Face, align
 from twinset.models.face_judge import judge_face
 from twinset.models.figure.flat import flat_keypoints, warp_flat
 from twinset.models.figure.keypoints import FRAME, Keypoints
-from twinset.models.figure.labels import FACE, GARMENT_KINDS
+from twinset.models.figure.labels import FACE, GARMENT_KINDS, garment_labels
 from twinset.models.figure.layout import draw_layout
 from twinset.models.figure.poses import preset
 from twinset.models.figure.retarget import ORDINARY, head_share, retarget
@@ -29,6 +30,9 @@ from twinset.models.figure_reader import Figure
 from twinset.models.garment_photo import cut_out
 from twinset.models.onnx_faces import choose_face
 from twinset.models.seen import Seen
+from twinset.models.vae import decode
+from twinset.scoring.clip_score import clip_score, similarity
+from twinset.scoring.garment import FEWEST_PIXELS
 from twinset.scoring.iqa import clip_iqa
 
 from .memo import weights_hash
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = FRAME
 LEAST_FACE = 0.015
 """Share of a picture that the face must have for somebody to be in it."""
+CHEEKS = (slice(50, 84), slice(33, 78))
+"""Rows and columns of ArcFace's frame that show skin, nose and eyes' lower lids."""
 FLAT_FILL = 0.86
 """Share of the frame that a garment spans in the flat pictures that CLIP was trained on."""
 
@@ -134,7 +140,28 @@ class People(Protocol):
         ...
 
     def scores(self, picture: np.ndarray) -> dict[str, float]:
-        """Measures of a picture by name, as far as the family has judges."""
+        """Measures of how a picture looks by name, as far as the family has judges."""
+        ...
+
+    def embedded(self, picture: np.ndarray) -> np.ndarray | None:
+        """What the recogniser says of the largest face of a picture, (512,); None without face or recogniser."""
+        ...
+
+    def skin(self, selfie: Selfie) -> np.ndarray | None:
+        """Colour (3,) of somebody's skin in white light, 0 to 255; None where that cannot be told."""
+        ...
+
+    def similarities(
+        self, picture: np.ndarray, labels: np.ndarray, flats: Mapping[str, np.ndarray], prompt: str | None
+    ) -> dict[str, float]:
+        """`garment_similarity` and `prompt`, as far as the family has a CLIP that knows such pictures.
+
+        Args:
+            picture: uint8 (H, W, 3).
+            labels: uint8 (H, W) its parsing map.
+            flats: garment kind to picture.
+            prompt: the words.
+        """
         ...
 
 
@@ -242,6 +269,35 @@ class DrawnPeople:
     def scores(self, picture: np.ndarray) -> dict[str, float]:
         """CLIP-IQA by the bundled CLIP."""
         return {f"clip_iqa_{name}": value for name, value in clip_iqa(self.pipe.clip, picture).items()}
+
+    def embedded(self, picture: np.ndarray) -> np.ndarray | None:
+        """By the bundled face encoder."""
+        faces = self.pipe.face_finder.find(picture)
+        if not faces:
+            return None
+        crop = align(picture, faces[0].landmarks).copy()
+        return self.embedding(Selfie(crop, crop))
+
+    @torch.no_grad()
+    def skin(self, selfie: Selfie) -> np.ndarray | None:
+        """Of the canvas: the neutral face in white light that the embedding means."""
+        given = torch.from_numpy(self.embedding(selfie))[None].to(self.pipe.device, self.pipe.unet.dtype)
+        canvas = decode(self.pipe.vae, self.pipe.identity_adapter.face(given))[0].float().cpu().numpy()
+        return np.median((canvas[:, *CHEEKS].reshape(3, -1) + 1) * 127.5, axis=1).clip(0, 255)
+
+    def similarities(
+        self, picture: np.ndarray, labels: np.ndarray, flats: Mapping[str, np.ndarray], prompt: str | None
+    ) -> dict[str, float]:
+        """By the bundled CLIP."""
+        clip = self.pipe.clip
+        worn = {kind: np.isin(labels, garment_labels(kind)) for kind in flats}
+        alike = [
+            similarity(clip, np.where(worn[kind][..., None], picture, np.uint8(255)), flat)
+            for kind, flat in flats.items()
+            if worn[kind].sum() >= FEWEST_PIXELS
+        ]
+        found = {"garment_similarity": float(np.mean(alike))} if alike else {}
+        return found if prompt is None else found | {"prompt": clip_score(clip, picture, prompt)}
 
 
 def found_faces(

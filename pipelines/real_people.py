@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,6 +149,23 @@ class RealPeople:
 
     def scores(self, picture: np.ndarray) -> dict[str, float]:
         """None yet: the bundled judges know drawings only."""
+        return {}
+
+    def embedded(self, picture: np.ndarray) -> np.ndarray | None:
+        """By the recogniser, of the largest face that the detector finds."""
+        if self.detector is None or self.recogniser is None:
+            return None
+        faces = self.detector.find(picture)
+        return self.recogniser.embed(aligned(picture, faces[0].landmarks, 112)) if faces else None
+
+    def skin(self, selfie: Selfie) -> np.ndarray | None:
+        """Not told: the light of a photograph is unknown."""
+        return None
+
+    def similarities(
+        self, picture: np.ndarray, labels: np.ndarray, flats: Mapping[str, np.ndarray], prompt: str | None
+    ) -> dict[str, float]:
+        """None yet: the bundled CLIP knows drawings only."""
         return {}
 
     def _soft(self, layout: Layout, labels: tuple[int, ...]):

@@ -39,13 +39,15 @@ class Record(BaseModel):
         composed: What was decided: prompt, pose, hair, kinds worn, notes.
         model: Name and revision (SHA-256 over all weights).
         machine: Libraries, device and number of threads: bytes are equal where these are.
-        scores: Measures of the picture by name.
+        scores: Measures of the picture by name, see `twinset.pipelines.measures`.
+        faults: What is still wrong with it, in words.
+        controller: What the controller tried: `what`, `fault`, `kept`, and the measure `before` and `after`.
         seconds: Duration of this picture's pass.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 1
+    format: int = 2
     picture: str
     sha256: str
     index: int
@@ -56,6 +58,8 @@ class Record(BaseModel):
     model: dict[str, str]
     machine: dict[str, str]
     scores: dict[str, float]
+    faults: list[str]
+    controller: list[dict[str, Any]]
     seconds: float
 
 

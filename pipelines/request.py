@@ -55,6 +55,7 @@ class Request(BaseModel):
         fusion_strength: How far repairs of colour and light go, 0 to 1.
         skin_tone_match: How far the face's skin is brought to the tone of the body's, 0 to 1.
         candidates: Seeds that may be tried for a picture: another one follows while something is still wrong.
+        repair_seconds: No repair and no further seed is begun after so long.
         min_identity: Cosine of face and selfie below which a picture is refused; none is refused for it when absent.
         num: Number of pictures; picture `i` has the seed `seed + i`.
         seed: Drawn at random when not given; see `seeded`.
@@ -83,6 +84,7 @@ class Request(BaseModel):
     fusion_strength: float = Field(default=1.0, ge=0.0, le=1.0)
     skin_tone_match: float = Field(default=0.8, ge=0.0, le=1.0)
     candidates: int = Field(default=2, ge=1, le=64)
+    repair_seconds: float = Field(default=300.0, ge=0.0)
     min_identity: float | None = Field(default=None, ge=-1.0, le=1.0)
     num: int = Field(default=1, ge=1, le=256)
     seed: int | None = Field(default=None, ge=0, le=LARGEST_SEED)

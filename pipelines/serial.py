@@ -131,7 +131,7 @@ def repair(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     face, skin = labels == FACE, np.isin(labels, LIMBS)
     if skin.sum() >= face.sum() * 0.1:
         return match_skin(picture, face, skin)
-    return reinhard(picture, face, labels != FACE, strength=0.2, spread=False)
+    return reinhard(picture, face, picture[labels != FACE], strength=0.2, spread=False)
 
 
 def passes(pipe: JointPass, arguments: Mapping[str, Any], generator: Callable[[], Any]) -> Pass:

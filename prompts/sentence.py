@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from .brief import Brief, read_brief
 from .conflicts import correct_words, follow_pictures
-from .translation import translate
-from .weighting import plain_words
+from .translation import is_chinese, translate
+from .weighting import is_weighted, plain_words
 from .wildcards import expand
 from .wording import write_prompts
 
@@ -53,7 +53,7 @@ def understand(text: str, family: str, seed: int = 0, shown: Mapping[str, Sequen
     notes = [conflict.note for conflict in conflicts]
     sentence = correct_words(sentence, conflicts)
     if family == "studio":
-        return Sentence(brief, sentence, None, tuple(notes))
+        return Sentence(brief, _for_studio(sentence, brief), None, tuple(notes))
     worded = write_prompts(brief, family)
     told = translate(sentence)
     if told.translator != "none":
@@ -62,3 +62,10 @@ def understand(text: str, family: str, seed: int = 0, shown: Mapping[str, Sequen
         notes.append(f"what is not wanted goes to the negative prompt; the prompt is {worded.positive!r}")
     english = worded.positive if brief.unwanted else told.text
     return Sentence(brief, english, worded.negative, tuple(notes))
+
+
+def _for_studio(sentence: str, brief: Brief) -> str:
+    """English as it is; Chinese in the phrases of the captions, of which 77 tokens hold three times as much."""
+    if not is_chinese(sentence) or is_weighted(sentence):
+        return sentence
+    return write_prompts(brief, "studio").positive

@@ -34,7 +34,7 @@ def translate(text: str, folder: Path | None = None) -> Translation:
     Raises:
         InputError: The folder given is no Marian model.
     """
-    if not any("\u4e00" <= character <= "\u9fff" for character in text):
+    if not is_chinese(text):
         return Translation(text, "none")
     source = find_model(folder)
     if source is None:
@@ -42,6 +42,11 @@ def translate(text: str, folder: Path | None = None) -> Translation:
     tokenizer, model = _marian(source)
     tokens = model.generate(**tokenizer([text], return_tensors="pt"), max_new_tokens=200)
     return Translation(tokenizer.batch_decode(tokens, skip_special_tokens=True)[0], str(folder or MODEL))
+
+
+def is_chinese(text: str) -> bool:
+    """Whether a text holds Chinese characters."""
+    return any("\u4e00" <= character <= "\u9fff" for character in text)
 
 
 def find_model(folder: Path | None = None) -> Path | None:

@@ -33,7 +33,7 @@ def clip_iqa(clip: StudioCLIP, picture: np.ndarray) -> dict[str, float]:
     Returns:
         Name of the pair → score from 0 (bad) to 1 (good).
     """
-    image = clip.encode_image(torch.from_numpy(np.ascontiguousarray(picture))[None])
+    image = clip.encode_image(torch.from_numpy(np.array(picture))[None])
     texts = clip.encode_text([word for pair in ANTONYMS.values() for word in pair])
     logits = (clip.logit_scale.exp() * image @ texts.T).reshape(len(ANTONYMS), 2)
     scores = logits.float().softmax(dim=1)[:, 0].tolist()

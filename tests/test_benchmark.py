@@ -21,16 +21,18 @@ from twinset.benchmarks.figures import (
     ssim,
     strangers,
 )
-from twinset.benchmarks.joint import measure, write
+from twinset.benchmarks.joint import measure, repair_effect, write
 from twinset.benchmarks.judges import Judges
-from twinset.benchmarks.light import PERSON, SCENE, angle, light_figures, mismatch, own_light, skin_difference
+from twinset.benchmarks.light import PERSON, SCENE, light_figures, own_light
 from twinset.benchmarks.page import HEADINGS, grid, table
 from twinset.benchmarks.people import GIVEN, albedo, held_out_person
 from twinset.models.figure.labels import FACE, UPPER
 from twinset.models.figure.poses import preset
 from twinset.scoring.garment import colour_difference, mean_albedo, region_inside, retrieved
 from twinset.scoring.identity import copy_paste, cosine, recovery
+from twinset.scoring.light import angle, mismatch
 from twinset.scoring.pose import mean_iou, pck, torso_length
+from twinset.scoring.skin import skin_difference
 from twinset.training.judge_networks import FaceJudge, GarmentJudge, PictureJudge
 from twinset.training.mannequin import render
 from twinset.training.mannequin.attributes import ATTRIBUTES
@@ -88,7 +90,7 @@ def test_region_loses_its_rim_unless_nothing_would_be_left() -> None:
 
 def lit_people(gains: dict[tuple[int, ...], tuple[float, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A drawn person's albedo, labels, and picture in which the light on some labels differs."""
-    spec = draw_spec(60_003, "train")
+    spec = draw_spec(60_001, "train")
     true, labels = albedo(spec), render.render_parsing(spec)
     picture = true * 0.8
     for owned, gain in gains.items():
@@ -214,7 +216,9 @@ def test_results_are_written_with_ceilings_and_floor(tmp_path: Path) -> None:
     pipe = tiny_pipeline()
     people = [held_out_person(pipe, index) for index in range(4)]
     truths = np.stack([person.truth for person in people])
-    drawn = Drawn(dict.fromkeys(WAYS, truths), np.tile([1.0, 4.0], (4, 1)))
+    drawn = Drawn(
+        dict.fromkeys(WAYS, truths), np.tile([1.0, 4.0], (4, 1)), np.array([[True, False]] * 2 + [[False, False]] * 2)
+    )
     results = measure(judges, pipe, people, drawn)
     assert list(results) == [*WAYS, "truth", "truth through VAE", "truth, other light", "stranger"]
     ceiling, floor = results["truth"], results["stranger"]
@@ -223,7 +227,11 @@ def test_results_are_written_with_ceilings_and_floor(tmp_path: Path) -> None:
     assert ceiling["light_mismatch"].mean < 1 < 5 < floor["light_mismatch"].mean
     assert set(results["neither"]) >= set(HEADINGS)
     assert 5 < results["truth through VAE"]["psnr"].mean < 60
-    write(tmp_path, results, people, drawn, {"people": 4})
+    effect = repair_effect(judges, people, drawn)
+    assert {name.partition(":")[0] for name in effect} == {"joint, controlled"}
+    assert effect["joint, controlled: before"]["sim_gt"].people == 2
+    assert effect["joint, controlled: after - before"]["sim_gt"].mean == 0
+    write(tmp_path, results, effect, people, drawn, {"people": 4})
     stored = json.loads((tmp_path / "joint.json").read_text(encoding="utf-8"))
     assert stored["figures"]["truth"]["ssim"]["mean"] == pytest.approx(1)
     assert stored["joint_by_serial"]["seconds_ratio"]["mean"] == 0.25

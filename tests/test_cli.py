@@ -26,6 +26,7 @@ from twinset.pipelines import compose as composing
 from twinset.pipelines import people
 from twinset.pipelines.generate import generate, replay
 from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.measures import MEASURES
 from twinset.pipelines.pictures import read_picture
 from twinset.pipelines.record import load_record
 from twinset.pipelines.request import Request, read_request
@@ -218,7 +219,7 @@ def test_generate_writes_pictures_records_and_sheet(
     assert steps == [(i, s) for i in range(3) for s in (1, 2)]
     assert [record.seed for record in records] == [7, 8, 9]
     assert set(records[0].inputs) == {str(selfie), str(dress)}
-    assert all(0 <= value <= 1 for value in records[0].scores.values())
+    assert {"identity", "clip_iqa_quality"} <= set(records[0].scores) <= set(MEASURES)
     with Image.open(tmp_path / "out" / "0007.png") as picture:
         assert picture.size == (192, 256) and not picture.info and not picture.getexif()
 

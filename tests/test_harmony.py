@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from twinset.pipelines.harmony import FEWEST, even_shading, match_skin, reinhard, relight, slope
+from twinset.pipelines.harmony import FEWEST, even_shading, match_skin, reinhard, relight
+from twinset.scoring.light import shading_slope
 
 RNG = np.random.default_rng(0)
 FACE, SKIN = np.zeros((60, 60), bool), np.zeros((60, 60), bool)
@@ -30,7 +31,7 @@ def inner(mask: np.ndarray) -> np.ndarray:
 
 def test_reinhard_gives_mean_and_spread_of_the_other_region() -> None:
     picture = two_tones()
-    moved = rgb2lab(reinhard(picture, FACE, SKIN))
+    moved = rgb2lab(reinhard(picture, FACE, picture[SKIN]))
     lab = rgb2lab(picture)
     np.testing.assert_allclose(moved[inner(FACE)].mean(0), lab[SKIN].mean(0), atol=1.0)
     np.testing.assert_allclose(moved[inner(FACE)].std(0), lab[SKIN].std(0), rtol=0.25)
@@ -60,12 +61,12 @@ def test_even_shading_takes_over_the_slope() -> None:
     picture = two_tones()
     ramp = np.exp(np.linspace(-0.3, 0.3, 60))[None, :, None]
     picture = np.where(FACE[..., None], (picture * ramp).clip(0, 255), picture).astype(np.uint8)
-    before, after = (slope(p, inner(FACE)) for p in (picture, even_shading(picture, FACE, SKIN)))
+    before, after = (shading_slope(p, inner(FACE)) for p in (picture, even_shading(picture, FACE, SKIN)))
     assert before[1] > 0.008 and abs(after[1]) < 0.15 * before[1]
 
 
 @pytest.mark.parametrize("repair", [
-    lambda p, s: reinhard(p, FACE, SKIN, s), lambda p, s: match_skin(p, FACE, SKIN, s),
+    lambda p, s: reinhard(p, FACE, p[SKIN], s), lambda p, s: match_skin(p, FACE, SKIN, s),
     lambda p, s: relight(p, FACE, np.array([0.7, 1, 1.2]), s), lambda p, s: even_shading(p, FACE, SKIN, s),
 ])  # fmt: skip
 def test_strength_and_region(repair) -> None:
@@ -78,6 +79,7 @@ def test_strength_and_region(repair) -> None:
 
 def test_regions_too_small_to_have_a_colour_change_nothing() -> None:
     picture = two_tones()
-    for done in (reinhard(picture, FACE, EMPTY), match_skin(picture, EMPTY, SKIN), relight(picture, EMPTY, np.ones(3)),
+    for done in (reinhard(picture, FACE, picture[EMPTY]),
+                 match_skin(picture, EMPTY, SKIN), relight(picture, EMPTY, np.ones(3)),
                  even_shading(picture, FACE, EMPTY)):  # fmt: skip
         np.testing.assert_array_equal(done, picture)

@@ -34,7 +34,8 @@ def test_photos_correct_words(shown: list[str], prompt: str) -> None:
 
 
 def test_studio_reads_both_languages_itself() -> None:
-    assert understand("短发，红色长裙，不要帽子", "studio").prompt == "短发，红色长裙，不要帽子"
+    assert understand("red dress, no hat", "studio").prompt == "red dress, no hat"
+    assert understand("短发，红色长裙，不要帽子", "studio").prompt == "a person, short hair, wearing red dress"
 
 
 def test_full_size_families_read_english() -> None:
