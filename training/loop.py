@@ -187,9 +187,7 @@ class _Run:
         self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         self.average = WeightAverage(model, settings.ema)
         self.checkpoints = Checkpoints(settings.out / "checkpoints")
-        self.step, spent, self.figures = restore(
-            self.checkpoints, model, self.optimiser, self.average, self.scaler
-        )
+        self.step, spent, self.figures = restore(self.checkpoints, model, self.optimiser, self.average, self.scaler)
         self.writer = SummaryWriter(str(settings.out / "tensorboard"), purge_step=self.step) if self.first else None
         self.began, self.saved_at, self.reported = time.monotonic() - spent, time.monotonic(), self.step
         self.total, self.named = torch.zeros((), device=self.accelerator.device), {}
