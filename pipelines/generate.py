@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.compose import Composition, compose, people_of
 from twinset.pipelines.economy import EXACT, LEAN
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.loras import loras_on, trigger_notes
 from twinset.pipelines.pictures import file_hash, tinted
 from twinset.pipelines.record import (
     Record,
@@ -55,7 +56,19 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
         InputError: The user can mend it, see `compose`.
     """
     request = settled(pipe, located(request.seeded()))
+    with loras_on(pipe, request.loras) as triggers:
+        return _generate(pipe, request, out, triggers, progress)
+
+
+def _generate(
+    pipe: JointPass, request: Request, out: Path, triggers: Sequence[str], progress: Progress | None
+) -> list[Record]:
+    """The pictures of a request whose LoRAs are on."""
     composition = compose(pipe, request)
+    said = composed(composition)
+    if request.loras:
+        said["triggers"] = list(triggers)
+        said["notes"] += trigger_notes(request.loras, triggers, request.prompt)
     out.mkdir(parents=True, exist_ok=True)
     inputs, revision = input_hashes(request), revision_of(pipe)
     records, pictures = [], []
@@ -70,7 +83,7 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
             seed=_seed(request, index),
             request=request,
             inputs=inputs,
-            composed=composed(composition),
+            composed=said,
             model={"name": request.model, "revision": revision},
             machine=machine(pipe.device),
             scores=people_of(pipe).scores(np.array(picture)),
@@ -141,7 +154,8 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     check_unchanged(pipe, record)
     torch.set_num_threads(int(record.machine["threads"]))
     out.mkdir(parents=True, exist_ok=True)
-    picture = draw(pipe, record.request, compose(pipe, record.request), record.index, progress)
+    with loras_on(pipe, record.request.loras):
+        picture = draw(pipe, record.request, compose(pipe, record.request), record.index, progress)
     path = out / record.picture
     path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
     return path, save_picture(picture, path) == record.sha256

@@ -63,15 +63,17 @@ def located(request: Request) -> Request:
     """The request with absolute paths, so that its record works from any folder."""
     garments = tuple(g.model_copy(update={"path": g.path.absolute()}) for g in request.garments)
     selfies = tuple(path.absolute() for path in request.selfies)
+    loras = tuple(lora.model_copy(update={"path": lora.path.absolute()}) for lora in request.loras)
     is_file = request.pose is not None and Path(request.pose).is_file()
     pose = str(Path(str(request.pose)).absolute()) if is_file else request.pose
-    return request.model_copy(update={"garments": garments, "selfies": selfies, "pose": pose})
+    return request.model_copy(update={"garments": garments, "selfies": selfies, "loras": loras, "pose": pose})
 
 
 def input_hashes(request: Request) -> dict[str, str]:
     """SHA-256 of every file a request names, by path."""
     files = [garment.path for garment in request.garments]
     files += request.selfies
+    files += [lora.path for lora in request.loras]
     files += [Path(request.pose)] if request.pose and Path(request.pose).is_file() else []
     return {str(path): file_hash(path) for path in files}
 

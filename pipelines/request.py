@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from twinset.errors import InputError
 
+from .loras import LoraChoice
+
 Framing = Literal["portrait", "half", "three_quarter", "full"]
 Strength = Field(default=1.0, ge=0.0, le=2.0)
 LARGEST_SEED = 2**32 - 1
@@ -43,6 +45,7 @@ class Request(BaseModel):
             as `selfie`.
         face: Which face of a selfie with several: "largest", "centre", or its number counted from the left.
         garments: Pictures of the garments to wear, each `path` or `kind=path`.
+        loras: LoRA files, each `path` or `path=weight`.
         pose: The name of a preset (`walking`, mirrored `walking:mirror`), a keypoint file or a picture; without one the
             prompt's pose word counts, else the seed draws a preset.
         framing: How much of the body is seen.
@@ -64,6 +67,7 @@ class Request(BaseModel):
     selfies: tuple[Path, ...] = ()
     face: str = Field(default="largest", pattern=r"^(largest|centre|[1-9][0-9]?)$")
     garments: tuple[GarmentPicture, ...] = ()
+    loras: tuple[LoraChoice, ...] = Field(default=(), max_length=8)
     pose: str | None = None
     framing: Framing = "three_quarter"
     num: int = Field(default=1, ge=1, le=256)

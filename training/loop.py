@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast, send_to_device
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.tensorboard.writer import SummaryWriter
@@ -355,7 +356,8 @@ def _bar(settings: FitSettings, shown: bool) -> Iterator[Callable[[float, int, M
         TimeRemainingColumn(),
         TextColumn("{task.fields[line]}"),
     )
-    with Progress(*columns, disable=not shown, refresh_per_second=1) as bar:
+    say = Console(stderr=True)
+    with Progress(*columns, console=say, disable=not shown, refresh_per_second=1) as bar:
         task = bar.add_task(settings.out.name, total=1.0, line="")
 
         def advance(done: float, step: int, figures: Mapping[str, float]) -> None:

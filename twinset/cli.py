@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from twinset.brief_command import brief
 from twinset.cache_command import cache_app
 from twinset.errors import InputError
+from twinset.lora_command import lora_app
 from twinset.models_command import models_app
+from twinset.train_command import train_app
 
 if TYPE_CHECKING:
     from twinset.pipelines.joint_pass import JointPass
@@ -35,6 +36,8 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
+app.add_typer(train_app, name="train")
+app.add_typer(lora_app, name="lora")
 app.command()(brief)
 say = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -57,6 +60,9 @@ def generate(
     ] = "largest",
     garment: Annotated[
         list[str] | None, typer.Option(help="A garment's picture, or kind=picture (dress=red.png). Repeatable.")
+    ] = None,
+    lora: Annotated[
+        list[str] | None, typer.Option(help="A LoRA file, or file=weight (jacket.safetensors=0.8). Repeatable.")
     ] = None,
     pose: Annotated[
         str | None,
@@ -91,6 +97,8 @@ def generate(
         twinset generate --prompt "in the park" --garment shirt=a.png --garment trousers=b.png --framing full
 
         twinset generate --model sd15 --prompt "in the park" --selfie me.jpg --garment dress=dress.jpg
+
+        twinset generate --prompt "wearing jckt hoodie, on the beach" --selfie me.png --lora jacket.safetensors=0.9
     """
     from twinset.pipelines.request import read_request
 
@@ -99,6 +107,7 @@ def generate(
         "selfies": selfie or (),
         "face": face,
         "garments": garment or (),
+        "loras": lora or (),
         "pose": pose,
         "framing": framing,
     }
@@ -231,27 +240,6 @@ def mannequin(
         from twinset.training.mannequin.viton import write_viton
 
         write_viton(viton, count, split, start=seed)
-
-
-@app.command()
-def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file.")] = Path("training/studio.toml"),
-    only: Annotated[list[str] | None, typer.Option(help="A stage to run; repeatable. All when absent.")] = None,
-    runs: Annotated[Path, typer.Option(help="Folder for runs and checkpoints.")] = Path("runs"),
-) -> None:
-    """Train a whole model from nothing by its recipe; an interrupted run goes on where it stopped."""
-    if not recipe.is_file():
-        raise InputError(f"recipe {str(recipe)!r} is not a file; give a recipe such as training/studio.toml")
-    from twinset.training.recipe import Recipe
-
-    stages = Recipe(tomllib.loads(recipe.read_text(encoding="utf-8")), runs).stages()
-    for name in only or ():
-        if name not in stages:
-            raise InputError(f"stage {name!r} is unknown; choose among {', '.join(stages)}")
-    for name, stage in stages.items():
-        if not only or name in only:
-            say.rule(name)
-            stage()
 
 
 def main() -> None:

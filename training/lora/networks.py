@@ -64,11 +64,12 @@ class LoraNetworks(nn.Module):
         for part in pipe.components.values():
             if isinstance(part, nn.Module):
                 part.requires_grad_(False).eval()
-        dtype = DTYPES.get(self.options.precision)
+        dtype = DTYPES.get(self.options.precision, torch.float32)
         if dtype is torch.float16 and pipe.device.type != "cuda":
             raise InputError(f"precision 'fp16' does not train on {pipe.device.type!r}; take bf16, or no")
-        if dtype is not None and pipe.device.type == "cuda":
-            self.pipe.unet.to(dtype=dtype)
+        self.dtype = pipe.unet.dtype
+        if pipe.device.type == "cuda" and dtype != self.dtype:
+            pipe.to(dtype)
 
     def _text_encoders(self) -> list[str]:
         return [name for name in COMPONENTS[1:] if getattr(self.pipe, name, None) is not None]
@@ -218,7 +219,10 @@ class LoraNetworks(nn.Module):
         self.pipe.attention.eject()
         if self.options.gradient_checkpointing:
             self.pipe.unet.disable_gradient_checkpointing()
-        remove_lora(self.pipe, NAME)  # type: ignore[arg-type]
+        pipe: Any = self.pipe
+        remove_lora(pipe, NAME)
+        if pipe.unet.dtype != self.dtype:
+            pipe.to(self.dtype)
 
 
 def _ends(name: str, targets: tuple[str, ...]) -> bool:

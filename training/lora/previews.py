@@ -20,7 +20,7 @@ from twinset.pipelines.request import GarmentPicture, Request
 
 from .batches import LEVELS, LoraData
 from .captions import noun
-from .networks import LoraNetworks
+from .networks import DTYPES, LoraNetworks
 from .objective import Loss
 from .options import LoraOptions
 

@@ -33,17 +33,10 @@ from .previews import Previews, stops
 from .stored import Stored, key_of
 
 RECIPE = "recipe.toml"
-#: Options that a run may be continued with although they differ: they do not change what is learnt.
+#: Options that a run may be continued with although they differ, since they do not change what is learnt.
 FREE = {
-    "save_every",
-    "sample_every",
-    "sample_prompt",
-    "sample_selfie",
-    "sample_garment",
-    "sample_pose",
-    "samples",
-    "form",
-}
+    "save_every", "sample_every", "sample_prompt", "sample_selfie", "sample_garment", "sample_pose", "samples", "form"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,6 +136,7 @@ def _fit(networks: LoraNetworks, data: LoraData, options: LoraOptions, run: Path
         checkpoint_steps=options.save_every,
         accumulate=options.accumulate,
         preview_every=options.sample_every,
+        log_every=min(10, max(1, options.steps // 50)),
         seed=options.seed,
     )
     # fused attention is slow backwards on a CPU
@@ -191,9 +185,8 @@ def _described(options: LoraOptions, rows: list[Row], result: FitResult, data: s
     """Entries of the header beside the standard ones."""
     learnt = [row for row in rows if not row.example.regularisation and not row.example.validation]
     text_rate = options.text_learning_rate or options.learning_rate / 2
-    recipe = recipe_text(
-        options.model_copy(update={"data": Path(options.data.name), "sample_selfie": None, "sample_garment": None})
-    )
+    portable = {"data": Path(options.data.name), "sample_selfie": None, "sample_garment": None}
+    recipe = recipe_text(options.model_copy(update=portable))
     captions: dict[str, int] = {}
     for row in learnt:
         captions[row.caption] = captions.get(row.caption, 0) + 1
