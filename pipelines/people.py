@@ -203,7 +203,7 @@ class DrawnPeople:
 
     def worn(self, picture: np.ndarray) -> np.ndarray | None:
         """Told by the face: the reader has seen people only, and takes sleeves for arms."""
-        if self.pipe.figure_reader is None:
+        if getattr(self.pipe, "figure_reader", None) is None:
             return None
         figure = self.figure(picture)
         return figure.labels if figure.found and (figure.labels == FACE).mean() > LEAST_FACE else None

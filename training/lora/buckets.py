@@ -26,10 +26,10 @@ def bucket_sizes(resolution: int, step: int) -> list[Size]:
     first, last = math.floor(resolution / math.sqrt(LONGEST) / step), math.ceil(resolution * math.sqrt(LONGEST) / step)
     for columns in range(max(1, first), last + 1):
         width = columns * step
-        height = max(step, int(area / width) // step * step)
-        if max(width, height) <= LONGEST * min(width, height):
+        height = area // width // step * step
+        if height and max(width, height) <= LONGEST * min(width, height):
             sizes |= {(width, height), (height, width)}
-    return sorted(sizes)
+    return sorted(sizes) or [(step, step)]
 
 
 def nearest_bucket(size: Size, buckets: Sequence[Size]) -> Size:

@@ -99,12 +99,15 @@ class LoraNetworks(nn.Module):
                 if parameter.requires_grad:
                     yield component, name, parameter
 
-    def _checkpoint_gradients(self) -> None:
+    def _checkpoint_gradients(self, switch: str = "enable") -> None:
+        """Enable or disable it in all networks that are trained."""
         if not self.options.gradient_checkpointing:
             return
-        self.pipe.unet.enable_gradient_checkpointing()
+        getattr(self.pipe.unet, f"{switch}_gradient_checkpointing")()
         for component in self._text_encoders() if self.options.text_encoder else ():
-            getattr(self.pipe, component).gradient_checkpointing_enable()
+            model = getattr(self.pipe, component)
+            later_name = getattr(model, f"activation_checkpointing_{switch}", None)
+            (later_name or getattr(model, f"gradient_checkpointing_{switch}"))()
 
     def groups(self) -> list[dict[str, Any]]:
         """Optimiser groups: the UNet's and the text encoders' additions at their own rates."""
@@ -217,8 +220,7 @@ class LoraNetworks(nn.Module):
     def take_off(self) -> None:
         """Give the pipeline back as it was, without any additions."""
         self.pipe.attention.eject()
-        if self.options.gradient_checkpointing:
-            self.pipe.unet.disable_gradient_checkpointing()
+        self._checkpoint_gradients("disable")
         pipe: Any = self.pipe
         remove_lora(pipe, NAME)
         if pipe.unet.dtype != self.dtype:

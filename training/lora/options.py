@@ -24,6 +24,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "attention-mlp": ATTENTION + PERCEPTRONS,
     "all": ATTENTION + PERCEPTRONS + CONVOLUTIONS,
 }
+#: Defaults of `LoraOptions` for the bundled model in place of the usual ones.
+STUDIO: dict[str, Any] = {"learning_rate": 1e-3, "targets": "all"}
 PATHS = ("data", "sample_selfie", "sample_garment")
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 
@@ -140,6 +142,14 @@ class LoraOptions(BaseModel):
     samples: int = Field(default=2, ge=0, le=16)
     patience: int = Field(default=0, ge=0)
     form: Literal["kohya", "diffusers"] = "kohya"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_bundled_model(cls, fields: Any) -> Any:
+        """The small bundled model learns at a higher rate, and needs its convolutions for patterns."""
+        if isinstance(fields, dict) and fields.get("model", "studio") == "studio":
+            return {**STUDIO, **fields}
+        return fields
 
     @field_validator("kind")
     @classmethod

@@ -177,12 +177,12 @@ class Encoder:
         """What generation gives beside the words: skeleton, parsing map, face; `layout_on`, `face_on` are 0 or 1."""
         figure = self.people.figure(picture)
         layout = Layout(figure.keypoints, figure.labels)
-        skeleton = torch.from_numpy(draw_skeleton(figure.keypoints, self.people.size)).permute(2, 0, 1).contiguous()
+        skeleton = torch.from_numpy(np.array(draw_skeleton(figure.keypoints, self.people.size))).permute(2, 0, 1)
         seen = figure.found and bool(figure.keypoints[[NOSE, R_EYE, L_EYE], 2].all())
         face = self._face(picture, path, layout) if seen else None
         return {
             "skeleton": skeleton,
-            "labels": torch.from_numpy(np.ascontiguousarray(figure.labels)),
+            "labels": torch.from_numpy(np.array(figure.labels)),
             "layout_on": torch.tensor(float(figure.found)),
             **self._identity(face, grid),
         }

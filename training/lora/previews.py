@@ -56,7 +56,7 @@ class Previews:
         losses = []
         for number in range(len(self.data.checked)):
             for level in range(LEVELS):
-                batch = send_to_device(self.data.check(number, level), device)
+                batch: Any = send_to_device(self.data.check(number, level), device)
                 with torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):
                     losses.append(float(self.loss_fn(self.networks, batch)[0]))
         return float(np.mean(losses))
@@ -114,7 +114,7 @@ class Previews:
     def _composes(self) -> bool:
         """Whether the family sees people: the bundled model, or a profile's pipeline."""
         pipe: Any = self.networks.pipe
-        return pipe.draws is not None or pipe.figure_reader is not None
+        return pipe.draws is not None or getattr(pipe, "figure_reader", None) is not None
 
     def _plain(self, pipe: JointPass, request: Request, index: int) -> Any:
         generator = torch.Generator().manual_seed(self.options.seed + index)
