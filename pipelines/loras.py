@@ -4,42 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from twinset.adapters.public.lora_files import read_lora
 from twinset.adapters.public.lora_install import install_lora, remove_lora
 
+from .request import LoraChoice
+
 TRIGGERS = ("modelspec.trigger_phrase", "twinset.trigger", "trigger_word")
 """Entries of a file's header that name its trigger word, the usual one first."""
-
-
-class LoraChoice(BaseModel):
-    """A LoRA file and its weight.
-
-    Attributes:
-        path: in diffusers', PEFT's or kohya's form.
-        weight: 1 as trained, 0 switches it off; may be negative.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: Path
-    weight: float = Field(default=1.0, ge=-4.0, le=4.0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_text(cls, value: Any) -> Any:
-        """Accept `jacket.safetensors` and `jacket.safetensors=0.8` where an object is expected."""
-        if not isinstance(value, str | Path):
-            return value
-        path, equals, weight = str(value).rpartition("=")
-        try:
-            return {"path": path, "weight": float(weight)} if equals and path else {"path": str(value)}
-        except ValueError:
-            return {"path": str(value)}
 
 
 @contextmanager

@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from twinset.errors import InputError
 
-from .loras import LoraChoice
-
 Framing = Literal["portrait", "half", "three_quarter", "full"]
 Strength = Field(default=1.0, ge=0.0, le=2.0)
 LARGEST_SEED = 2**32 - 1
@@ -34,6 +32,32 @@ class GarmentPicture(BaseModel):
         kind, equals, path = str(value).partition("=")
         named = equals and "/" not in kind and "." not in kind
         return {"path": path, "kind": kind} if named else {"path": str(value)}
+
+
+class LoraChoice(BaseModel):
+    """A LoRA file and its weight.
+
+    Attributes:
+        path: in diffusers', PEFT's or kohya's form.
+        weight: 1 as trained, 0 switches it off; may be negative.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    weight: float = Field(default=1.0, ge=-4.0, le=4.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_text(cls, value: Any) -> Any:
+        """Accept `jacket.safetensors` and `jacket.safetensors=0.8` where an object is expected."""
+        if not isinstance(value, str | Path):
+            return value
+        path, equals, weight = str(value).rpartition("=")
+        try:
+            return {"path": path, "weight": float(weight)} if equals and path else {"path": str(value)}
+        except ValueError:
+            return {"path": str(value)}
 
 
 class Request(BaseModel):

@@ -1,6 +1,6 @@
 """A small data set of drawn people in one garment, a tiny pipeline, and a training that another process can run.
 
-    python -m tests.lora_people DATA RUN_FILE STEPS THREADS
+python -m tests.lora_people DATA RUN_FILE STEPS THREADS
 """
 
 from __future__ import annotations

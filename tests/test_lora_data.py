@@ -40,7 +40,14 @@ def example(path: Path, **more: Any) -> Example:
 
 
 def test_options_and_recipe_are_the_same(tmp_path: Path) -> None:
-    given = {"data": tmp_path, "trigger": 'j"ckt', "alpha": 2.5, "dora": True, "learning_rate": 3e-5, "sample_pose": "walking"}
+    given = {
+        "data": tmp_path,
+        "trigger": 'j"ckt',
+        "alpha": 2.5,
+        "dora": True,
+        "learning_rate": 3e-5,
+        "sample_pose": "walking",
+    }
     options = read_options(given)
     path = tmp_path / "r.toml"
     path.write_text(recipe_text(options), encoding="utf-8")
@@ -91,7 +98,8 @@ def test_a_toml_data_set_has_repeats_and_regularisation(folder: Path, tmp_path: 
     write_people(tmp_path / "other", 2)
     table = tmp_path / "dataset.toml"
     table.write_text(
-        f'[general]\nshuffle_caption = true\n[[datasets]]\n[[datasets.subsets]]\nimage_dir = "{folder}"\nnum_repeats = 4\n'
+        f"[general]\nshuffle_caption = true\n[[datasets]]\n[[datasets.subsets]]\n"
+        f'image_dir = "{folder}"\nnum_repeats = 4\n'
         '[[datasets.subsets]]\nimage_dir = "other"\nis_reg = true\nclass_tokens = "a hoodie"\nshuffle_caption = false\n'
     )
     found = examples(table)
@@ -103,14 +111,26 @@ def test_a_toml_data_set_has_repeats_and_regularisation(folder: Path, tmp_path: 
 def test_sub_folders_hold_regularisation_and_validation(tmp_path: Path) -> None:
     for name in ("", "regularisation", "validation"):
         write_people(tmp_path / name, 1)
-    assert [(e.regularisation, e.validation) for e in examples(tmp_path)] == [(False, False), (True, False), (False, True)]
+    assert [(e.regularisation, e.validation) for e in examples(tmp_path)] == [
+        (False, False),
+        (True, False),
+        (False, True),
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("dataset.toml", "[[datasets]]\n[[datasets.subsets]]\nimage_dir='.'\nrepeats=2", "'repeats' is unknown .*num_repeats"),
-        ("dataset.toml", "[[datasets]]\nresolution=512\n[[datasets.subsets]]\nimage_dir='.'", "sizes, batches and rates"),
+        (
+            "dataset.toml",
+            "[[datasets]]\n[[datasets.subsets]]\nimage_dir='.'\nrepeats=2",
+            "'repeats' is unknown .*num_repeats",
+        ),
+        (
+            "dataset.toml",
+            "[[datasets]]\nresolution=512\n[[datasets.subsets]]\nimage_dir='.'",
+            "sizes, batches and rates",
+        ),
         ("dataset.toml", "[[datasets]]\n[[datasets.subsets]]\nimage_dir='no'", "'no' is not a folder"),
         ("dataset.toml", "[[datasets]\n", "is not TOML"),
         ("dataset.toml", "datasets = 3", "is not a list of tables"),
@@ -130,9 +150,12 @@ def test_unsound_data_sets_are_refused(tmp_path: Path, name: str, text: str, mes
 
 def test_a_caption_says_trigger_kind_colours_and_pattern() -> None:
     flat = render_flat(JACKET)
-    region = (flat < 250).any(-1)
+    region = np.asarray((flat < 250).any(-1))
     assert pattern_word(flat, region) == "striped"
-    assert automatic_caption("jckt", "hoodie", flat, region.astype(np.float32)) == "a photo of jckt hoodie, red and white, striped"
+    assert (
+        automatic_caption("jckt", "hoodie", flat, region.astype(np.float32))
+        == "a photo of jckt hoodie, red and white, striped"
+    )
     assert automatic_caption("jckt", "t_shirt", flat, None) == "a photo of jckt t-shirt"
     plain = np.full((64, 64, 3), (40, 95, 200), np.uint8)
     assert pattern_word(plain, np.ones((64, 64), bool)) is None

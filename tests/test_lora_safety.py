@@ -1,4 +1,4 @@
-"""Long trainings: stopped at any point they go on bit by bit; what is damaged, full or not finite costs nothing kept."""
+"""Long trainings: stopped anywhere they go on bit by bit; what is damaged, full or not finite costs nothing."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_damaged_checkpoint_is_passed_over_loudly(data: Path, straight: dict[s
         path.write_bytes(b"nothing")
     with (
         pytest.warns(UserWarning, match="cannot be read"),
-        pytest.raises(ValueError, match="no checkpoint in .* can be read; delete the folder"),
+        pytest.raises(ValueError, match=r"no checkpoint in .* can be read; delete the folder"),
     ):
         lp.train(data, out, steps=STEPS, ema=0.5, dropout=0.1)
 
@@ -193,5 +193,7 @@ def test_the_recipe_gives_the_same_file_again(data: Path, tmp_path: Path) -> Non
     options = read_options(read_recipe(first.recipe))
     second = train_room.train_lora(tiny_pipeline(), options, tmp_path / "b.safetensors")
     one, other = (read_lora(x.file).components["unet"] for x in (first, second))
-    assert all(torch.equal(low.up, other[name].up) and torch.equal(low.down, other[name].down) for name, low in one.items())
+    assert all(
+        torch.equal(low.up, other[name].up) and torch.equal(low.down, other[name].down) for name, low in one.items()
+    )
     assert any(low.up.any() for low in one.values())

@@ -63,7 +63,9 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 # Batches
 
 
-def test_batches_repeat_by_number_and_epochs_see_every_picture(pipe: Any, rows: list[Row], store: Stored, data: Path) -> None:
+def test_batches_repeat_by_number_and_epochs_see_every_picture(
+    pipe: Any, rows: list[Row], store: Stored, data: Path
+) -> None:
     ones = batches(pipe, rows, store, data)
     first, again, other = ones.batch(5), ones.batch(5), ones.batch(6)
     assert all(torch.equal(first[k], again[k]) for k in first)
@@ -126,7 +128,9 @@ def test_targets_are_noise_velocity_or_picture(data: Path) -> None:
         for kind in ("epsilon", "v_prediction", "sample")
     }
     alpha = made["epsilon"].alphas_cumprod[t].view(-1, 1, 1, 1)
-    assert torch.equal(target(made["epsilon"], x, noise, t), noise) and torch.equal(target(made["sample"], x, noise, t), x)
+    assert torch.equal(target(made["epsilon"], x, noise, t), noise) and torch.equal(
+        target(made["sample"], x, noise, t), x
+    )
     torch.testing.assert_close(target(made["v_prediction"], x, noise, t), alpha.sqrt() * noise - (1 - alpha).sqrt() * x)
 
 
@@ -142,7 +146,9 @@ def test_only_the_garment_counts_when_masked(pipe: Any, rows: list[Row], store: 
             first = loss_fn(networks, batch)[0]
             # the same noisy latents, another picture outside the mask
             other = dict(batch)
-            alpha = noise_schedule(pipe.scheduler, options).alphas_cumprod[(batch["level"] * 1000).long()].view(-1, 1, 1, 1)
+            alpha = (
+                noise_schedule(pipe.scheduler, options).alphas_cumprod[(batch["level"] * 1000).long()].view(-1, 1, 1, 1)
+            )
             change = (1 - batch["mask"]).floor() * 3.0
             other["latents"] = batch["latents"] + change
             other["noise"] = batch["noise"] - change * alpha.sqrt() / (1 - alpha).sqrt()
@@ -152,7 +158,9 @@ def test_only_the_garment_counts_when_masked(pipe: Any, rows: list[Row], store: 
     assert found[True, 0.0] < 1e-4 < 0.1 < found[True, 0.5] < found[False, 0.0] * 1.01
 
 
-def test_preserve_holds_to_the_base_models_own_prediction(pipe: Any, rows: list[Row], store: Stored, data: Path) -> None:
+def test_preserve_holds_to_the_base_models_own_prediction(
+    pipe: Any, rows: list[Row], store: Stored, data: Path
+) -> None:
     options = lp.options(data, preserve=1.0)
     networks, batch = LoraNetworks(pipe, options), batches(pipe, rows, store, data).batch(0)
     loss_fn = lora_loss(noise_schedule(pipe.scheduler, options), options)
@@ -198,7 +206,9 @@ def test_a_garment_is_learnt_and_the_base_stays_as_it_was(data: Path, tmp_path: 
     trained = train_lora(pipe, options, tmp_path / "jacket.safetensors")
     assert same(bits(pipe.unet), before) and [type(m) for m in pipe.unet.modules()] == classes
     assert not pipe.attention.processors
-    losses = [float(line.split()[-1].rstrip("}")) for line in (trained.run / "validation.jsonl").read_text().splitlines()]
+    losses = [
+        float(line.split()[-1].rstrip("}")) for line in (trained.run / "validation.jsonl").read_text().splitlines()
+    ]
     assert len(losses) == 3 and losses[-1] < 0.97 * losses[0]
     lora = read_lora(trained.file)
     assert lora.metadata["modelspec.trigger_phrase"] == "jckt" and set(lora.components) == {"unet", "text_encoder"}
@@ -214,7 +224,9 @@ def test_public_families_train_and_diffusers_loads_the_file(family: str, form: s
     file = train_lora(pipe, options, tmp_path / "x.safetensors").file
     assert same(bits(pipe.unet), base)
     lora = read_lora(file)
-    assert lora.form == form and {low.alpha for low in lora.components["unet"].values()} == {1.0 if form == "kohya" else 2.0}
+    assert lora.form == form and {low.alpha for low in lora.components["unet"].values()} == {
+        1.0 if form == "kohya" else 2.0
+    }
     kind = StableDiffusionXLPipeline if family == "sdxl" else StableDiffusionPipeline
     parts = {k: v for k, v in ours(family).components.items() if k in kind._get_signature_keys(kind)[0]}
     theirs = kind(**parts, **({} if family == "sdxl" else {"requires_safety_checker": False}))
@@ -240,7 +252,8 @@ def said(pipe: Any) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     "more",
     [
-        {"dora": True}, {"gradient_checkpointing": True, "text_encoder": True}, {"precision": "bf16"}, {"accumulate": 2},
+        {"dora": True}, {"gradient_checkpointing": True, "text_encoder": True}, {"precision": "bf16"},
+        {"accumulate": 2},
         {"min_snr_gamma": 5.0, "preserve": 0.5, "zero_terminal_snr": True, "prediction_type": "v_prediction"},
         {"dropout": 0.3, "ema": 0.9, "flip": True, "shuffle": True, "noise_offset": 0.05},
     ],
@@ -266,7 +279,9 @@ def test_gradient_checkpointing_and_accumulation_change_nothing(data: Path, tmp_
 
 def test_training_ends_early_when_nothing_gets_better(data: Path, tmp_path: Path) -> None:
     more = {"steps": 50, "sample_every": 1, "patience": 2, "learning_rate": 1e-9, "save_every": 100}
-    trained = train_lora(ours("sd15"), lp.options(data, model="sd15", resolution=64, **more), tmp_path / "x.safetensors")
+    trained = train_lora(
+        ours("sd15"), lp.options(data, model="sd15", resolution=64, **more), tmp_path / "x.safetensors"
+    )
     assert trained.fit.step < 10
 
 
@@ -277,4 +292,9 @@ def test_regularisation_pictures_weigh_what_is_asked(data: Path, tmp_path: Path)
     options = lp.options(tmp_path / "d", model="sd15", resolution=64, prior_weight=0.25, batch=4)
     found = prepare(pipe, options, store)
     assert [row.caption for row in found][-1] == "a photo of a hoodie" and found[-1].example.repeats == 2
-    assert sorted(LoraData(found, options, store, TextStates(pipe, store)).batch(0)["weight"].tolist()) == [0.25, 0.25, 1, 1]
+    assert sorted(LoraData(found, options, store, TextStates(pipe, store)).batch(0)["weight"].tolist()) == [
+        0.25,
+        0.25,
+        1,
+        1,
+    ]

@@ -106,7 +106,8 @@ def merge(
     from twinset.adapters.public.lora_bases import base_models, family_of, named_layers
     from twinset.adapters.public.lora_files import read_lora
     from twinset.adapters.public.lora_write import merged, standard_metadata, write_lora
-    from twinset.pipelines.loras import LoraChoice, trigger_word
+    from twinset.pipelines.loras import trigger_word
+    from twinset.pipelines.request import LoraChoice
 
     form, precision = _form(to), _dtype(dtype)
     choices = [LoraChoice.model_validate(source) for source in sources]
