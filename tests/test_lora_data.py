@@ -153,7 +153,7 @@ def test_a_caption_says_trigger_kind_colours_and_pattern() -> None:
     region = np.asarray((flat < 250).any(-1))
     assert pattern_word(flat, region) == "striped"
     assert (
-        automatic_caption("jckt", "hoodie", flat, region.astype(np.float32))
+        automatic_caption("jckt", "hoodie", flat, np.array(region, np.float32))
         == "a photo of jckt hoodie, red and white, striped"
     )
     assert automatic_caption("jckt", "t_shirt", flat, None) == "a photo of jckt t-shirt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from twinset.training.lora import train as train_room
 from twinset.training.lora.batches import LoraData
 from twinset.training.lora.train import forget_run
 
-STEPS = 8
+STEPS = lp.STRAIGHT["steps"]
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +33,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The last checkpoint of a run that was never stopped."""
+def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The LoRA of a run that was never stopped, its folder beside it."""
     out = tmp_path_factory.mktemp("straight") / "x.safetensors"
-    lp.train(data, out, steps=STEPS, ema=0.5, dropout=0.1)
-    return last(out)
+    lp.train(data, out, **lp.STRAIGHT)
+    return out
 
 
 def last(out: Path) -> dict[str, Any]:
@@ -61,10 +62,10 @@ def assert_same(one: Any, other: Any, where: str = "state") -> None:
 
 
 def command(data: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "tests.lora_people", str(data), str(out), str(STEPS), str(torch.get_num_threads())]
+    return [sys.executable, "-m", "tests.lora_people", str(data), str(out), str(torch.get_num_threads())]
 
 
-def test_a_killed_process_goes_on_bit_by_bit(data: Path, tmp_path: Path) -> None:
+def test_a_killed_process_goes_on_bit_by_bit(data: Path, straight: Path, tmp_path: Path) -> None:
     """SIGKILL as soon as the second checkpoint is there, wherever the process is then."""
     out, root = tmp_path / "x.safetensors", Path(__file__).parent.parent
     process = subprocess.Popen(command(data, out), cwd=root, env=os.environ | {"PYTHONPATH": str(root)})
@@ -77,17 +78,15 @@ def test_a_killed_process_goes_on_bit_by_bit(data: Path, tmp_path: Path) -> None
     assert not out.exists()
     reached = last(out)["step"]
     assert 4 <= reached < STEPS
-    lp.train(data, out, steps=STEPS)
-    reference = tmp_path / "straight.safetensors"
-    lp.train(data, reference, steps=STEPS)
-    assert_same(last(out), last(reference))
-    ours, theirs = read_lora(out).components, read_lora(reference).components
-    assert all(torch.equal(ours["unet"][n].up, low.up) for n, low in theirs["unet"].items())
+    lp.train(data, out, **lp.STRAIGHT)
+    assert_same(last(out), last(straight))
+    ours, theirs = read_lora(out).components, read_lora(straight).components
+    assert all(torch.equal(ours["unet"][name].up, low.up) for name, low in theirs["unet"].items())
 
 
 @pytest.mark.parametrize("stop", [1, 3, 6])
 def test_a_run_stopped_at_any_batch_goes_on_bit_by_bit(
-    stop: int, data: Path, straight: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stop: int, data: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights, optimiser, average, generators and the data's order; at most one interval is done again."""
     out, plain, asked = tmp_path / "x.safetensors", LoraData.batch, []
@@ -100,11 +99,11 @@ def test_a_run_stopped_at_any_batch_goes_on_bit_by_bit(
 
     monkeypatch.setattr(LoraData, "batch", failing)
     with pytest.raises(KeyboardInterrupt):
-        lp.train(data, out, steps=STEPS, ema=0.5, dropout=0.1)
+        lp.train(data, out, **lp.STRAIGHT)
     asked[:] = [0] * 100
-    lp.train(data, out, steps=STEPS, ema=0.5, dropout=0.1)
+    lp.train(data, out, **lp.STRAIGHT)
     assert asked[100] == stop // 2 * 2  # from the last even step on
-    assert_same(last(out), straight)
+    assert_same(last(out), last(straight))
 
 
 def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(
@@ -152,23 +151,23 @@ def test_a_full_disk_keeps_the_old_checkpoints(data: Path, tmp_path: Path, monke
     assert lp.train(data, out, steps=STEPS).fit.step == STEPS
 
 
-def test_a_damaged_checkpoint_is_passed_over_loudly(data: Path, straight: dict[str, Any], tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_passed_over_loudly(data: Path, straight: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.safetensors"
-    lp.train(data, out, steps=STEPS, ema=0.5, dropout=0.1)
+    shutil.copytree(straight.with_suffix(".run"), out.with_suffix(".run"))
     newest, before = Checkpoints(tmp_path / "x.run" / "checkpoints").files()
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 0xFF  # one byte in the middle: still a zip archive
     newest.write_bytes(content)
     with pytest.warns(UserWarning, match="step-00000008.pt cannot be read; trying the one before"):
-        lp.train(data, out, steps=STEPS, ema=0.5, dropout=0.1)
-    assert_same(last(out), straight)
+        lp.train(data, out, **lp.STRAIGHT)
+    assert_same(last(out), last(straight))
     for path in (newest, before):
         path.write_bytes(b"nothing")
     with (
         pytest.warns(UserWarning, match="cannot be read"),
         pytest.raises(ValueError, match=r"no checkpoint in .* can be read; delete the folder"),
     ):
-        lp.train(data, out, steps=STEPS, ema=0.5, dropout=0.1)
+        lp.train(data, out, **lp.STRAIGHT)
 
 
 def test_a_run_is_not_continued_with_other_options_or_pictures(data: Path, tmp_path: Path) -> None:
