@@ -15,7 +15,7 @@ from tests.lora_people import JACKET, person, write_people
 from twinset.errors import InputError
 from twinset.models.figure.labels import UPPER
 from twinset.training.lora.buckets import bucket_sizes, fitted, nearest_bucket
-from twinset.training.lora.captions import automatic_caption, pattern_word, varied, with_trigger
+from twinset.training.lora.captions import automatic_caption, pattern_word, varied, with_trigger, without_trigger
 from twinset.training.lora.dataset import Example, read_examples
 from twinset.training.lora.masks import Look, garment_mask, likeliest_class, look_at
 from twinset.training.lora.options import LoraOptions, read_options, read_recipe, recipe_text
@@ -169,6 +169,13 @@ def test_the_trigger_word_is_put_in_front_where_it_is_missing() -> None:
     assert with_trigger("red hoodie, beach", "jckt") == "jckt, red hoodie, beach"
     assert with_trigger("a JCKT hoodie", "jckt") == "a JCKT hoodie"
     assert with_trigger("a jckts hoodie", "jckt") == "jckt, a jckts hoodie"
+
+
+def test_the_trigger_word_is_taken_out() -> None:
+    assert without_trigger("a photo of jckt hoodie, red", "jckt") == "a photo of hoodie, red"
+    assert (
+        without_trigger("jckt, red", "jckt") == "red" and without_trigger("a jckts hoodie", "jckt") == "a jckts hoodie"
+    )
 
 
 def test_captions_are_dropped_and_shuffled_as_often_as_asked() -> None:

@@ -79,6 +79,18 @@ def test_batches_repeat_by_number_and_epochs_see_every_picture(
     assert odd.length == 2 and set(odd.chosen(0) + odd.chosen(1)) == {0, 1, 2}
 
 
+def test_what_does_not_call_the_garment_is_held_to_the_base(
+    pipe: Any, rows: list[Row], store: Stored, data: Path
+) -> None:
+    held = batches(pipe, rows, store, data, preserve=1.0, uncalled=0.5, caption_dropout=0.2, batch=4)
+    off = [float(weight) for number in range(100) for weight in held.batch(number)["weight"]]
+    assert set(off) == {0.0, 1.0} and 0.5 < off.count(0.0) / len(off) < 0.7  # 1 - 0.5 · 0.8
+    batch = held.batch(3)
+    assert torch.equal(batch["mask"].flatten(1).any(1), batch["weight"].bool())
+    free = batches(pipe, rows, store, data, preserve=0.0, uncalled=0.5, batch=4)
+    assert all(bool(free.batch(number)["weight"].all()) for number in range(20))
+
+
 def test_noise_offset_shifts_whole_channels(pipe: Any, rows: list[Row], store: Stored, data: Path) -> None:
     plain, shifted = (batches(pipe, rows, store, data, noise_offset=x).batch(0)["noise"] for x in (0.0, 0.5))
     shift = shifted - plain

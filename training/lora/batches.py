@@ -12,7 +12,7 @@ from torch import Tensor
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.memo import weights_hash
 
-from .captions import varied
+from .captions import calls, varied, without_trigger
 from .options import LoraOptions
 from .prepare import Row
 from .stored import Stored, Tensors, key_of
@@ -111,7 +111,7 @@ class LoraData:
         rng = np.random.default_rng([BY_ROW, self.options.seed, number])
         rows = [self.rows[k] for k in self.chosen(number)]
         keys = [row.keys[int(rng.integers(len(row.keys)))] for row in rows]
-        captions = [varied(row.caption, row.example, rng) for row in rows]
+        captions = [self._said(row, rng) for row in rows]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         # stratified levels: every batch covers the schedule evenly
         levels = (torch.randperm(len(rows), generator=generator) + torch.rand(len(rows), generator=generator)) / len(
@@ -121,6 +121,21 @@ class LoraData:
         unseen = torch.from_numpy(rng.random(len(rows)) < self.options.identity_dropout)
         if "face_on" in batch:
             batch["face_on"] = batch["face_on"].masked_fill(unseen, 0.0)
+        return self._uncalled(batch, rows, captions)
+
+    def _said(self, row: Row, rng: np.random.Generator) -> str:
+        """A row's caption as a step sees it; with `preserve` some lack the trigger word."""
+        caption, uncalled = varied(row.caption, row.example, rng), rng.random() < self.options.uncalled
+        held = self.options.preserve and not row.example.regularisation
+        return without_trigger(caption, self.options.word) if held and uncalled else caption
+
+    def _uncalled(self, batch: Batch, rows: Sequence[Row], captions: list[str]) -> Batch:
+        """Rows that do not call the garment teach nothing but to stay with the base model, everywhere."""
+        if self.options.preserve:
+            pairs, word = zip(rows, captions, strict=True), self.options.word
+            learns = [row.example.regularisation or calls(caption, word) for row, caption in pairs]
+            on = torch.tensor(learns, dtype=torch.float32)
+            batch["weight"], batch["mask"] = batch["weight"] * on, batch["mask"] * on.view(-1, 1, 1, 1)
         return batch
 
     def check(self, number: int, level: int) -> Batch:

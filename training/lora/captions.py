@@ -75,8 +75,18 @@ def _banded(lightness: np.ndarray, inside: np.ndarray, axis: int) -> float:
 
 def with_trigger(caption: str, trigger: str) -> str:
     """A caption that says the trigger word: as it is, or behind it."""
-    said = re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE)
-    return caption if said else f"{trigger}, {caption}"
+    return caption if calls(caption, trigger) else f"{trigger}, {caption}"
+
+
+def without_trigger(caption: str, trigger: str) -> str:
+    """A caption that does not call the garment: "a photo of jckt hoodie" → "a photo of hoodie"."""
+    said = re.sub(rf"(?<!\w){re.escape(trigger)}(?!\w)", "", caption, flags=re.IGNORECASE)
+    return re.sub(r"\s+(?=,)|\s(?=\s)", "", said).strip(" ,")
+
+
+def calls(caption: str, trigger: str) -> bool:
+    """Whether a caption says the trigger word."""
+    return re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE) is not None
 
 
 def varied(caption: str, example: Example, rng: np.random.Generator) -> str:

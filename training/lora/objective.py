@@ -76,8 +76,8 @@ def lora_loss(schedule: DDPMScheduler, options: LoraOptions) -> Loss:
         base = _base(networks, noisy, timestep, batch) if options.preserve else None
         predicted = networks(noisy, timestep, batch).float()
         error = (predicted - target(schedule, latents, noise, timestep)).square()
-        level = weights.to(latents.device)[timestep] * batch["weight"].to(latents.device)
-        loss = (level * _on_mask(error, mask, options)).mean()
+        level = weights.to(latents.device)[timestep]
+        loss = (level * batch["weight"].to(latents.device) * _on_mask(error, mask, options)).mean()
         figures = {"garment": (error.detach() * mask).sum() / (mask.sum() * error.shape[1]).clamp_min(1e-6)}
         if base is not None:
             kept = ((predicted - base).square() * (1 - mask)).flatten(1).mean(1)

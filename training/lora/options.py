@@ -25,7 +25,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "all": ATTENTION + PERCEPTRONS + CONVOLUTIONS,
 }
 #: Defaults of `LoraOptions` for the bundled model in place of the usual ones.
-STUDIO: dict[str, Any] = {"learning_rate": 1e-3, "targets": "all"}
+STUDIO: dict[str, Any] = {"learning_rate": 1e-3, "targets": "all", "preserve": 2.0, "steps": 400}
 PATHS = ("data", "sample_selfie", "sample_garment")
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 
@@ -67,8 +67,10 @@ class LoraOptions(BaseModel):
         noise_offset: Of whole channels' means, 0 to about 0.1 (kohya-ss), for very dark and bright pictures.
         masked: Count the error on the garment alone, so that the LoRA does not learn who wears it, and where.
         outside: Weight of the error outside the garment when `masked`, 0 to 1.
-        preserve: Weight of staying with the base model's own prediction outside the garment when `masked`; one more
-            evaluation per step.
+        preserve: Weight of staying with the base model's own prediction: outside the garment when `masked`, and
+            everywhere where the caption lacks the trigger word, so that the garment comes only when it is called. One
+            more evaluation per step; 0 for none.
+        uncalled: Share of samples whose trigger word is taken out of the caption, with `preserve`.
         prior_weight: Weight of regularisation pictures (DreamBooth, Ruiz et al. 2023).
         resolution: Side of a square with the pixels of a picture; the model's own size when absent.
         bucket_step: Sides of pictures are multiples of it, px.
@@ -124,6 +126,7 @@ class LoraOptions(BaseModel):
     masked: bool = True
     outside: float = Field(default=0.05, ge=0, le=1)
     preserve: float = Field(default=0.0, ge=0)
+    uncalled: float = Field(default=0.2, ge=0, lt=1)
     prior_weight: float = Field(default=1.0, ge=0)
     resolution: int | None = Field(default=None, ge=64, le=4096)
     bucket_step: int = Field(default=64, ge=8)
@@ -146,10 +149,11 @@ class LoraOptions(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _of_the_bundled_model(cls, fields: Any) -> Any:
-        """The small bundled model learns at a higher rate, and needs its convolutions for patterns."""
-        if isinstance(fields, dict) and fields.get("model", "studio") == "studio":
-            return {**STUDIO, **fields}
-        return fields
+        """The small bundled model learns at a higher rate, needs its convolutions for patterns, and affords more."""
+        if not isinstance(fields, dict) or fields.get("model", "studio") != "studio":
+            return fields
+        held = {} if fields.get("masked", True) else {"preserve": 0.0}
+        return {**STUDIO, **held, **fields}
 
     @field_validator("kind")
     @classmethod
@@ -168,7 +172,7 @@ class LoraOptions(BaseModel):
     @model_validator(mode="after")
     def _fit_together(self) -> LoraOptions:
         if self.preserve and not self.masked:
-            raise ValueError("preserve counts outside the garment; leave masked on, or preserve at 0")
+            raise ValueError("preserve counts outside the garment's mask; leave masked on, or preserve at 0")
         return self
 
     @property
