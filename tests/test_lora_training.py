@@ -4,7 +4,9 @@
 # (diffusers' hints are narrower than what it takes)
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -198,9 +200,38 @@ def test_rates_are_those_of_diffusers(data: Path) -> None:
 
 @pytest.mark.parametrize(("name", "package"), [("adamw8bit", "bitsandbytes"), ("prodigy", "prodigyopt")])
 def test_a_missing_optimiser_is_named(name: str, package: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, package, None)
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=f"needs the package {package}; run: pip install {package}"):
         optimiser_of(lp.options(data, optimiser=name))
+
+
+def test_optional_optimisers_get_what_was_asked(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def made(name: str) -> Any:
+        return lambda groups, **options: asked.update({name: (groups, options)})
+
+    fakes = {
+        "bitsandbytes": SimpleNamespace(optim=SimpleNamespace(AdamW8bit=made("adamw8bit"))),
+        "prodigyopt": SimpleNamespace(Prodigy=made("prodigy")),
+    }
+    weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    groups = [{"params": weights[:1], "lr": 1.0}, {"params": weights[1:], "lr": 0.5}]
+    for name, package in (("adamw8bit", "bitsandbytes"), ("prodigy", "prodigyopt")):
+        monkeypatch.setitem(sys.modules, package, fakes[package])
+        optimiser_of(lp.options(data, optimiser=name, learning_rate=1.0, weight_decay=0.1))(groups)
+    assert asked["adamw8bit"][0] == groups and asked["adamw8bit"][1]["weight_decay"] == 0.1
+    (together,) = asked["prodigy"][0]
+    assert len(together["params"]) == 2 and together["lr"] == asked["prodigy"][1]["lr"] == 1.0
+
+
+def test_shuffled_captions_are_not_kept_on_disk(pipe: Any, tmp_path: Path) -> None:
+    texts = TextStates(pipe, Stored(tmp_path))
+    first = texts("a, b", keep=False)
+    assert not list(tmp_path.iterdir())
+    texts.known.clear()
+    again = texts("a, b")
+    assert torch.equal(first["states"], again["states"]) and len(list(tmp_path.iterdir())) == 1
 
 
 def test_fp16_is_refused_without_a_gpu(pipe: Any, data: Path) -> None:
@@ -211,17 +242,20 @@ def test_fp16_is_refused_without_a_gpu(pipe: Any, data: Path) -> None:
 # Whole trainings
 
 
-def test_a_garment_is_learnt_and_the_base_stays_as_it_was(data: Path, tmp_path: Path) -> None:
+def test_a_garment_is_learnt_and_the_base_stays_as_it_was(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twinset.training.lora.batches.CHECKED", 2)
     pipe = tiny_pipeline()
     before, classes = bits(pipe.unet), [type(m) for m in pipe.unet.modules()]
-    options = lp.options(data, steps=30, sample_every=10, text_encoder=True, save_every=100, ema=0.5)
+    options = lp.options(data, steps=20, sample_every=4, text_encoder=True, save_every=100, ema=0.5)
     trained = train_lora(pipe, options, tmp_path / "jacket.safetensors")
     assert same(bits(pipe.unet), before) and [type(m) for m in pipe.unet.modules()] == classes
     assert not pipe.attention.processors
     losses = [
         float(line.split()[-1].rstrip("}")) for line in (trained.run / "validation.jsonl").read_text().splitlines()
     ]
-    assert len(losses) == 3 and losses[-1] < 0.97 * losses[0]
+    assert len(losses) == 5 and losses[-1] < 0.97 * losses[0]
     lora = read_lora(trained.file)
     assert lora.metadata["modelspec.trigger_phrase"] == "jckt" and set(lora.components) == {"unet", "text_encoder"}
     assert trained.recipe.is_file() and (trained.run / "tensorboard").is_dir()

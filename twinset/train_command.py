@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -89,6 +90,8 @@ def lora(
         twinset generate --prompt "wearing jckt coat, in the park" --selfie me.png --lora jacket.safetensors
     """
     from twinset.training.lora.options import read_options, read_recipe
+
+    _need_tensorboard()
     from twinset.training.lora.train import forget_run
 
     own = {name: value for name, value in given.items() if value is not None}
@@ -111,6 +114,11 @@ def lora(
         return
     say.print(f"{trained.file}: {trained.fit.step} steps in {trained.fit.seconds:.0f} s", markup=False)
     say.print(f'use it: twinset generate --prompt "wearing {options.word}" --lora {trained.file}', markup=False)
+
+
+def _need_tensorboard() -> None:
+    if find_spec("tensorboard") is None:
+        raise InputError("training needs the package tensorboard; run: pip install 'twinset[train]'")
 
 
 def _train(options: LoraOptions, out: Path, run: Path, commercial: bool, offline: bool) -> Trained:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ BY_ROW, BY_EPOCH, BY_CHECK = 1, 2, 3
 """First numbers of the seeds of different draws."""
 CHECKED, LEVELS = 8, 4
 """Pictures of a validation, and noise levels each is seen at."""
+REMEMBERED = 256
+"""Captions whose states are kept in memory."""
 
 
 class TextStates:
@@ -36,12 +39,21 @@ class TextStates:
         self.pipe, self.store = pipe, store
         encoders = [pipe.text_encoder, getattr(pipe, "text_encoder_2", None)]  # type: ignore[attr-defined]
         self.revision = key_of(*(weights_hash(encoder) for encoder in encoders if encoder is not None))
-        self.known: dict[str, Tensors] = {}
+        self.known: OrderedDict[str, Tensors] = OrderedDict()
 
-    def __call__(self, caption: str) -> Tensors:
-        """`states` (77, X), and for SDXL `pooled` (D,)."""
+    def __call__(self, caption: str, keep: bool = True) -> Tensors:
+        """`states` (77, X), and for SDXL `pooled` (D,).
+
+        Args:
+            caption: to encode.
+            keep: on disk; shuffled captions are too many for that.
+        """
         if caption not in self.known:
-            self.known[caption] = self.store(key_of("text", caption, self.revision), lambda: self._say(caption))
+            key = key_of("text", caption, self.revision)
+            self.known[caption] = self.store(key, lambda: self._say(caption)) if keep else self._say(caption)
+        self.known.move_to_end(caption)
+        while len(self.known) > REMEMBERED:
+            self.known.popitem(last=False)
         return self.known[caption]
 
     @torch.no_grad()
@@ -159,10 +171,10 @@ class LoraData:
         batch["level"] = levels
         prior = torch.tensor([row.example.regularisation for row in rows])
         batch["weight"] = torch.where(prior, self.options.prior_weight, 1.0)
-        return batch | self._texts(captions)
+        return batch | self._texts(rows, captions)
 
-    def _texts(self, captions: list[str]) -> Batch:
+    def _texts(self, rows: Sequence[Row], captions: list[str]) -> Batch:
         if self.texts is None:
             return {"captions": captions}
-        said = [self.texts(caption) for caption in captions]
+        said = [self.texts(caption, not row.example.shuffle) for row, caption in zip(rows, captions, strict=True)]
         return {name: torch.stack([one[name] for one in said]) for name in said[0]}
