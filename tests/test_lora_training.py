@@ -234,6 +234,15 @@ def test_shuffled_captions_are_not_kept_on_disk(pipe: Any, tmp_path: Path) -> No
     assert torch.equal(first["states"], again["states"]) and len(list(tmp_path.iterdir())) == 1
 
 
+def test_targets_without_any_layer_are_refused(pipe: Any, data: Path) -> None:
+    with pytest.raises(InputError, match="targets 'to_x, to_y' name no layer of the unet; take attention"):
+        LoraNetworks(pipe, lp.options(data, targets="to_x, to_y"))
+    networks = LoraNetworks(pipe, lp.options(data, targets="attn2.to_k, mid_block.resnets.0.conv1"))
+    names = list(networks.layers()["unet"])
+    networks.take_off()
+    assert "mid_block.resnets.0.conv1" in names and all(n.endswith(("attn2.to_k", "conv1")) for n in names)
+
+
 def test_fp16_is_refused_without_a_gpu(pipe: Any, data: Path) -> None:
     with pytest.raises(InputError, match="precision 'fp16' does not train on 'cpu'; take bf16"):
         LoraNetworks(pipe, lp.options(data, precision="fp16"))
