@@ -113,7 +113,8 @@ def lora(
         print(json.dumps(result, indent=2))
         return
     say.print(f"{trained.file}: {trained.fit.step} steps in {trained.fit.seconds:.0f} s", markup=False)
-    say.print(f'use it: twinset generate --prompt "wearing {options.word}" --lora {trained.file}', markup=False)
+    called = " ".join(filter(None, (options.word, (options.kind or "").replace("_", " "))))
+    say.print(f'use it: twinset generate --prompt "wearing {called}" --lora {trained.file}', markup=False)
 
 
 def _need_tensorboard() -> None:

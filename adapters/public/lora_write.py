@@ -68,6 +68,7 @@ def write_lora(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(cast, partial, {"format": "pt", **metadata})
+        partial.chmod(0o644)  # safetensors makes it its owner's alone
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
