@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from .regions import region
 if TYPE_CHECKING:
     from .joint_attention import SiteProjections
 
-Kind = Literal["identity", "garment"]
+Kind = Literal["identity", "garment", "photo"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 FACE_LABELS = (LABELS.index("face"),)
 
 
@@ -96,15 +97,16 @@ class Words:
 
 @dataclass(frozen=True)
 class Condition:
-    """An identity or a garment, ready for the pass.
+    """An identity, a garment, or a photo of which a part stays as it is, ready for the pass.
 
     Attributes:
-        kind: "identity" or "garment".
+        kind: "identity", "garment" or "photo".
         tokens: (B, n, X) tokens for cross-attention; B is 1 at inference, the batch in training. None where an adapter
-            speaks through reference features alone.
+            speaks through reference features alone, and of a photo.
         region: (B, 1, H, W) soft mask in [0, 1] of the pixels it owns.
         sites: the adapter's key and value projections of the tokens, by cross-attention site.
-        draft: (B, latent channels, h, w) latents laid where they belong; only our parsing ControlNet reads them.
+        draft: (B, latent channels, h, w) latents laid where they belong; only our parsing ControlNet reads them. Of a
+            photo they are the photo's own, and the pass holds to them wherever the region is.
         reference: hidden states (B, m, C) by self-attention site, from the reference pass; garments only.
         reference_sites: the projections of `reference`. None with a reference means MagicClothing's form: the site's
             own projections, and one attention over its own keys and these together.
@@ -151,7 +153,7 @@ def paint(conditions: list[Condition], batch: int, like: Paint) -> Paint:
     """Lay all conditions onto the latent grid: Σ w·M⊙draft, Σ w·M⊙(mean token), and who was given where.
 
     Args:
-        conditions: identities and garments; regions of different conditions should not overlap.
+        conditions: regions of identities and garments should not overlap; a photo covers what was laid before it.
         batch: size of the batch to paint for.
         like: a blank `Paint` of this batch.
     """
@@ -159,10 +161,12 @@ def paint(conditions: list[Condition], batch: int, like: Paint) -> Paint:
     for c in conditions:
         weight = c.weight.view(-1, 1, 1, 1) if isinstance(c.weight, Tensor) else c.weight
         owned = (weight * c.mask((draft.shape[2], draft.shape[3]))).to(draft.dtype)
+        if c.kind == "photo":
+            draft, pooled, given = ((1 - owned) * laid for laid in (draft, pooled, given))
         if c.draft is not None:
             draft = draft + owned * c.draft.to(draft.dtype)
         if c.tokens is not None:
             pooled = pooled + owned * c.tokens.mean(1)[:, :, None, None].to(draft.dtype)
-        channel = 0 if c.kind == "identity" else 1
-        given = given + F.one_hot(torch.tensor(channel, device=given.device), 2).view(1, 2, 1, 1) * owned
+        channel = torch.tensor(KINDS.index(c.kind), device=given.device)
+        given = given + F.one_hot(channel, len(KINDS)).view(1, -1, 1, 1) * owned
     return Paint(draft, pooled, given.to(draft.dtype))

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+TRACE = 0.02
+"""Share of a cell below which nothing of it need change."""
+
 
 def region(layout_labels: np.ndarray | Tensor, labels: Sequence[int]) -> Tensor:
     """The pixels of a parsing map that carry one of some labels.
@@ -75,6 +78,18 @@ def grow(mask: Tensor, radius: float) -> Tensor:
         grown[..., : height - up, :] = torch.maximum(grown[..., : height - up, :], wide[..., up:, :])
         grown[..., up:, :] = torch.maximum(grown[..., up:, :], wide[..., : height - up, :])
     return grown
+
+
+def redrawn_cells(mask: Tensor) -> Tensor:
+    """The cells of the latent grid that must be drawn anew so that a part of the picture can change.
+
+    Args:
+        mask: (B, 1, h, w) share of each cell that changes.
+
+    Returns:
+        bool (B, 1, h, w): cells with more than a trace of it, and their neighbours, into which its edge is blended.
+    """
+    return F.max_pool2d((mask > TRACE).float(), 3, stride=1, padding=1) > 0
 
 
 def share(masks: Sequence[Tensor]) -> list[Tensor]:

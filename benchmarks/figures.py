@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from skimage.metrics import structural_similarity
 
-from twinset.scoring.garment import colour_difference, mean_albedo, region_inside
 from twinset.scoring.identity import copy_paste, cosine
 from twinset.scoring.pose import mean_iou, pck, torso_length
 
@@ -71,37 +71,6 @@ def strangers(faces: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (similarity.sum(1) - np.diagonal(similarity)) / (count - 1)
 
 
-def garment_difference(
-    pictures: np.ndarray,
-    truths: np.ndarray,
-    asked: np.ndarray,
-    owned: list[list[tuple[int, ...]]],
-    illuminants: np.ndarray,
-) -> np.ndarray:
-    """CIEDE2000 between a garment's mean colour in result and truth, light divided out; mean over garments.
-
-    Args:
-        pictures: uint8 (N, H, W, 3) results.
-        truths: uint8 (N, H, W, 3) true pictures.
-        asked: uint8 (N, H, W) labels where layout and true parsing agree, 0 elsewhere.
-        owned: For each person, the labels of each garment given.
-        illuminants: float (N, 3), the light's gain per channel.
-
-    Returns:
-        float (N,), NaN where no garment is seen.
-    """
-    means = []
-    for picture, truth, labels, garments, light in zip(pictures, truths, asked, owned, illuminants, strict=True):
-        regions = [region_inside(labels, garment) for garment in garments]
-        values = [
-            float(colour_difference(mean_albedo(picture, region, light), mean_albedo(truth, region, light)))
-            for region in regions
-        ]
-        known = [value for value in values if np.isfinite(value)]
-        means.append(np.mean(known) if known else np.nan)
-    return np.asarray(means)
-
-
 def pose_figures(
     found: np.ndarray, keypoints: np.ndarray, parsed: np.ndarray, labels: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -125,6 +94,12 @@ def psnr(pictures: np.ndarray, truths: np.ndarray) -> np.ndarray:
     """Peak signal-to-noise ratio in dB of uint8 (N, H, W, 3) pictures against true ones, (N,); at most 60."""
     error = np.square(pictures.astype(np.float64) - truths).mean((1, 2, 3))
     return 10 * np.log10(255**2 / np.maximum(error, 255**2 * 1e-6))
+
+
+def ssim(pictures: np.ndarray, truths: np.ndarray) -> np.ndarray:
+    """Structural similarity (Wang et al. 2004) of uint8 (N, H, W, 3) pictures and true ones, (N,)."""
+    pairs = zip(pictures, truths, strict=True)
+    return np.array([structural_similarity(a, b, channel_axis=-1, gaussian_weights=True, sigma=1.5) for a, b in pairs])
 
 
 def attribute_figures(

@@ -1,4 +1,4 @@
-"""The joint benchmark on held-out Mannequin people, identity on/off x garment on/off.
+"""The joint benchmark on held-out Mannequin people: one pass against the chain, identity on/off x garment on/off.
 
     python -m twinset.benchmarks.joint --people 200 --out benchmarks/results/
 
@@ -13,243 +13,58 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache, partial
-from itertools import count
-from multiprocessing import get_context
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
 
+from twinset.benchmarks.drawing import Drawing, Drawn, draw_people, load_pipeline, through_vae
 from twinset.benchmarks.figures import (
     Estimate,
     attribute_figures,
-    garment_difference,
+    bootstrap,
     identity_figures,
     pose_figures,
     psnr,
+    ssim,
     strangers,
     summarise,
 )
 from twinset.benchmarks.judges import FOLDER, Judges
+from twinset.benchmarks.light import PERSON, SCENE, light_figures
 from twinset.benchmarks.page import grid, table
+from twinset.benchmarks.people import FIRST_SEED, Person, albedo, in_other_light, person_of
 from twinset.models.face_finder import align
 from twinset.models.figure.keypoints import draw_skeleton
 from twinset.models.figure.labels import GARMENT_KINDS
-from twinset.models.figure.rig import build_rig
-from twinset.models.vae import decode, encode
-from twinset.pipelines.joint import JointPipeline, Layout
+from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import machine, weights_revision
 from twinset.scoring.garment import FEWEST_PIXELS, retrieved
 from twinset.scoring.identity import recovery
-from twinset.training.mannequin import face, render
 from twinset.training.mannequin.attributes import ATTRIBUTES, attributes
-from twinset.training.mannequin.captions import captions
-from twinset.training.mannequin.spec import Identity, Spec, draw_light, draw_spec
 
-FIRST_SEED = 900_000_000
 Results = dict[str, dict[str, Estimate]]
-BATCH = 8
-CELLS = {
-    "identity + garment": (True, True),
-    "identity only": (True, False),
-    "garment only": (False, True),
-    "neither": (False, False),
-}
-AVERAGE = Identity(*[0.0] * len(fields(Identity)))
-GIVEN = ("upper", "lower")
-"""Garment slots given as pictures; shoes are left to the words."""
+UNKNOWN = 255
+"""Label of pixels where the layout and the true parsing map differ."""
 NAMED = ("hair_style", "hair_length", "hair_colour", "expression", "upper_kind", "lower_kind", "scene", "light")
 """Attributes that the prompts name; colours, patterns and logos of garments come from their pictures alone."""
+WITHOUT_IDENTITY = ("garment only", "neither", "serial: garment only")
 
 
-@dataclass(frozen=True)
-class Person:
-    """One held-out person and what the model is given.
-
-    Attributes:
-        spec: The true picture's description.
-        layout: Average body in the true pose: what a user's pose would give.
-        truth: uint8 (256, 192, 3) true picture.
-        parsing: uint8 (256, 192) its labels.
-        landmarks: (5, 2) of the average face in the layout, so that the judge's crop tells nothing of the person.
-        selfie: uint8 (112, 112, 3), found and aligned by the pipeline's own face finder.
-        faces: uint8 (2, 112, 112, 3) selfie given and another one, aligned by true landmarks, for the judge.
-        flats: Garment kind to uint8 (256, 192, 3).
-        prompt: Names garment kinds, not their colours.
-        chinese: Whether the prompt is Chinese.
-    """
-
-    spec: Spec
-    layout: Layout
-    truth: np.ndarray
-    parsing: np.ndarray
-    landmarks: np.ndarray
-    selfie: np.ndarray
-    faces: np.ndarray
-    flats: dict[str, np.ndarray]
-    prompt: str
-    chinese: bool
-
-
-def held_out_person(pipe: JointPipeline, index: int) -> Person:
-    """Person `index` of the benchmark; every second one has a Chinese prompt."""
-    rng = np.random.default_rng([FIRST_SEED, index])
-    return drawn_person(pipe, draw_spec(FIRST_SEED + index, "held_out"), rng, chinese=index % 2 == 1)
-
-
-def drawn_person(pipe: JointPipeline, spec: Spec, rng: np.random.Generator, chinese: bool = False) -> Person:
-    """A spec drawn; `rng` draws other styles for the selfie and the second face, then the prompt."""
-    given, other = spec.restyled(rng), spec.restyled(rng)
-    selfie = render.render_selfie(given)
-    landmarks = render.selfie_landmarks(given)
-    found = pipe.face_finder.find(selfie)
-    faces = [align(selfie, landmarks), align(render.render_selfie(other), render.selfie_landmarks(other))]
-    words = captions(spec, rng)
-    return Person(
-        spec=spec,
-        layout=Layout(render.layout_keypoints(spec), render.render_layout(spec)),
-        truth=render.render_picture(spec),
-        parsing=render.render_parsing(spec),
-        landmarks=average_landmarks(spec),
-        selfie=align(selfie, found[0].landmarks if found else landmarks),
-        faces=np.stack(faces),
-        flats={g.kind: render.render_flat(g) for slot, g in spec.garments.items() if slot in GIVEN},
-        prompt=words.chinese_plain if chinese else words.english_plain,
-        chinese=chinese,
-    )
-
-
-def average_landmarks(spec: Spec) -> np.ndarray:
-    """Landmarks (5, 2) px of an average face where the layout has its head."""
-    frame = build_rig(render.layout_keypoints(spec)).frames["head"]
-    local = face.landmarks(AVERAGE, spec.expression, spec.head_turn)
-    return local @ frame[:, :2].T + frame[:, 2]
-
-
-# Drawing
-
-
-def draw_person(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> np.ndarray:
-    """The four cells of one person from the same noise, uint8 (4, 256, 192, 3)."""
-    identity = [pipe.identity(person.selfie, person.layout)]
-    garments = [pipe.garment(flat, kind, person.layout) for kind, flat in person.flats.items()]
-    pictures = []
-    for with_identity, with_garments in CELLS.values():
-        conditions = identity * with_identity + garments * with_garments
-        output: Any = pipe(
-            person.prompt,
-            layout=person.layout,
-            conditions=conditions,
-            generator=torch.Generator().manual_seed(person.spec.seed),
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-        )
-        pictures.append(np.asarray(output.images[0]))
-    return np.stack(pictures)
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """How pictures are drawn, and where they are kept.
-
-    Attributes:
-        model: Profile or model folder.
-        folder: Of the parts, one per `BATCH` people.
-        people: Number of people.
-        steps: Denoising steps.
-        guidance: Weight of guidance.
-    """
-
-    model: str
-    folder: Path
-    people: int
-    steps: int = 12
-    guidance: float = 1.5
-
-    def part(self, start: int) -> Path:
-        """File of the people from `start` on."""
-        return self.folder / f"{start:05d}-{min(start + BATCH, self.people) - start}.npz"
-
-
-def draw_part(drawing: Drawing, start: int, threads: int) -> None:
-    """Draw the people from `start` on, unless an earlier run has: uint8 (4, n, 256, 192, 3) in one file."""
-    path = drawing.part(start)
-    if path.exists():
-        return
-    torch.set_num_threads(threads)
-    pipe = load_pipeline(drawing.model)
-    indexes = range(start, min(start + BATCH, drawing.people))
-    people = [held_out_person(pipe, index) for index in indexes]
-    pictures = np.stack([draw_person(pipe, person, drawing.steps, drawing.guidance) for person in people], axis=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part.npz")
-    np.savez_compressed(unfinished, pictures=pictures)
-    unfinished.replace(path)
-
-
-def draw_people(drawing: Drawing, workers: int) -> np.ndarray:
-    """Draw everybody in several processes, each on its share of the cores; an interrupted run goes on.
-
-    One thread per process beats several threads on one picture, whose tensors are small.
-
-    Returns:
-        uint8 (4, people, 256, 192, 3).
-    """
-    starts = range(0, drawing.people, BATCH)
-    draw = partial(draw_part, drawing, threads=max(1, (os.cpu_count() or 1) // workers))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        parts = pool.map(draw, starts) if workers > 1 else map(draw, starts)
-        for _ in track(parts, description="drawing", total=len(starts), console=Console(stderr=True)):
-            pass
-    return np.concatenate([np.load(drawing.part(start))["pictures"] for start in starts], axis=1)
-
-
-@lru_cache(maxsize=1)
-def load_pipeline(model: str) -> JointPipeline:
-    """The pipeline on the best device, once per process."""
-    pipe = JointPipeline.from_pretrained(model).to("cuda" if torch.cuda.is_available() else "cpu")
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-@torch.no_grad()
-def through_vae(pipe: JointPipeline, pictures: np.ndarray) -> np.ndarray:
-    """Pictures encoded and decoded: what the model could attain at best, uint8 (N, 256, 192, 3)."""
-    decoded = []
-    for picture in pictures:
-        pixels = torch.from_numpy(picture).to(pipe.device, pipe.vae.dtype).permute(2, 0, 1)[None] / 127.5 - 1
-        pixels = decode(pipe.vae, encode(pipe.vae, pixels))
-        decoded.append(((pixels[0].float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
-    return np.stack(decoded)
-
-
-def in_other_light(spec: Spec) -> np.ndarray:
-    """The true picture in another light that the prompt's word ("cold", "warm") allows, uint8 (256, 192, 3).
-
-    The words leave the light's exact tint open, so this is what a faultless model would score in measures of colour.
-    """
-    rng = np.random.default_rng([FIRST_SEED, spec.seed])
-    lights = (draw_light(rng) for _ in count())
-    return render.render_picture(replace(spec, light=next(light for light in lights if light.word == spec.light.word)))
-
-
-# Judging
-
-
-def judge(judges: Judges, people: Sequence[Person], pictures: np.ndarray) -> dict[str, np.ndarray]:
+def judge(
+    judges: Judges, people: Sequence[Person], pictures: np.ndarray, told: Sequence[str] = PERSON
+) -> dict[str, np.ndarray]:
     """Every figure of every person.
 
     Args:
         judges: Independent networks; none takes part in drawing.
         people: N people.
         pictures: uint8 (N, 256, 192, 3), one for each.
+        told: Regions whose own colour the model was told, from which the picture's light is read.
 
     Returns:
         Figure to float (N,).
@@ -257,9 +72,9 @@ def judge(judges: Judges, people: Sequence[Person], pictures: np.ndarray) -> dic
     truths = np.stack([person.truth for person in people])
     layouts = np.stack([person.layout.labels for person in people])
     parsings = np.stack([person.parsing for person in people])
-    agreed = np.where(parsings == layouts, parsings, 0)
+    agreed = np.where(parsings == layouts, parsings, UNKNOWN)
     owned = [[GARMENT_KINDS[kind][1] for kind in person.flats] for person in people]
-    lights = np.array([person.spec.light.gain for person in people])
+    albedos = np.stack([albedo(person.spec) for person in people])
     keypoints = np.stack([person.layout.keypoints for person in people])
     seen = judges.read(pictures)
     classes = np.stack([visible_attributes(person) for person in people])
@@ -267,9 +82,11 @@ def judge(judges: Judges, people: Sequence[Person], pictures: np.ndarray) -> dic
     chinese = np.array([person.chinese for person in people])
     return {
         **identity_figures(*embed_faces(judges, people, pictures)),
-        "garment_difference": garment_difference(pictures, truths, agreed, owned, lights),
+        **light_figures(pictures, albedos, agreed, owned, told),
         "garment_rank1": garment_rank1(judges, people, pictures, agreed),
         **pose_figures(seen.keypoints, keypoints, seen.parsing, layouts),
+        "psnr": psnr(pictures, truths),
+        "ssim": ssim(pictures, truths),
         **attribute_figures(read, classes, tuple(ATTRIBUTES), NAMED, chinese),
     }
 
@@ -307,28 +124,29 @@ def visible_attributes(person: Person) -> np.ndarray:
     return np.array([-1 if hidden.get(name, False) else value for name, value in classes.items()])
 
 
-def measure(judges: Judges, pipe: JointPipeline, people: Sequence[Person], drawn: np.ndarray) -> Results:
-    """Figures of the four cells, their ceilings and their floor, with intervals.
+def measure(judges: Judges, pipe: JointPipeline, people: Sequence[Person], drawn: Drawn) -> Results:
+    """Figures of all ways of drawing, their ceilings and their floor, with intervals.
 
     Args:
         judges: Who looks.
         pipe: For the VAE's ceiling.
         people: N people.
-        drawn: uint8 (4, N, 256, 192, 3).
+        drawn: What was drawn of them.
 
     Returns:
         Way of drawing to its figures.
     """
     truths = np.stack([person.truth for person in people])
-    ways = dict(zip(CELLS, drawn, strict=True))
-    ways |= {
+    ways = drawn.pictures | {
         "truth": truths,
         "truth through VAE": through_vae(pipe, truths),
         "truth, other light": np.stack([in_other_light(person.spec) for person in people]),
         "stranger": np.roll(truths, 1, axis=0),
     }
-    columns = {way: judge(judges, people, pictures) for way, pictures in ways.items()}
-    columns["truth through VAE"]["psnr"] = psnr(ways["truth through VAE"], truths)
+    columns = {
+        way: judge(judges, people, pictures, SCENE if way in WITHOUT_IDENTITY else PERSON)
+        for way, pictures in ways.items()
+    }
     faces, _, others = embed_faces(judges, people, truths)
     stranger, same = float(strangers(faces, others).mean()), float(columns["truth"]["sim_gt"].mean())
     for figures in columns.values():
@@ -336,10 +154,22 @@ def measure(judges: Judges, pipe: JointPipeline, people: Sequence[Person], drawn
     return {way: summarise(figures) for way, figures in columns.items()}
 
 
-def write(out: Path, results: Results, people: Sequence[Person], drawn: np.ndarray, run: dict[str, object]) -> None:
+def comparison(results: Results, drawn: Drawn) -> dict[str, Estimate]:
+    """The joint way against the serial one before its repair: ratios of means, and of seconds person by person."""
+    joint, serial = results["identity + garment"], results["serial: identity + garment"]
+    ratios = {
+        f"{name}_ratio": Estimate(joint[name].mean / serial[name].mean, float("nan"), float("nan"), joint[name].people)
+        for name in ("light_mismatch", "skin_difference", "garment_difference")
+    }
+    return ratios | {"seconds_ratio": bootstrap(drawn.seconds[:, 0] / drawn.seconds[:, 1])}
+
+
+def write(out: Path, results: Results, people: Sequence[Person], drawn: Drawn, run: Mapping[str, object]) -> None:
     """Write `joint.json`, `joint.md` and `joint.png` into a folder."""
     figures = {way: {name: asdict(value) for name, value in row.items()} for way, row in results.items()}
-    text = json.dumps({"run": run, "figures": figures}, indent=1, ensure_ascii=False)
+    against = {name: asdict(value) for name, value in comparison(results, drawn).items()}
+    content = {"run": run, "joint_by_serial": against, "figures": figures}
+    text = json.dumps(content, indent=1, ensure_ascii=False)
     (out / "joint.json").write_text(text.replace("NaN", "null") + "\n", encoding="utf-8")
     (out / "joint.md").write_text(table(results), encoding="utf-8")
     white = np.full((256, 192, 3), 255, np.uint8)
@@ -349,7 +179,8 @@ def write(out: Path, results: Results, people: Sequence[Person], drawn: np.ndarr
         "upper": [first for first, _ in pieces],
         "lower": [second for _, second in pieces],
         "pose": [draw_skeleton(person.layout.keypoints) for person in people],
-        "result": list(drawn[0]),
+        "serial": list(drawn.pictures["serial, repaired"]),
+        "joint": list(drawn.pictures["identity + garment"]),
         "truth": [person.truth for person in people],
     }
     grid(columns).save(out / "joint.png")
@@ -364,6 +195,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--judges", type=Path, default=FOLDER, help="folder of the judges")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--guidance", type=float, default=1.5)
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help="others below it, such as 60000, for tuning")
     usual = 1 if torch.cuda.is_available() else os.cpu_count()
     parser.add_argument("--workers", type=int, default=usual, help="processes that draw")
     return parser.parse_args(arguments)
@@ -375,21 +207,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.perf_counter()
     judges, pipe = Judges.load(options.judges), load_pipeline(options.model)
     revision = weights_revision(Path(pipe.name_or_path))
-    folder = options.out / "drawn" / f"{revision[:12]}-{options.steps}-{options.guidance:g}"
-    drawn = draw_people(
-        Drawing(options.model, folder, options.people, options.steps, options.guidance), options.workers
-    )
+    folder = options.out / "drawn" / f"{revision[:12]}-{options.steps}-{options.guidance:g}-{options.first_seed}"
+    how = (options.people, options.steps, options.guidance, options.first_seed)
+    drawing = Drawing(options.model, folder, *how)
+    drawn = draw_people(drawing, options.workers)
     everybody = track(range(options.people), description="people", console=Console(stderr=True))
-    people = [held_out_person(pipe, index) for index in everybody]
+    people = [person_of(pipe, options.first_seed, index) for index in everybody]
     results = measure(judges, pipe, people, drawn)
     run = {
         "people": options.people,
-        "first_seed": FIRST_SEED,
+        "first_seed": options.first_seed,
         "steps": options.steps,
         "guidance": options.guidance,
         "model": {"name": options.model, "revision": revision},
         "machine": machine(pipe.device),
         "seconds": round(time.perf_counter() - started, 1),
+        "seconds_per_picture": dict(zip(("joint", "serial"), drawn.seconds.mean(0).round(2).tolist(), strict=True)),
     }
     write(options.out, results, people, drawn, run)
     Console().print((options.out / "joint.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)

@@ -16,10 +16,13 @@ HEADINGS: dict[str, tuple[str, float, int]] = {
     "sim_ref": ("Sim-Ref ↑", 1, 3),
     "copy_paste": ("copy-paste ↓", 1, 3),
     "garment_difference": ("garment ΔE2000 ↓", 1, 1),
+    "light_mismatch": ("light mismatch, ° ↓", 1, 1),
+    "skin_difference": ("face/skin ΔE2000 ↓", 1, 1),
     "garment_rank1": ("garment rank-1 of 100, % ↑", 100, 0),
     "pck": ("PCK@0.1, % ↑", 100, 1),
     "parsing_miou": ("parsing mIoU, % ↑", 100, 1),
     "psnr": ("PSNR, dB ↑", 1, 1),
+    "ssim": ("SSIM ↑", 1, 3),
     "named_english": ("named attributes right, English, % ↑", 100, 1),
     "named_chinese": ("named attributes right, Chinese, % ↑", 100, 1),
 }

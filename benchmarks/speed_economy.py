@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twinset.benchmarks.drawing import load_pipeline
 from twinset.benchmarks.figures import bootstrap, psnr
-from twinset.benchmarks.joint import Person, drawn_person, judge, load_pipeline
+from twinset.benchmarks.joint import judge
 from twinset.benchmarks.judges import FOLDER, Judges
+from twinset.benchmarks.people import Person, drawn_person
 from twinset.pipelines.economy import EXACT, LEAN, Economy
 from twinset.pipelines.guidance import Guidance
 from twinset.pipelines.joint import JointPipeline

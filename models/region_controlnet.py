@@ -18,6 +18,10 @@ from .figure.labels import PALETTE
 __all__ = ["JointControlNets", "ModelMixin", "Paint", "RegionControlNetModel", "embedded_conditions", "label_masks"]
 
 
+GIVEN = 3
+"""Kinds of condition that a position may belong to."""
+
+
 @dataclass(frozen=True)
 class Paint:
     """What conditions lay onto the latent grid before the pass (all zero where nothing is given).
@@ -25,7 +29,7 @@ class Paint:
     Attributes:
         draft: (B, latent channels, h, w) latents put where they belong: warped garments, the face in its place.
         pooled: (B, X, h, w) pooled token of the condition that owns the position.
-        given: (B, 2, h, w) weight with which an identity (0) or a garment (1) owns the position.
+        given: (B, 3, h, w) weight with which an identity (0), a garment (1) or a kept photo (2) owns the position.
     """
 
     draft: Tensor
@@ -35,7 +39,7 @@ class Paint:
     @classmethod
     def blank(cls, batch: int, latent_channels: int, width: int, size: tuple[int, int], like: Tensor) -> Paint:
         """No condition at all, with dtype and device of `like`."""
-        return cls(*(like.new_zeros(batch, channels, *size) for channels in (latent_channels, width, 2)))
+        return cls(*(like.new_zeros(batch, channels, *size) for channels in (latent_channels, width, GIVEN)))
 
 
 def label_masks(palette: Tensor, size: tuple[int, int]) -> Tensor:
@@ -61,7 +65,7 @@ class RegionPainter(nn.Module):
         self.read_key = nn.Linear(text_width, width)
         self.read_value = nn.Linear(text_width, width)
         self.pooled_in = nn.Conv2d(text_width, width, 1)
-        channels = labels + 2 * width + latent_channels + 2
+        channels = labels + 2 * width + latent_channels + GIVEN
         self.mix = nn.Sequential(
             nn.Conv2d(channels, out_channels, 3, padding=1),
             nn.SiLU(),

@@ -22,6 +22,7 @@ from twinset.models.garment_photo import KINDS_OF, class_by_parsing, cut_out
 from twinset.models.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.people import DrawnPeople, People, Selfie
+from twinset.pipelines.photo_mode import Photo, read_photo
 from twinset.pipelines.photo_pose import photo_pose, redressed
 from twinset.pipelines.pictures import read_picture
 from twinset.pipelines.request import GarmentPicture, Request
@@ -49,6 +50,7 @@ class Composition:
         selfie: The aligned face, or None.
         flats: Garment kind to its picture, uint8 (h, w, 3), as the family takes it.
         notes: Lines the user should see.
+        photo: Of which a part is drawn anew, or None.
     """
 
     sentence: Sentence
@@ -60,6 +62,7 @@ class Composition:
     selfie: Selfie | None
     flats: dict[str, np.ndarray]
     notes: tuple[str, ...]
+    photo: Photo | None = None
 
     @property
     def prompt(self) -> str:
@@ -68,10 +71,12 @@ class Composition:
 
     @property
     def regions(self) -> dict[str, np.ndarray]:
-        """What each condition owns: "face" and garment kinds to float32 (H, W) masks in [0, 1]."""
+        """What each condition owns: "face", garment kinds and "kept" of a photo, to float32 (H, W) masks in [0, 1]."""
         kinds = iter(self.flats)
-        named = [("face" if c.kind == "identity" else next(kinds), c.region[0, 0]) for c in self.conditions]
-        return {name: region.float().cpu().numpy() for name, region in named}
+        owned = [c for c in self.conditions if c.kind != "photo"]
+        named = [("face" if c.kind == "identity" else next(kinds), c.region[0, 0]) for c in owned]
+        masks = {name: region.float().cpu().numpy() for name, region in named}
+        return masks if self.photo is None else masks | {"kept": (~self.photo.redrawn).astype(np.float32)}
 
 
 def compose(pipe: JointPass, request: Request) -> Composition:
@@ -81,23 +86,25 @@ def compose(pipe: JointPass, request: Request) -> Composition:
         InputError: An input cannot be used; the message says which, why, and what to do.
     """
     notes: list[str] = []
-    rng = np.random.default_rng(request.seed)
     people = people_of(pipe)
     flats = read_garments(people, request.garments, notes)
     sentence = understand(request.prompt, people.family, request.seed or 0, colours_of(flats))
     brief, notes = sentence.brief, [*notes, *sentence.notes]
-    pose, keypoints, seen = choose_pose(people, request, brief, rng, notes)
-    hair = choose_hair(brief, rng)
     selfie = read_selfies(people, request.selfies, request.face, notes) if request.selfies else None
-    kinds = dress_person(tuple(flats), [kind for kind in brief.garments if kind in people.kinds], rng)
-    labels = people.labels(keypoints, kinds, hair) if seen is None else redressed(seen, keypoints, tuple(flats))
-    layout = Layout(keypoints, labels)
+    photo = None
+    if request.photo is None:
+        pose, hair, kinds, layout = lay_out(people, request, brief, tuple(flats), notes)
+    else:
+        photo, layout, kinds = read_photo(people, request.photo, tuple(flats), selfie is not None, notes)
+        pose, hair = str(request.photo), "the photo's"
     conditions = []
     if selfie is not None and request.identity_strength > 0:
         conditions.append(people.identity(selfie, layout, request.identity_strength))
     if request.garment_strength > 0:
         conditions += [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
-    return Composition(sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes))
+    if photo is not None:
+        conditions.append(pipe.photo(photo.seen, photo.redrawn))
+    return Composition(sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes), photo)
 
 
 def people_of(pipe: JointPass) -> People:
@@ -179,6 +186,18 @@ def colours_of(flats: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
 
 
 # Layout
+
+
+def lay_out(
+    people: People, request: Request, brief: Brief, given: tuple[str, ...], notes: list[str]
+) -> tuple[str, str, tuple[str, ...], Layout]:
+    """Pose, hair style, kinds worn and the layout of them; what neither request nor prompt says, the seed draws."""
+    rng = np.random.default_rng(request.seed)
+    pose, keypoints, seen = choose_pose(people, request, brief, rng, notes)
+    hair = choose_hair(brief, rng)
+    kinds = dress_person(given, [kind for kind in brief.garments if kind in people.kinds], rng)
+    labels = people.labels(keypoints, kinds, hair) if seen is None else redressed(seen, keypoints, given)
+    return pose, hair, kinds, Layout(keypoints, labels)
 
 
 def slots(kind: str) -> set[str]:

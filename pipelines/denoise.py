@@ -15,6 +15,7 @@ from twinset.adapters.joint_attention import JointAttention
 from .control import Control, Residuals, added
 from .economy import EXACT, Economy, deep_cache
 from .guidance import Branch
+from .kept import Kept
 
 BranchesAt = Callable[[int, int], list[Branch]]
 OnStep = Callable[[int, Tensor, Tensor, Words, Words], tuple[Tensor, Words, Words]]
@@ -66,6 +67,7 @@ def denoise(
     words: Words,
     empty: Words,
     branches_at: BranchesAt,
+    kept: Kept | None = None,
     # how
     economy: Economy = EXACT,
     unet_options: Mapping[str, Any] | None = None,
@@ -81,6 +83,7 @@ def denoise(
         timesteps: the scheduler's, (T,).
         words, empty: the prompts and the negative prompts, one row for all or N.
         branches_at: (step, steps) → the guidance branches of a step; those before a branch have less than it.
+        kept: the part of a photo that stays as it is.
         economy: what may be reused although it would come out a little different.
         unet_options: further arguments of the UNet.
         step_options: further arguments of `scheduler.step` (`generator`, `eta`).
@@ -95,6 +98,7 @@ def denoise(
         FloatingPointError: a latent is not finite.
     """
     latents = latents * scheduler.init_noise_sigma
+    latents = latents if kept is None else kept.laid_over(latents, 0)
     steps, before, text, renewed = len(timesteps), (), words, True
     with deep_cache(unet, economy.deep_every) as cache:
         for step, timestep in enumerate(timesteps):
@@ -112,6 +116,7 @@ def denoise(
             output = predict(unet, noisy, timestep, text, Residuals.sum(said), **(unet_options or {}))
             guided = _guided(branches, output)
             latents = scheduler.step(guided, timestep, latents, **(step_options or {}), return_dict=False)[0]
+            latents = latents if kept is None else kept.laid_over(latents, step + 1)
             told, before = (words, empty), branches
             latents, words, empty = on_step(step, timestep, latents, words, empty)
             renewed = words is not told[0] or empty is not told[1]

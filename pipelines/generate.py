@@ -31,6 +31,7 @@ from twinset.pipelines.record import (
     weights_revision,
 )
 from twinset.pipelines.request import Request
+from twinset.pipelines.serial import passes, serially
 from twinset.prompts.sentence import Sentence
 from twinset.prompts.weighting import is_weighted, weighted_embeddings
 
@@ -113,20 +114,24 @@ def draw(
             progress(index, step + 1)
         return given
 
-    output: Any = pipe(
+    arguments = {
         **texts(pipe, composition.sentence),
-        layout=composition.layout,
-        conditions=list(composition.conditions),
-        generator=torch.Generator().manual_seed(_seed(request, index)),
-        num_inference_steps=request.steps,
-        guidance_scale=request.guidance,
-        economy=LEAN if request.economical else EXACT,
-        controlnet_conditioning_scale=[
+        "num_inference_steps": request.steps,
+        "guidance_scale": request.guidance,
+        "economy": LEAN if request.economical else EXACT,
+        "controlnet_conditioning_scale": [
             1.0 if isinstance(net, RegionControlNetModel) else request.pose_strength for net in pipe.nets
         ],
-        callback_on_step_end=None if progress is None else told,
-    )
-    return output.images[0]
+        "callback_on_step_end": None if progress is None else told,
+    }
+    one_pass = passes(pipe, arguments, lambda: torch.Generator().manual_seed(_seed(request, index)))
+    if request.way == "serial":
+        picture = serially(pipe, people_of(pipe), one_pass, composition)
+    else:
+        picture = one_pass(composition.layout, composition.conditions)
+    if composition.photo is not None:
+        picture = composition.photo.with_part(picture, request.blend)
+    return Image.fromarray(picture)
 
 
 def texts(pipe: JointPass, sentence: Sentence) -> dict[str, Any]:

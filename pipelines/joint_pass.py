@@ -29,6 +29,7 @@ from .denoise import denoise
 from .economy import EXACT, Economy
 from .fitted import AdapterRack
 from .guidance import Branch, Guidance
+from .kept import Kept, photo_condition
 from .memo import Memo
 from .saved import Saved
 
@@ -134,7 +135,7 @@ class JointPass(AdapterRack, Saved):
         Args:
             image: what the ControlNets see, one entry per net; drawn from `layout` where it is not given.
             layout: pose and parsing map; the pictures have its size.
-            conditions: identities and garments.
+            conditions: identities, garments, and a photo (`photo`) of which a part stays.
             guidance_scale: one weight, or a `Guidance` with weights for text, identity and garment; the model's own
                 default without it.
             controlnet_reads: for each ControlNet a condition whose tokens it reads in place of the words, or None;
@@ -172,12 +173,13 @@ class JointPass(AdapterRack, Saved):
         schedule = self._schedule(num_inference_steps, timesteps, sigmas)
         latents = self._noise(generator, count, size) if latents is None else latents
         kinds = sorted({c.kind for c in conditions})
+        photos = [Kept.of(c, latents, schedule, self.scheduler) for c in conditions if c.kind == "photo"]
         with self._remembering(conditions, latents), self.progress_bar(total=len(schedule)) as bar:
             clean = denoise(
                 *(self.unet, controls, self.attention, self.scheduler),
                 *(latents.to(words.states), schedule),
                 *(words, empty, lambda step, steps: self._guidance().at(step, steps, kinds)),
-                economy,
+                *(photos[-1] if photos else None, economy),
                 {**self._unet_options(count), "cross_attention_kwargs": cross_attention_kwargs},
                 self.prepare_extra_step_kwargs(generator, eta),
                 AfterStep(self, bar, callback_on_step_end, callback_on_step_end_tensor_inputs, pictures),
@@ -195,6 +197,17 @@ class JointPass(AdapterRack, Saved):
     def reference(self, picture: np.ndarray) -> dict[str, Tensor]:
         """Features of a garment picture, uint8 (H, W, 3), at every self-attention site of the UNet at t = 0."""
         return reference_features(self.attention, self.unet, self.encode(picture), self.no_text())
+
+    @torch.no_grad()
+    def photo(self, picture: np.ndarray, redrawn: np.ndarray) -> Condition:
+        """The condition "this photo, except here".
+
+        Args:
+            picture: uint8 (H, W, 3), of the layout's size.
+            redrawn: bool (H, W) of the pixels that may change. The pass changes whole cells of the latent grid, and
+                those next to them: `twinset.pipelines.seam` lays the other pixels over the result.
+        """
+        return photo_condition(self.encode(picture), redrawn)
 
     def encode(self, picture: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) to scaled latents (1, C, H / f, W / f)."""
@@ -280,7 +293,7 @@ class JointPass(AdapterRack, Saved):
                 text = words.states if branch.prompted else empty.states
                 seen = palette.expand(len(text), -1, -1, -1)
                 blank = Paint.blank(len(text), net.latent_channels, text.shape[-1], size, text)
-                acting = [c for c in conditions if c.kind in branch.kinds]
+                acting = [c for c in conditions if c.kind in (*branch.kinds, "photo")]  # a photo is known to all
                 painted[key] = net.embed(seen, text, paint(acting, len(text), blank))
             return painted[key]
 

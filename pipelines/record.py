@@ -66,13 +66,15 @@ def located(request: Request) -> Request:
     loras = tuple(lora.model_copy(update={"path": lora.path.absolute()}) for lora in request.loras)
     is_file = request.pose is not None and Path(request.pose).is_file()
     pose = str(Path(str(request.pose)).absolute()) if is_file else request.pose
-    return request.model_copy(update={"garments": garments, "selfies": selfies, "loras": loras, "pose": pose})
+    photo = request.photo and request.photo.absolute()
+    own = {"garments": garments, "selfies": selfies, "loras": loras, "pose": pose, "photo": photo}
+    return request.model_copy(update=own)
 
 
 def input_hashes(request: Request) -> dict[str, str]:
     """SHA-256 of every file a request names, by path."""
     files = [garment.path for garment in request.garments]
-    files += request.selfies
+    files += [*request.selfies, *([request.photo] if request.photo else [])]
     files += [lora.path for lora in request.loras]
     files += [Path(request.pose)] if request.pose and Path(request.pose).is_file() else []
     return {str(path): file_hash(path) for path in files}

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from twinset.errors import InputError
+from twinset.pipelines.seam import Blend
 
 Framing = Literal["portrait", "half", "three_quarter", "full"]
 Strength = Field(default=1.0, ge=0.0, le=2.0)
@@ -73,6 +74,15 @@ class Request(BaseModel):
         pose: The name of a preset (`walking`, mirrored `walking:mirror`), a keypoint file or a picture; without one the
             prompt's pose word counts, else the seed draws a preset.
         framing: How much of the body is seen.
+        photo: A photo in which the selfie's face and the garments take the place of what was there; all else stays.
+            Pose, framing and layout are then its own.
+        blend: How what is drawn anew is laid into the photo, see `twinset.pipelines.seam.blend`.
+        way: "joint" draws face and outfit in one pass; "serial" swaps, tries on and repairs, to compare with.
+        repair: Measure each picture, and repair what is wrong with it, see `twinset.pipelines.consistency`.
+        fusion_strength: How far repairs of colour and light go, 0 to 1.
+        skin_tone_match: How far the face's skin is brought to the tone of the body's, 0 to 1.
+        candidates: Seeds that may be tried for a picture: another one follows while something is still wrong.
+        min_identity: Cosine of face and selfie below which a picture is refused; none is refused for it when absent.
         num: Number of pictures; picture `i` has the seed `seed + i`.
         seed: Drawn at random when not given; see `seeded`.
         identity_strength: Weight of the selfie, 0 (off) to 2.
@@ -94,6 +104,14 @@ class Request(BaseModel):
     loras: tuple[LoraChoice, ...] = Field(default=(), max_length=8)
     pose: str | None = None
     framing: Framing = "three_quarter"
+    photo: Path | None = None
+    blend: Blend = "soft"
+    way: Literal["joint", "serial"] = "joint"
+    repair: bool = True
+    fusion_strength: float = Field(default=1.0, ge=0.0, le=1.0)
+    skin_tone_match: float = Field(default=0.8, ge=0.0, le=1.0)
+    candidates: int = Field(default=2, ge=1, le=64)
+    min_identity: float | None = Field(default=None, ge=-1.0, le=1.0)
     num: int = Field(default=1, ge=1, le=256)
     seed: int | None = Field(default=None, ge=0, le=LARGEST_SEED)
     steps: int | None = Field(default=None, ge=1, le=1000)

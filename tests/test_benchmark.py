@@ -10,25 +10,31 @@ import pytest
 import torch
 
 from tests.tiny import tiny_pipeline
-from twinset.benchmarks import joint
+from twinset.benchmarks import drawing
+from twinset.benchmarks.drawing import WAYS, Drawn
 from twinset.benchmarks.figures import (
     attribute_figures,
     bootstrap,
-    garment_difference,
     identity_figures,
     pose_figures,
     psnr,
+    ssim,
     strangers,
 )
-from twinset.benchmarks.joint import CELLS, GIVEN, held_out_person, measure, through_vae, write
+from twinset.benchmarks.joint import measure, write
 from twinset.benchmarks.judges import Judges
+from twinset.benchmarks.light import PERSON, SCENE, angle, light_figures, mismatch, own_light, skin_difference
 from twinset.benchmarks.page import HEADINGS, grid, table
+from twinset.benchmarks.people import GIVEN, albedo, held_out_person
+from twinset.models.figure.labels import FACE, UPPER
 from twinset.models.figure.poses import preset
 from twinset.scoring.garment import colour_difference, mean_albedo, region_inside, retrieved
 from twinset.scoring.identity import copy_paste, cosine, recovery
 from twinset.scoring.pose import mean_iou, pck, torso_length
 from twinset.training.judge_networks import FaceJudge, GarmentJudge, PictureJudge
+from twinset.training.mannequin import render
 from twinset.training.mannequin.attributes import ATTRIBUTES
+from twinset.training.mannequin.spec import draw_spec
 
 RNG = np.random.default_rng(0)
 
@@ -80,12 +86,39 @@ def test_region_loses_its_rim_unless_nothing_would_be_left() -> None:
     assert region_inside(labels, (4,)).sum() == 5
 
 
-def test_garment_difference_is_0_for_the_truth_and_nan_without_a_garment() -> None:
-    truths = RNG.integers(0, 255, (2, 40, 40, 3), dtype=np.uint8)
-    labels = np.zeros((2, 40, 40), np.uint8)
-    labels[0, 5:35, 5:35] = 4
-    found = garment_difference(truths, truths, labels, [[(4,)], [(4,)]], np.ones((2, 3)))
-    assert found[0] == 0 and np.isnan(found[1])
+def lit_people(gains: dict[tuple[int, ...], tuple[float, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A drawn person's albedo, labels, and picture in which the light on some labels differs."""
+    spec = draw_spec(60_003, "train")
+    true, labels = albedo(spec), render.render_parsing(spec)
+    picture = true * 0.8
+    for owned, gain in gains.items():
+        picture[np.isin(labels, owned)] *= gain
+    return picture.round().clip(0, 255).astype(np.uint8), true, labels
+
+
+def test_one_light_has_no_mismatch_and_its_colour_is_divided_out() -> None:
+    picture, true, labels = lit_people({tuple(range(18)): (1.0, 0.85, 0.7)})
+    figures = light_figures(picture[None], true[None], labels[None], [[(UPPER,)]])
+    assert figures["light_mismatch"][0] < 0.5 and figures["garment_difference"][0] < 0.7
+    assert np.isnan(light_figures(picture[None], true[None], labels[None], [[(16,)]])["garment_difference"][0])
+
+
+def test_another_light_on_the_face_is_a_mismatch_of_its_angle() -> None:
+    picture, true, labels = lit_people({(FACE,): (1.0, 0.85, 0.7)})
+    plain, _, _ = lit_people({})
+    expected = angle(np.ones(3), np.array([1.0, 0.85, 0.7]))
+    figures = light_figures(picture[None], true[None], labels[None], [[(UPPER,)]])
+    assert figures["light_mismatch"][0] == pytest.approx(expected, abs=0.5)
+    assert skin_difference(picture, labels) > skin_difference(plain, labels) + 5
+    assert angle(np.ones(3), np.full(3, 0.5)) == pytest.approx(0, abs=1e-5)
+    assert np.isnan(mismatch({"face": np.ones(3)}))
+
+
+def test_light_is_read_from_what_was_told() -> None:
+    lights = {"face": np.full(3, 0.5), "background": np.ones(3), "upper": np.zeros(3)}
+    np.testing.assert_array_equal(own_light(lights, SCENE), np.ones(3))
+    np.testing.assert_array_equal(own_light(lights, PERSON), np.full(3, 0.75))
+    np.testing.assert_array_equal(own_light({}, PERSON), np.ones(3))
 
 
 def test_psnr_of_a_known_error_and_of_the_truth_itself() -> None:
@@ -93,6 +126,12 @@ def test_psnr_of_a_known_error_and_of_the_truth_itself() -> None:
     pictures = truths.copy()
     pictures[0] += 10
     assert psnr(pictures, truths) == pytest.approx([20 * np.log10(25.5), 60])
+
+
+def test_ssim_is_1_for_the_truth_and_less_for_noise() -> None:
+    truths = RNG.integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
+    other = RNG.integers(0, 255, truths.shape, dtype=np.uint8)
+    assert ssim(truths, truths) == pytest.approx(1) and (ssim(other, truths) < 0.2).all()
 
 
 def test_retrieval() -> None:
@@ -150,16 +189,21 @@ def test_people_are_held_out() -> None:
 
 def test_drawing_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = tiny_pipeline()
-    monkeypatch.setattr(joint, "load_pipeline", lambda model: pipe)
-    monkeypatch.setattr(joint, "BATCH", 2)
-    drawing = joint.Drawing("tiny", tmp_path, people=3, steps=1, guidance=1.0)
-    drawn = joint.draw_people(drawing, workers=1)
-    assert drawn.shape == (len(CELLS), 3, 256, 192, 3)
-    assert through_vae(pipe, drawn[0]).shape == drawn[0].shape
-    drawing.part(2).unlink()
-    written = drawing.part(0).stat().st_mtime_ns
-    np.testing.assert_array_equal(joint.draw_people(drawing, workers=1), drawn)
-    assert drawing.part(0).stat().st_mtime_ns == written
+    monkeypatch.setattr(drawing, "load_pipeline", lambda model: pipe)
+    monkeypatch.setattr(drawing, "BATCH", 2)
+    plan = drawing.Drawing("tiny", tmp_path, people=3, steps=1, guidance=1.0)
+    drawn = drawing.draw_people(plan, workers=1)
+    assert list(drawn.pictures) == list(WAYS) and (drawn.seconds > 0).all() and drawn.seconds.shape == (3, 2)
+    assert {pictures.shape for pictures in drawn.pictures.values()} == {(3, 256, 192, 3)}
+    swapped, first = drawn.pictures["serial: identity only"], drawn.pictures["neither"]
+    changed = (swapped != first).any(-1).mean()
+    assert 0 < changed < 0.5  # a face
+    plan.part(2).unlink()
+    written = plan.part(0).stat().st_mtime_ns
+    again = drawing.draw_people(plan, workers=1)
+    for way, pictures in drawn.pictures.items():
+        np.testing.assert_array_equal(again.pictures[way], pictures)
+    assert plan.part(0).stat().st_mtime_ns == written
 
 
 def test_results_are_written_with_ceilings_and_floor(tmp_path: Path) -> None:
@@ -169,16 +213,19 @@ def test_results_are_written_with_ceilings_and_floor(tmp_path: Path) -> None:
     judges = Judges(FaceJudge(), picture, GarmentJudge({"kind": 3}))
     pipe = tiny_pipeline()
     people = [held_out_person(pipe, index) for index in range(4)]
-    drawn = np.stack([np.stack([person.truth for person in people])] * len(CELLS))
+    truths = np.stack([person.truth for person in people])
+    drawn = Drawn(dict.fromkeys(WAYS, truths), np.tile([1.0, 4.0], (4, 1)))
     results = measure(judges, pipe, people, drawn)
-    assert list(results) == [*CELLS, "truth", "truth through VAE", "truth, other light", "stranger"]
-    floor = results["truth, other light"]["garment_difference"].mean
-    assert 0 < floor < results["stranger"]["garment_difference"].mean
-    assert results["truth"]["identity_recovery"].mean == pytest.approx(1.0)
-    assert results["truth"]["garment_difference"].mean == 0 < results["stranger"]["garment_difference"].mean
-    assert set(results["neither"]) >= set(HEADINGS) - {"psnr"}  # of the VAE alone
+    assert list(results) == [*WAYS, "truth", "truth through VAE", "truth, other light", "stranger"]
+    ceiling, floor = results["truth"], results["stranger"]
+    assert ceiling["identity_recovery"].mean == pytest.approx(1.0)
+    assert ceiling["garment_difference"].mean < 3 < 15 < floor["garment_difference"].mean
+    assert ceiling["light_mismatch"].mean < 1 < 5 < floor["light_mismatch"].mean
+    assert set(results["neither"]) >= set(HEADINGS)
     assert 5 < results["truth through VAE"]["psnr"].mean < 60
     write(tmp_path, results, people, drawn, {"people": 4})
     stored = json.loads((tmp_path / "joint.json").read_text(encoding="utf-8"))
-    assert stored["figures"]["truth"]["garment_difference"]["mean"] == 0
+    assert stored["figures"]["truth"]["ssim"]["mean"] == pytest.approx(1)
+    assert stored["joint_by_serial"]["seconds_ratio"]["mean"] == 0.25
+    assert stored["joint_by_serial"]["light_mismatch_ratio"]["mean"] == 1
     assert (tmp_path / "joint.md").stat().st_size and (tmp_path / "joint.png").stat().st_size

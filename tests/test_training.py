@@ -10,13 +10,15 @@ import torch
 from torch.nn import functional as F
 
 from tests.tiny import tiny_model, tiny_pipeline
+from twinset.adapters.condition import Condition, paint
+from twinset.adapters.regions import TRACE
 from twinset.models.figure.flat import garment_draft
 from twinset.models.figure.labels import garment_labels
-from twinset.models.region_controlnet import label_masks
+from twinset.models.region_controlnet import Paint, label_masks
 from twinset.models.vae import PatchAutoencoderKL, decode, encode
 from twinset.pipelines.joint import JointPipeline, Layout
-from twinset.training.joint_data import Dropout, Encoders, JointData, encode_store
-from twinset.training.joint_model import joint_loss, studio_scheduler
+from twinset.training.joint_data import Dropout, Encoders, JointData, PhotoMode, encode_store
+from twinset.training.joint_model import borders, edge_error, joint_loss, studio_scheduler
 from twinset.training.mannequin.render import render_flat
 from twinset.training.mannequin.spec import draw_spec
 from twinset.training.mannequin.store import load_store, render_store
@@ -98,8 +100,52 @@ def test_joint_training_lowers_its_loss(cache: Path, pipe: JointPipeline) -> Non
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert set(figures) == {"x0", "face", "canvas"}
+    assert set(figures) == {"x0", "face", "edge", "canvas"}
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_of_a_photo_only_what_is_drawn_anew_has_a_condition(cache: Path, pipe: JointPipeline) -> None:
+    """The face is drawn anew, garments are the photo's own: they have no condition, and their cells are given."""
+    photo = PhotoMode(share=1.0, face=1.0, garment=0.0, skin=0.0)
+    batch = JointData(cache, pipe.clip, 8, NOTHING, photo=photo).batch(0)
+    assert batch["identity_on"].all() and not batch["garment_on"].any()
+    given = batch["photo_region"]
+    assert set(given.unique().tolist()) == {0.0, 1.0}
+    assert not (given * (batch["face_region"] > TRACE)).any()
+    assert 0.3 < given.mean() < 0.98
+    known = tiny_model().conditions(batch)[-1]
+    assert known.kind == "photo" and known.draft is not None and torch.equal(known.draft, batch["latents"])
+
+
+def test_without_photos_all_is_drawn(cache: Path, pipe: JointPipeline) -> None:
+    batch = JointData(cache, pipe.clip, 8, NOTHING, photo=PhotoMode(share=0.0)).batch(0)
+    assert not batch["photo_region"].any() and batch["identity_on"].all() and batch["garment_on"].all()
+
+
+def test_a_photo_covers_what_conditions_laid_there() -> None:
+    like = Paint.blank(1, 4, 8, (6, 6), torch.zeros(1))
+    everywhere, left = torch.ones(1, 1, 6, 6), torch.ones(1, 1, 6, 6)
+    left[..., 3:] = 0
+    face = Condition("identity", torch.ones(1, 2, 8), everywhere, None, torch.full((1, 4, 6, 6), 2.0))
+    photo = Condition("photo", None, left, None, torch.full((1, 4, 6, 6), 5.0))
+    painted = paint([face, photo], 1, like)
+    assert (painted.draft[..., :3] == 5).all() and (painted.draft[..., 3:] == 2).all()
+    assert (painted.pooled[..., :3] == 0).all() and (painted.pooled[..., 3:] == 1).all()
+    assert painted.given[0, :, 0, 0].tolist() == [0, 0, 1] and painted.given[0, :, 0, 5].tolist() == [1, 0, 0]
+
+
+def test_edges_count_where_labels_meet_and_around_what_is_drawn_anew() -> None:
+    masks, photo = torch.zeros(1, 18, 8, 8), torch.ones(1, 1, 8, 8)
+    masks[:, 0, :, :4], masks[:, 4, :, 4:] = 1, 1
+    masks[:, [0, 4], :, 4] = 0.5
+    photo[..., 6:] = 0
+    where = borders(masks, photo)[0, 0]
+    assert where[0].tolist() == [0, 0, 0, 0, 0.5, 1, 1, 0]
+    truth = torch.zeros(1, 2, 8, 8)
+    moved = truth.clone()
+    moved[..., 5:] = 1.0  # an edge where there is none
+    assert edge_error(moved, truth, torch.ones(1, 1, 8, 8)).sum() == 2 * 8
+    assert edge_error(truth + 3, truth, torch.ones(1, 1, 8, 8)).sum() == 0  # levels are the other loss's matter
 
 
 def test_every_part_learns(cache: Path, pipe: JointPipeline) -> None:

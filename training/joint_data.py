@@ -18,10 +18,11 @@ from torch.nn import functional as F
 
 from twinset.adapters.condition import FACE_LABELS
 from twinset.adapters.identity import face_placement
+from twinset.adapters.regions import redrawn_cells
 from twinset.models.clip import StudioCLIP, letterbox, token_ids
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.figure.keypoints import draw_skeleton
-from twinset.models.figure.labels import PALETTE, garment_labels
+from twinset.models.figure.labels import LEFT_ARM, LEFT_LEG, PALETTE, RIGHT_ARM, RIGHT_LEG, garment_labels
 from twinset.models.vae import encode
 
 from .clip_words import shortened
@@ -154,6 +155,23 @@ class Dropout:
     parsing: float = 0.05
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhotoMode:
+    """How often a training picture is a photo of which a part is drawn anew, and what is.
+
+    Attributes:
+        share: of the samples.
+        face: how often its face is drawn anew, and with it arms and legs, whose skin belongs to it.
+        garment: how often each of its garments is.
+        skin: how often arms and legs are where the face is not: sleeves may become shorter or longer.
+    """
+
+    share: float = 0.4
+    face: float = 0.6
+    garment: float = 0.6
+    skin: float = 0.5
+
+
 class JointData:
     """Training batches from an encoded store.
 
@@ -162,12 +180,21 @@ class JointData:
         clip: whose text encoder says what the empty sentence is.
         size: samples per batch.
         dropout: how often conditions are absent.
+        photo: how often a part of the picture is given.
         seed: of the batch order and all draws; batch `step` is always the same.
     """
 
-    def __init__(self, cache: Path, clip: StudioCLIP, size: int, dropout: Dropout, seed: int = 0):
+    def __init__(
+        self,
+        cache: Path,
+        clip: StudioCLIP,
+        size: int,
+        dropout: Dropout,
+        seed: int = 0,
+        photo: PhotoMode = PhotoMode(),
+    ):
         self.fields = {p.stem: np.load(p, mmap_mode="r") for p in sorted(cache.glob("*.npy"))}
-        self.size, self.dropout, self.seed = size, dropout, seed
+        self.size, self.dropout, self.photo, self.seed = size, dropout, photo, seed
         self.count = len(self.fields["latents"])
         with torch.no_grad():
             self.empty = clip.text_encoder(token_ids(clip.tokenizer, [""]))[0]
@@ -183,26 +210,30 @@ class JointData:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         # stratified timesteps: every batch covers the pass evenly
         uniform = (torch.arange(self.size) + torch.rand(self.size, generator=generator)) / self.size
-        return {
-            "latents": take["latents"].float(),
-            "noise": torch.randn(take["latents"].shape, generator=generator),
-            "timestep": (uniform * 1000).long().clamp(max=999)[torch.randperm(self.size, generator=generator)],
-            "neutral": take["neutral"].float(),
-            "draft": take["draft"].float(),
-            "flats": take["flats"].float(),
-            "face_embedding": take["face_embedding"][each, selfie].float(),
-            "face_states": take["face_states"][each, selfie].float(),
-            "flat_states": take["flat_states"].float(),
-            "placement": take["placement"].float(),
-            "skeleton": take["skeleton"].permute(0, 3, 1, 2).float() / 255,
-            "palette": _palette(take["layout"].numpy()),
-            "masks": take["masks"].float(),
-            "words": self._words(take["words"][each, caption].float(), rng),
-            "empty": self.empty,
-            "with_reference": torch.tensor(rng.random() < 1 / 3),
-            **self._regions(take["layout"], take["garment_labels"]),
-            **self._switches(rng),
-        }
+        regions = self._regions(take["layout"], take["garment_labels"])
+        return self._as_photos(
+            rng,
+            {
+                "latents": take["latents"].float(),
+                "noise": torch.randn(take["latents"].shape, generator=generator),
+                "timestep": (uniform * 1000).long().clamp(max=999)[torch.randperm(self.size, generator=generator)],
+                "neutral": take["neutral"].float(),
+                "draft": take["draft"].float(),
+                "flats": take["flats"].float(),
+                "face_embedding": take["face_embedding"][each, selfie].float(),
+                "face_states": take["face_states"][each, selfie].float(),
+                "flat_states": take["flat_states"].float(),
+                "placement": take["placement"].float(),
+                "skeleton": take["skeleton"].permute(0, 3, 1, 2).float() / 255,
+                "palette": _palette(take["layout"].numpy()),
+                "masks": take["masks"].float(),
+                "words": self._words(take["words"][each, caption].float(), rng),
+                "empty": self.empty,
+                "with_reference": torch.tensor(rng.random() < 1 / 3),
+                **regions,
+                **self._switches(rng),
+            },
+        )
 
     def _words(self, states: Tensor, rng: np.random.Generator) -> Tensor:
         silent = torch.from_numpy(rng.random(self.size) < self.dropout.words)
@@ -217,6 +248,23 @@ class JointData:
             "face_region": F.adaptive_avg_pool2d(face.float(), size),
             "garment_region": F.adaptive_avg_pool2d(garments.float(), size),
         }
+
+    def _as_photos(self, rng: np.random.Generator, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch with `photo_region` (B, 1, h, w), 1 where the picture is given; what is there has no condition."""
+
+        def chosen(probability: float, *shape: int) -> Tensor:
+            return torch.from_numpy(rng.random((self.size, *shape)) < probability)
+
+        photo, garments = chosen(self.photo.share, 1), chosen(self.photo.garment, 2)
+        face = chosen(self.photo.face, 1) | ~garments.any(1, keepdim=True)  # something is drawn anew
+        skin = face | chosen(self.photo.skin, 1)
+        limbs = batch["masks"][:, [LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM]].sum(1, keepdim=True)
+        parts = torch.cat([batch["face_region"], limbs, batch["garment_region"]], dim=1)
+        anew = parts * torch.cat([face, skin, garments], dim=1)[:, :, None, None]
+        region = photo[:, :, None, None] & ~redrawn_cells(anew.amax(1, keepdim=True))
+        batch["identity_on"] = batch["identity_on"] * (face | ~photo)[:, 0]
+        batch["garment_on"] = batch["garment_on"] * (garments | ~photo)
+        return batch | {"photo_region": region.float()}
 
     def _switches(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Which conditions are there: 1 or 0 per sample."""

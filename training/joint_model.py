@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from twinset.adapters.condition import Condition, Words, paint
 from twinset.adapters.garment import GarmentAdapter, reference_features
@@ -104,7 +106,7 @@ class JointModel(nn.Module):
         self.attention = JointAttention(self.unet).inject()
 
     def conditions(self, batch: dict[str, Tensor]) -> list[Condition]:
-        """Identity and garment conditions of a training batch (see `joint_data.JointData.batch` for its fields)."""
+        """Conditions of a training batch (see `joint_data.JointData.batch` for its fields)."""
         size = self.shape.latent_size
         face = self.identity.place(self.identity.face(batch["face_embedding"]), batch["placement"], size)
         found = [
@@ -133,7 +135,7 @@ class JointModel(nn.Module):
                     weight=batch["garment_on"][:, piece],
                 )
             )
-        return found
+        return [*found, Condition("photo", None, batch["photo_region"], None, batch["latents"])]
 
     def references(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Reference features of both garments, (2·B, m, C) by site; without gradient."""
@@ -161,8 +163,33 @@ class JointModel(nn.Module):
         return predict(self.unet, noisy, timestep, words, Residuals.sum([pose_said, parsing_said]))
 
 
-def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0):
-    """x₀ loss weighted by min(SNR + 1, γ), faces more: above zero even at zero terminal SNR (Min-SNR, Hang 2023)."""
+def borders(masks: Tensor, photo: Tensor) -> Tensor:
+    """Where edges matter, (B, 1, h, w) in [0, 1]: cells of several labels, and the seam around what is drawn anew.
+
+    Args:
+        masks: (B, 18, h, w) shares of the labels.
+        photo: (B, 1, h, w), 1 where the photo stays.
+    """
+    near = partial(F.max_pool2d, kernel_size=3, stride=1, padding=1)
+    return (1 - masks.amax(1, keepdim=True) + near(photo) * near(1 - photo)).clamp(0, 1)
+
+
+def edge_error(predicted: Tensor, truth: Tensor, where: Tensor) -> Tensor:
+    """Edge-aware loss: squared difference of neighbouring cells' differences, (B, C, h, w), weighted by `where`."""
+    wrong = predicted - truth
+    down, right = wrong.diff(dim=2).square(), wrong.diff(dim=3).square()
+    return where * (F.pad(down, (0, 0, 0, 1)) + F.pad(right, (0, 1)))
+
+
+def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0, edges: float = 0.25, kept: float = 0.1):
+    """x₀ loss weighted by min(SNR + 1, γ), faces more: above zero even at zero terminal SNR (Min-SNR, Hang 2023).
+
+    Args:
+        scheduler: gives the noise.
+        gamma: of Min-SNR.
+        edges: weight of `edge_error`.
+        kept: weight of what a photo gives, beside what is drawn anew.
+    """
     alphas = scheduler.alphas_cumprod.float()
     snr = alphas / (1 - alphas).clamp_min(1e-8)
 
@@ -173,12 +200,14 @@ def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0):
         error = (predicted - latents).square()
         weight = (snr.to(t.device)[t] + 1).clamp(max=gamma).view(-1, 1, 1, 1)
         face_mask = batch["face_region"]
-        emphasis = 1 + 3 * face_mask
+        emphasis = (1 + 3 * face_mask) * (1 - (1 - kept) * batch["photo_region"])
+        edge = edge_error(predicted, latents, borders(batch["masks"], batch["photo_region"]))
         # the canvas learns directly: the embedding's neutral face against the person's real one
         canvas = getattr(model, "module", model).identity.face(batch["face_embedding"])
         canvas_error = (canvas.float() - batch["neutral"]).square().mean()
-        loss = (weight * emphasis * error).mean() + canvas_error
+        loss = (weight * (emphasis * error + edges * edge)).mean() + canvas_error
         face_error = (error * face_mask).sum() / (face_mask.sum() * error.shape[1] + 1e-6)
-        return loss, {"x0": error.mean().detach(), "face": face_error.detach(), "canvas": canvas_error.detach()}
+        figures = {"x0": error.mean(), "face": face_error, "edge": edge.mean(), "canvas": canvas_error}
+        return loss, {name: value.detach() for name, value in figures.items()}
 
     return loss_fn

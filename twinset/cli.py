@@ -7,25 +7,43 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from twinset.brief_command import brief
 from twinset.cache_command import cache_app
+from twinset.console import (
+    Candidates,
+    Commercial,
+    Face,
+    Fusion,
+    Garments,
+    Json,
+    Loras,
+    MinIdentity,
+    Model,
+    Num,
+    Offline,
+    Out,
+    Repair,
+    Seed,
+    Selfies,
+    SkinTone,
+    Steps,
+    Strength,
+    Way,
+    load,
+    report,
+    save_sheet,
+    say,
+    steps_bar,
+)
 from twinset.errors import InputError
 from twinset.lora_command import lora_app
 from twinset.models_command import models_app
 from twinset.train_command import train_app
-
-if TYPE_CHECKING:
-    from twinset.pipelines.joint_pass import JointPass
-    from twinset.pipelines.record import Record
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,11 +57,6 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(train_app, name="train")
 app.add_typer(lora_app, name="lora")
 app.command()(brief)
-say = Console(stderr=True, highlight=False, soft_wrap=True)
-
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-Strength = Annotated[float, typer.Option(help="0 switches it off, 1 is usual, 2 the most.")]
 
 
 @app.callback()
@@ -54,24 +67,18 @@ def front() -> None:
 @app.command()
 def generate(
     prompt: Annotated[str, typer.Option(help="A sentence, English or Chinese.")],
-    selfie: Annotated[list[Path] | None, typer.Option(help="A picture of the person. Repeatable.")] = None,
-    face: Annotated[
-        str, typer.Option(help="Of several faces: largest, centre, or its number from the left.")
-    ] = "largest",
-    garment: Annotated[
-        list[str] | None, typer.Option(help="A garment's picture, or kind=picture (dress=red.png). Repeatable.")
-    ] = None,
-    lora: Annotated[
-        list[str] | None, typer.Option(help="A LoRA file, or file=weight (jacket.safetensors=0.8). Repeatable.")
-    ] = None,
+    selfie: Selfies = None,
+    face: Face = "largest",
+    garment: Garments = None,
+    lora: Loras = None,
     pose: Annotated[
         str | None,
         typer.Option(help="A preset (see `twinset poses`), mirrored (walking:mirror), a keypoint file or a picture."),
     ] = None,
     framing: Annotated[str, typer.Option(help="portrait, half, three_quarter or full.")] = "three_quarter",
-    num: Annotated[int, typer.Option(help="Number of pictures.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="Picture i has seed + i; drawn and recorded when absent.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's own number when absent.")] = None,
+    num: Num = 1,
+    seed: Seed = None,
+    steps: Steps = None,
     guidance: Annotated[
         float | None, typer.Option(help="How strictly words and conditions are followed, 1 is off; the model's own.")
     ] = None,
@@ -79,9 +86,15 @@ def generate(
     garment_strength: Strength = 1.0,
     pose_strength: Strength = 1.0,
     economical: Annotated[bool, typer.Option(help="About half the work, a picture a little different.")] = False,
-    model: Annotated[str, typer.Option(help="A profile (studio, sd15, sdxl) or a model folder.")] = "studio",
-    commercial: Annotated[bool, typer.Option(help="Only parts that may be used commercially.")] = False,
-    offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
+    way: Way = "joint",
+    repair: Repair = True,
+    fusion_strength: Fusion = 1.0,
+    skin_tone_match: SkinTone = 0.8,
+    candidates: Candidates = 2,
+    min_identity: MinIdentity = None,
+    model: Model = "studio",
+    commercial: Commercial = False,
+    offline: Offline = False,
     show_regions: Annotated[bool, typer.Option(help="Also write what each condition owns, as overlays.")] = False,
     out: Out = Path("out"),
     as_json: Json = False,
@@ -96,33 +109,88 @@ def generate(
 
         twinset generate --prompt "in the park" --garment shirt=a.png --garment trousers=b.png --framing full
 
+        twinset generate --prompt "in the park" --selfie me.png --candidates 4 --min-identity 0.5
+
         twinset generate --model sd15 --prompt "in the park" --selfie me.jpg --garment dress=dress.jpg
 
         twinset generate --prompt "wearing jckt hoodie, on the beach" --selfie me.png --lora jacket.safetensors=0.9
     """
+    fields = {"prompt": prompt, "selfies": selfie or (), "face": face, "garments": garment or (), "loras": lora or ()}
+    fields |= {"pose": pose, "framing": framing, "num": num, "seed": seed, "steps": steps, "guidance": guidance}
+    fields |= {"identity_strength": identity_strength, "garment_strength": garment_strength}
+    fields |= {"pose_strength": pose_strength, "economical": economical, "model": model, "show_regions": show_regions}
+    fields |= {"way": way, "repair": repair, "fusion_strength": fusion_strength, "skin_tone_match": skin_tone_match}
+    draw_request(fields | {"candidates": candidates, "min_identity": min_identity}, commercial, offline, out, as_json)
+
+
+@app.command()
+def tryon(
+    photo: Annotated[Path, typer.Argument(help="The photo in which face, outfit or both are to change.")],
+    selfie: Selfies = None,
+    face: Face = "largest",
+    garment: Garments = None,
+    lora: Loras = None,
+    prompt: Annotated[str, typer.Option(help="What the photo shows; helps where words decide.")] = "a person",
+    blend: Annotated[str, typer.Option(help="soft, or poisson: the photo's level, no seam.")] = "soft",
+    num: Num = 1,
+    seed: Seed = None,
+    steps: Steps = None,
+    identity_strength: Strength = 1.0,
+    garment_strength: Strength = 1.0,
+    way: Way = "joint",
+    repair: Repair = True,
+    fusion_strength: Fusion = 1.0,
+    skin_tone_match: SkinTone = 0.8,
+    candidates: Candidates = 2,
+    min_identity: MinIdentity = None,
+    model: Model = "studio",
+    commercial: Commercial = False,
+    offline: Offline = False,
+    show_regions: Annotated[bool, typer.Option(help="Also write what changes and what is kept, as overlays.")] = False,
+    out: Out = Path("out/tryon"),
+    as_json: Json = False,
+) -> None:
+    """Change face, outfit or both of an existing photo in one pass; all else stays as it is, bit for bit.
+
+    What is drawn anew follows from the photo's parsing map: the garment's place and what it uncovers, the face and the
+    skin that goes with it. Hair, bags and whatever else lies in front stays.
+
+    Examples:
+
+        twinset tryon photo.png --selfie me.png --garment coat.png
+
+        twinset tryon photo.png --garment dress=dress.png --blend poisson --seed 7
+
+        twinset tryon photo.png --selfie me.png --skin-tone-match 0.5
+    """
+    fields = {"prompt": prompt, "photo": photo, "selfies": selfie or (), "face": face, "garments": garment or ()}
+    fields |= {
+        "loras": lora or (),
+        "blend": blend,
+        "num": num,
+        "seed": seed,
+        "steps": steps,
+        "identity_strength": identity_strength,
+    }
+    fields |= {"garment_strength": garment_strength, "model": model, "show_regions": show_regions}
+    fields |= {"way": way, "repair": repair, "fusion_strength": fusion_strength, "skin_tone_match": skin_tone_match}
+    draw_request(fields | {"candidates": candidates, "min_identity": min_identity}, commercial, offline, out, as_json)
+
+
+def draw_request(fields: dict[str, Any], commercial: bool, offline: bool, out: Path, as_json: bool) -> None:
+    """Check a request, draw its pictures and say what came of it."""
     from twinset.pipelines.request import read_request
 
-    fields = {
-        "prompt": prompt,
-        "selfies": selfie or (),
-        "face": face,
-        "garments": garment or (),
-        "loras": lora or (),
-        "pose": pose,
-        "framing": framing,
-    }
-    fields |= {"num": num, "seed": seed, "steps": steps, "guidance": guidance, "model": model}
-    fields |= {"economical": economical, "identity_strength": identity_strength, "garment_strength": garment_strength}
-    request = read_request(fields | {"pose_strength": pose_strength, "show_regions": show_regions})
+    request = read_request(fields)
 
     from twinset.pipelines.generate import generate as draw_all
     from twinset.pipelines.generate import settled
 
-    pipe = _load(request.model, commercial, offline)
+    pipe = load(request.model, commercial, offline)
     request = settled(pipe, request)
-    with _steps("drawing", request.num * (request.steps or 0)) as advance:
+    with steps_bar("drawing", request.num * (request.steps or 0)) as advance:
         records = draw_all(pipe, request, out, progress=lambda *_: advance())
-    _report(records, out, as_json)
+    report(records, out, as_json)
 
 
 @app.command()
@@ -141,8 +209,8 @@ def replay(
     from twinset.pipelines.record import load_record
 
     known = load_record(record)
-    pipe = _load(model or known.request.model, commercial)
-    with _steps("drawing again", known.request.steps or 0) as advance:
+    pipe = load(model or known.request.model, commercial)
+    with steps_bar("drawing again", known.request.steps or 0) as advance:
         path, equal = draw_again(pipe, known, out, progress=lambda *_: advance())
     if as_json:
         print(json.dumps({"picture": str(path), "equal": equal}))
@@ -170,7 +238,7 @@ def inspect(
     from twinset.pipelines.inspection import drawn
     from twinset.pipelines.inspection import inspect as look
 
-    people = people_of(_load(model, offline=offline))
+    people = people_of(load(model, offline=offline))
     found = [look(people, path) for path in pictures]
     out.parent.mkdir(parents=True, exist_ok=True)
     drawn(found).save(out)
@@ -199,7 +267,7 @@ def poses(
     names = sorted(NAMED)
     print(json.dumps(names) if as_json else "\n".join(names))
     if out is not None:
-        _save_sheet([draw_skeleton(preset(name, framing)) for name in names], out)
+        save_sheet([draw_skeleton(preset(name, framing)) for name in names], out)
 
 
 @app.command()
@@ -231,9 +299,9 @@ def mannequin(
     if sheet:
         from twinset.training.mannequin.render import render_picture
 
-        with _steps("drawing people", count) as advance:
+        with steps_bar("drawing people", count) as advance:
             pictures = [advance(render_picture(draw_spec(s, split))) for s in range(seed, seed + count)]
-        _save_sheet(pictures, sheet)
+        save_sheet(pictures, sheet)
     if out:
         store.render_store(out, count, split, workers=workers, start=seed)
     if viton:
@@ -249,62 +317,6 @@ def main() -> None:
     except InputError as error:
         say.print(f"twinset: {error}", style="red", markup=False)
         sys.exit(2)
-
-
-def _load(model: str, commercial: bool = False, offline: bool = False) -> JointPass:
-    import diffusers
-    import transformers
-
-    from twinset.models.seen import Seen, default_folder
-    from twinset.pipelines.load import load_pipeline
-
-    diffusers.utils.logging.disable_progress_bar()  # one status line says it all
-    transformers.utils.logging.disable_progress_bar()
-    with say.status(f"loading {model}") as status:
-        told = status.update if model != "studio" else None
-        pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told)
-    pipe.set_progress_bar_config(disable=True)  # the command shows its own
-    pipe.seen = Seen(default_folder())
-    return pipe
-
-
-def _report(records: list[Record], out: Path, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([record.model_dump(mode="json") for record in records], indent=2, ensure_ascii=False))
-        return
-    for note in records[0].composed["notes"]:
-        say.print(f"note: {note}", markup=False)
-    for record in records:
-        scores = " ".join(f"{name} {value:.2f}" for name, value in record.scores.items())
-        say.print(f"{out / record.picture}  seed {record.seed}  {scores}  {record.seconds:.1f} s", markup=False)
-    say.print(f"{out / 'sheet.png'}  all together", markup=False)
-
-
-@contextmanager
-def _steps(what: str, total: int) -> Iterator[Callable[..., Any]]:
-    """A progress bar, shown from the first step on; yields a function that takes one and hands its argument back."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=say)
-    task = bar.add_task(what, total=total)
-
-    def advance(value: Any = None) -> Any:
-        bar.start()
-        bar.advance(task)
-        return value
-
-    try:
-        yield advance
-    finally:
-        if bar.live.is_started:
-            bar.stop()
-
-
-def _save_sheet(pictures: list[Any], path: Path) -> None:
-    from twinset.pipelines.pictures import contact_sheet, in_rows
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(in_rows(pictures, columns=8)).save(path)
-    say.print(str(path), markup=False)
 
 
 if __name__ == "__main__":

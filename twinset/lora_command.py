@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from twinset.console import say
 from twinset.errors import InputError
 
 if TYPE_CHECKING:
     from twinset.adapters.public.lora_files import LoraFile
 
 lora_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-say = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Source = Annotated[Path, typer.Argument(help="A LoRA file in diffusers', PEFT's or kohya's form.")]
 Form = Annotated[str, typer.Option("--to", help="kohya (ComfyUI, A1111, diffusers) or diffusers.")]

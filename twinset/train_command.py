@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
+from twinset.console import load, say
 from twinset.errors import InputError
 
 if TYPE_CHECKING:
     from twinset.training.lora.options import LoraOptions
     from twinset.training.lora.train import Trained
-
-say = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class _BaseIsDefault(TyperGroup):
@@ -124,14 +122,9 @@ def _need_tensorboard() -> None:
 
 def _train(options: LoraOptions, out: Path, run: Path, commercial: bool, offline: bool) -> Trained:
     """Load the base model and train; what the user can mend becomes one line."""
-    from twinset.models.seen import Seen, default_folder
-    from twinset.pipelines.load import load_pipeline
     from twinset.training.lora.train import train_lora
 
-    with say.status(f"loading {options.model}"):
-        pipe: Any = load_pipeline(options.model, commercial=commercial, offline=offline)
-    pipe.set_progress_bar_config(disable=True)
-    pipe.seen = Seen(default_folder())
+    pipe = load(options.model, commercial, offline)
     try:
         return train_lora(pipe, options, out, run, lambda line: say.print(line, markup=False))
     except KeyboardInterrupt:

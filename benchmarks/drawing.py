@@ -1,0 +1,183 @@
+"""The pictures of the joint benchmark: every way of drawing a person, kept on disk; an interrupted run goes on."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from twinset.adapters.condition import Condition
+from twinset.benchmarks.people import FIRST_SEED, Person, person_of
+from twinset.models.vae import decode, encode
+from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.memo import Memo
+from twinset.pipelines.people import DrawnPeople, Selfie
+from twinset.pipelines.serial import draw_serially, passes
+
+BATCH = 8
+CELLS = {
+    "identity + garment": (True, True),
+    "identity only": (True, False),
+    "garment only": (False, True),
+    "neither": (False, False),
+}
+SERIAL = ("serial: identity + garment", "serial, repaired", "serial: identity only", "serial: garment only")
+"""The serial way; with neither it is the same picture as the joint way's."""
+WAYS = (*CELLS, *SERIAL)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How pictures are drawn, and where they are kept.
+
+    Attributes:
+        model: Profile or model folder.
+        folder: Of the parts, one per `BATCH` people.
+        people: Number of people.
+        steps: Denoising steps.
+        guidance: Weight of guidance.
+        first_seed: Of the first person; those below `FIRST_SEED` are of the train split, to look at while tuning.
+    """
+
+    model: str
+    folder: Path
+    people: int
+    steps: int = 12
+    guidance: float = 1.5
+    first_seed: int = FIRST_SEED
+
+    def part(self, start: int) -> Path:
+        """File of the people from `start` on."""
+        return self.folder / f"{start:05d}-{min(start + BATCH, self.people) - start}.npz"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn of N people.
+
+    Attributes:
+        pictures: Way of drawing to uint8 (N, 256, 192, 3).
+        seconds: (N, 2), for identity and garment together by the joint and by the serial way, conditions included.
+    """
+
+    pictures: dict[str, np.ndarray]
+    seconds: np.ndarray
+
+    @classmethod
+    def cat(cls, parts: list[Drawn]) -> Drawn:
+        """Parts one after another."""
+        pictures = {way: np.concatenate([part.pictures[way] for part in parts]) for way in parts[0].pictures}
+        return cls(pictures, np.concatenate([part.seconds for part in parts]))
+
+
+def draw_person(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> Drawn:
+    """One person drawn in every way from the same noise."""
+    pipe.memo = Memo()  # the clock sees a new person both times
+    joint, joint_seconds = _jointly(pipe, person, steps, guidance)
+    pipe.memo = Memo()
+    serial, serial_seconds = _serially(pipe, person, steps, guidance)
+    pictures = {way: picture[None] for way, picture in (joint | serial).items()}
+    return Drawn(pictures, np.array([[joint_seconds, serial_seconds]]))
+
+
+def _jointly(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> tuple[dict[str, np.ndarray], float]:
+    started = time.perf_counter()
+    identity = [pipe.identity(person.selfie, person.layout)]
+    garments = [pipe.garment(flat, kind, person.layout) for kind, flat in person.flats.items()]
+    pictures, seconds = {}, 0.0
+    for way, (with_identity, with_garments) in CELLS.items():
+        conditions: list[Condition] = identity * with_identity + garments * with_garments
+        output: Any = pipe(**_asked(person, steps, guidance), conditions=conditions, generator=_noise(person))
+        pictures[way] = np.asarray(output.images[0])
+        seconds = seconds or time.perf_counter() - started  # of the first way alone
+    return pictures, seconds
+
+
+def _serially(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> tuple[dict[str, np.ndarray], float]:
+    asked = _asked(person, steps, guidance)
+    layout = asked.pop("layout")
+    draw = partial(draw_serially, pipe, DrawnPeople(pipe), passes(pipe, asked, partial(_noise, person)), layout)
+    selfie = Selfie(person.selfie, person.selfie)
+    started = time.perf_counter()
+    both = draw(selfie, person.flats)
+    seconds = time.perf_counter() - started
+    garments = draw(None, person.flats, photo=both.first)
+    made = (both.dressed, both.repaired, both.swapped, garments.dressed)
+    return dict(zip(SERIAL, made, strict=True)), seconds
+
+
+def _asked(person: Person, steps: int, guidance: float) -> dict[str, Any]:
+    return {
+        "prompt": person.prompt,
+        "layout": person.layout,
+        "num_inference_steps": steps,
+        "guidance_scale": guidance,
+    }
+
+
+def _noise(person: Person) -> torch.Generator:
+    return torch.Generator().manual_seed(person.spec.seed)
+
+
+def draw_part(drawing: Drawing, start: int, threads: int) -> None:
+    """Draw the people from `start` on into one file, unless an earlier run has."""
+    path = drawing.part(start)
+    if path.exists():
+        return
+    torch.set_num_threads(threads)
+    pipe = load_pipeline(drawing.model)
+    people = [person_of(pipe, drawing.first_seed, index) for index in range(start, min(start + BATCH, drawing.people))]
+    drawn = Drawn.cat([draw_person(pipe, person, drawing.steps, drawing.guidance) for person in people])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part.npz")
+    np.savez_compressed(unfinished, seconds=drawn.seconds, pictures=np.stack([drawn.pictures[way] for way in WAYS]))
+    unfinished.replace(path)
+
+
+def load_part(path: Path) -> Drawn:
+    """What `draw_part` wrote."""
+    stored = np.load(path)
+    return Drawn(dict(zip(WAYS, stored["pictures"], strict=True)), stored["seconds"])
+
+
+def draw_people(drawing: Drawing, workers: int) -> Drawn:
+    """Draw everybody in several processes, each on its share of the cores; an interrupted run goes on.
+
+    One thread per process beats several threads on one picture, whose tensors are small.
+    """
+    starts = range(0, drawing.people, BATCH)
+    draw = partial(draw_part, drawing, threads=max(1, (os.cpu_count() or 1) // workers))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        parts = pool.map(draw, starts) if workers > 1 else map(draw, starts)
+        for _ in track(parts, description="drawing", total=len(starts), console=Console(stderr=True)):
+            pass
+    return Drawn.cat([load_part(drawing.part(start)) for start in starts])
+
+
+@lru_cache(maxsize=1)
+def load_pipeline(model: str) -> JointPipeline:
+    """The pipeline on the best device, once per process."""
+    pipe = JointPipeline.from_pretrained(model).to("cuda" if torch.cuda.is_available() else "cpu")
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@torch.no_grad()
+def through_vae(pipe: JointPipeline, pictures: np.ndarray) -> np.ndarray:
+    """Pictures encoded and decoded: what the model could attain at best, uint8 (N, 256, 192, 3)."""
+    decoded = []
+    for picture in pictures:
+        pixels = torch.from_numpy(picture).to(pipe.device, pipe.vae.dtype).permute(2, 0, 1)[None] / 127.5 - 1
+        pixels = decode(pipe.vae, encode(pipe.vae, pixels))
+        decoded.append(((pixels[0].float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
+    return np.stack(decoded)
