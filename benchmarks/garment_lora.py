@@ -26,10 +26,12 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from twinset.benchmarks.drawing import load_pipeline
 from twinset.benchmarks.figures import Estimate, bootstrap
-from twinset.benchmarks.joint import Person, drawn_person, embed_faces, load_pipeline
+from twinset.benchmarks.joint import embed_faces
 from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.page import grid
+from twinset.benchmarks.people import Person, drawn_person
 from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.loras import loras_on

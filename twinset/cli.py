@@ -164,14 +164,8 @@ def tryon(
         twinset tryon photo.png --selfie me.png --skin-tone-match 0.5
     """
     fields = {"prompt": prompt, "photo": photo, "selfies": selfie or (), "face": face, "garments": garment or ()}
-    fields |= {
-        "loras": lora or (),
-        "blend": blend,
-        "num": num,
-        "seed": seed,
-        "steps": steps,
-        "identity_strength": identity_strength,
-    }
+    fields |= {"loras": lora or (), "blend": blend, "num": num, "seed": seed, "steps": steps}
+    fields |= {"identity_strength": identity_strength}
     fields |= {"garment_strength": garment_strength, "model": model, "show_regions": show_regions}
     fields |= {"way": way, "repair": repair, "fusion_strength": fusion_strength, "skin_tone_match": skin_tone_match}
     draw_request(fields | {"candidates": candidates, "min_identity": min_identity}, commercial, offline, out, as_json)
