@@ -19,6 +19,7 @@ from twinset.pipelines.compose import Composition, compose, people_of
 from twinset.pipelines.consistency import Outcome, controlled
 from twinset.pipelines.economy import EXACT, LEAN
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.loras import loras_on, trigger_notes
 from twinset.pipelines.pictures import file_hash, tinted
 from twinset.pipelines.record import (
     Record,
@@ -64,7 +65,19 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
     request = settled(pipe, located(request.seeded()))
     if request.min_identity is not None and not request.selfies:
         raise InputError(f"min_identity = {request.min_identity:g} needs a selfie to compare with; give --selfie")
+    with loras_on(pipe, request.loras) as triggers:
+        return _generate(pipe, request, out, triggers, progress)
+
+
+def _generate(
+    pipe: JointPass, request: Request, out: Path, triggers: Sequence[str], progress: Progress | None
+) -> list[Record]:
+    """The pictures of a request whose LoRAs are on."""
     composition = compose(pipe, request)
+    said = composed(composition)
+    if request.loras:
+        said["triggers"] = list(triggers)
+        said["notes"] += trigger_notes(request.loras, triggers, request.prompt)
     out.mkdir(parents=True, exist_ok=True)
     inputs, revision = input_hashes(request), revision_of(pipe)
     records, pictures, refused = [], [], []
@@ -83,10 +96,11 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
             seed=_seed(request, index),
             request=request,
             inputs=inputs,
-            composed=composed(composition),
+            composed=said,
             model={"name": request.model, "revision": revision},
             machine=machine(pipe.device),
             scores=outcome.values,
+            scored_by=people_of(pipe).scored_by,
             faults=list(outcome.faults.values()),
             controller=[step.to_json() for step in outcome.steps],
             seconds=round(time.perf_counter() - started, 3),
@@ -181,9 +195,10 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     check_unchanged(pipe, record)
     torch.set_num_threads(int(record.machine["threads"]))
     out.mkdir(parents=True, exist_ok=True)
-    request, composition = record.request, compose(pipe, record.request)
-    again = partial(draw, pipe, request, composition, record.index, progress)
-    picture = finished(request, composition, controlled(pipe, request, composition, again))
+    with loras_on(pipe, record.request.loras):
+        request, composition = record.request, compose(pipe, record.request)
+        again = partial(draw, pipe, request, composition, record.index, progress)
+        picture = finished(request, composition, controlled(pipe, request, composition, again))
     path = out / record.picture
     path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
     return path, save_picture(picture, path) == record.sha256

@@ -64,42 +64,56 @@ class Measure:
 
 
 # beyond `bad` lie at most 5 of 100 true drawings (seeds 60000 to 60039), and for `identity` none
-MEASURES: dict[str, Measure] = {
-    "identity": Measure(
-        "face like the selfie", "high", "cosine", 0.005, 0.35, "the face is not the selfie's", "ArcFace (Deng 2019)"
-    ),
-    "skin_difference": Measure(
-        "face and body skin", "low", "ΔE2000", 0.2, 6.5, "skin of face and body differ", "CIEDE2000 (Sharma 2005)"
-    ),
-    "light_mismatch": Measure(
-        "lights of the regions",
-        "low",
-        "°",
-        0.1,
-        6.0,
-        "regions are in different light",
-        "recovery error (Finlayson 2014)",
-    ),
-    "shading_mismatch": Measure(
-        "shading of face and body", "low", "log", 0.01, 0.5, "face and body are lit from different sides", "plane fit"
-    ),
-    "garment_colour": Measure(
-        "garment's colour", "low", "ΔE2000", 0.2, 8.5, "the garment's colour is off", "CIEDE2000 (Sharma 2005)"
-    ),
-    "garment_similarity": Measure("garment like its picture", "high", "cosine", 0.005, None, "", "CLIP (Radford 2021)"),
-    "pose": Measure("keypoints in place", "high", "PCK@0.1", 0.03, 0.5, "the pose is another", "Yang & Ramanan 2013"),
-    "parsing": Measure(
-        "regions in place", "high", "mIoU", 0.01, 0.3, "body and clothes lie elsewhere", "intersection by union"
-    ),
-    "prompt": Measure("words and picture", "high", "CLIPScore", 0.01, None, "", "Hessel et al. 2021"),
-    "clip_iqa_quality": Measure(
-        "good looks", "high", "0 to 1", 0.02, 0.2, "the picture looks poor", "CLIP-IQA (Wang 2023)"
-    ),
-} | {
-    f"clip_iqa_{name}": Measure(f"CLIP-IQA, {name}", "high", "0 to 1", 0.02, None, "", "CLIP-IQA, Wang et al. 2023")
-    for name in ANTONYMS
-    if name != "quality"
-}
+MEASURES: dict[str, Measure] = (
+    {
+        "identity": Measure(
+            "face like the selfie", "high", "cosine", 0.005, 0.35, "the face is not the selfie's", "ArcFace (Deng 2019)"
+        ),
+        "skin_difference": Measure(
+            "face and body skin", "low", "ΔE2000", 0.2, 6.5, "skin of face and body differ", "CIEDE2000 (Sharma 2005)"
+        ),
+        "light_mismatch": Measure(
+            "lights of the regions",
+            "low",
+            "°",
+            0.1,
+            6.0,
+            "regions are in different light",
+            "recovery error (Finlayson 2014)",
+        ),
+        "shading_mismatch": Measure(
+            "shading of face and body",
+            "low",
+            "log",
+            0.01,
+            0.5,
+            "face and body are lit from different sides",
+            "plane fit",
+        ),
+        "garment_colour": Measure(
+            "garment's colour", "low", "ΔE2000", 0.2, 8.5, "the garment's colour is off", "CIEDE2000 (Sharma 2005)"
+        ),
+        "garment_similarity": Measure(
+            "garment like its picture", "high", "cosine", 0.005, None, "", "CLIP (Radford 2021)"
+        ),
+        "pose": Measure(
+            "keypoints in place", "high", "PCK@0.1", 0.03, 0.5, "the pose is another", "Yang & Ramanan 2013"
+        ),
+        "parsing": Measure(
+            "regions in place", "high", "mIoU", 0.01, 0.3, "body and clothes lie elsewhere", "intersection by union"
+        ),
+        "prompt": Measure("words and picture", "high", "CLIPScore", 0.01, None, "", "Hessel et al. 2021"),
+        "clip_iqa_quality": Measure(
+            "good looks", "high", "0 to 1", 0.02, 0.2, "the picture looks poor", "CLIP-IQA (Wang 2023)"
+        ),
+    }
+    | {
+        f"clip_iqa_{name}": Measure(f"CLIP-IQA, {name}", "high", "0 to 1", 0.02, None, "", "CLIP-IQA, Wang et al. 2023")
+        for name in ANTONYMS
+        if name != "quality"
+    }
+    | {"niqe": Measure("natural statistics", "low", "NIQE", 0.3, None, "", "Mittal et al. 2013")}
+)
 """Name to measure, in the order in which they are told."""
 
 

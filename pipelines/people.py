@@ -33,7 +33,8 @@ from twinset.models.seen import Seen
 from twinset.models.vae import decode
 from twinset.scoring.clip_score import clip_score, similarity
 from twinset.scoring.garment import FEWEST_PIXELS
-from twinset.scoring.iqa import clip_iqa
+from twinset.scoring.iqa import clip_iqa, rn50
+from twinset.scoring.niqe import NiqeModel, niqe
 
 from .memo import weights_hash
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = FRAME
 LEAST_FACE = 0.015
 """Share of a picture that the face must have for somebody to be in it."""
+NIQE_FILE = "niqe.npz"
 CHEEKS = (slice(50, 84), slice(33, 78))
 """Rows and columns of ArcFace's frame that show skin, nose and eyes' lower lids."""
 FLAT_FILL = 0.86
@@ -78,6 +80,11 @@ class People(Protocol):
     size: tuple[int, int]
     kinds: tuple[str, ...]
     family: str
+
+    @property
+    def scored_by(self) -> str:
+        """Which CLIP gives the CLIP-IQA scores; "" for none."""
+        ...
 
     def preset(self, name: str, framing: str) -> Keypoints:
         """A named pose in the frame."""
@@ -230,7 +237,7 @@ class DrawnPeople:
 
     def worn(self, picture: np.ndarray) -> np.ndarray | None:
         """Told by the face: the reader has seen people only, and takes sleeves for arms."""
-        if self.pipe.figure_reader is None:
+        if getattr(self.pipe, "figure_reader", None) is None:
             return None
         figure = self.figure(picture)
         return figure.labels if figure.found and (figure.labels == FACE).mean() > LEAST_FACE else None
@@ -267,8 +274,17 @@ class DrawnPeople:
         return self.pipe.garment(flat, kind, layout, weight)
 
     def scores(self, picture: np.ndarray) -> dict[str, float]:
-        """CLIP-IQA by the bundled CLIP."""
-        return {f"clip_iqa_{name}": value for name, value in clip_iqa(self.pipe.clip, picture).items()}
+        """CLIP-IQA by the paper's CLIP where it is here, else by the bundled one; NIQE by what comes with the model."""
+        judge = rn50()
+        found = clip_iqa(self.pipe.clip, picture) if judge is None else judge(picture)
+        values = {f"clip_iqa_{name}": value for name, value in found.items()}
+        pristine = Path(self.pipe.name_or_path) / NIQE_FILE
+        return values | ({"niqe": niqe(picture, NiqeModel.load(pristine))} if pristine.is_file() else {})
+
+    @property
+    def scored_by(self) -> str:
+        """OpenAI's RN50 where its weights are here, else the bundled CLIP."""
+        return "studio-clip" if rn50() is None else "clip-rn50"
 
     def embedded(self, picture: np.ndarray) -> np.ndarray | None:
         """By the bundled face encoder."""

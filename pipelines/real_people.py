@@ -21,6 +21,7 @@ from twinset.models.figure_reader import Figure
 from twinset.models.garment_outline import class_by_shape
 from twinset.models.garment_photo import KINDS_OF, cut_out, worn_or_flat
 from twinset.models.onnx_faces import Detector, Recogniser, aligned, choose_face
+from twinset.scoring.iqa import rn50
 
 from .fitted import AdapterRack
 from .people import Selfie, cut_garment, found_faces, no_face, note_several
@@ -148,8 +149,14 @@ class RealPeople:
         return self.pipe.look("garment_adapter", flat, self._soft(layout, garment_labels(kind)), weight=weight)
 
     def scores(self, picture: np.ndarray) -> dict[str, float]:
-        """None yet: the bundled judges know drawings only."""
-        return {}
+        """CLIP-IQA where the paper's CLIP is here; the bundled judges know drawings only."""
+        judge = rn50()
+        return {} if judge is None else {f"clip_iqa_{name}": value for name, value in judge(picture).items()}
+
+    @property
+    def scored_by(self) -> str:
+        """OpenAI's RN50, where its weights are here."""
+        return "" if rn50() is None else "clip-rn50"
 
     def embedded(self, picture: np.ndarray) -> np.ndarray | None:
         """By the recogniser, of the largest face that the detector finds."""

@@ -40,6 +40,7 @@ class Record(BaseModel):
         model: Name and revision (SHA-256 over all weights).
         machine: Libraries, device and number of threads: bytes are equal where these are.
         scores: Measures of the picture by name, see `twinset.pipelines.measures`.
+        scored_by: Which CLIP gave the CLIP-IQA scores.
         faults: What is still wrong with it, in words.
         controller: What the controller tried: `what`, `fault`, `kept`, and the measure `before` and `after`.
         seconds: Duration of this picture's pass.
@@ -58,6 +59,7 @@ class Record(BaseModel):
     model: dict[str, str]
     machine: dict[str, str]
     scores: dict[str, float]
+    scored_by: str
     faults: list[str]
     controller: list[dict[str, Any]]
     seconds: float
@@ -67,16 +69,19 @@ def located(request: Request) -> Request:
     """The request with absolute paths, so that its record works from any folder."""
     garments = tuple(g.model_copy(update={"path": g.path.absolute()}) for g in request.garments)
     selfies = tuple(path.absolute() for path in request.selfies)
+    loras = tuple(lora.model_copy(update={"path": lora.path.absolute()}) for lora in request.loras)
     is_file = request.pose is not None and Path(request.pose).is_file()
     pose = str(Path(str(request.pose)).absolute()) if is_file else request.pose
     photo = request.photo and request.photo.absolute()
-    return request.model_copy(update={"garments": garments, "selfies": selfies, "pose": pose, "photo": photo})
+    own = {"garments": garments, "selfies": selfies, "loras": loras, "pose": pose, "photo": photo}
+    return request.model_copy(update=own)
 
 
 def input_hashes(request: Request) -> dict[str, str]:
     """SHA-256 of every file a request names, by path."""
     files = [garment.path for garment in request.garments]
     files += [*request.selfies, *([request.photo] if request.photo else [])]
+    files += [lora.path for lora in request.loras]
     files += [Path(request.pose)] if request.pose and Path(request.pose).is_file() else []
     return {str(path): file_hash(path) for path in files}
 

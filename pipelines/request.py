@@ -35,6 +35,32 @@ class GarmentPicture(BaseModel):
         return {"path": path, "kind": kind} if named else {"path": str(value)}
 
 
+class LoraChoice(BaseModel):
+    """A LoRA file and its weight.
+
+    Attributes:
+        path: in diffusers', PEFT's or kohya's form.
+        weight: 1 as trained, 0 switches it off; may be negative.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    weight: float = Field(default=1.0, ge=-4.0, le=4.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_text(cls, value: Any) -> Any:
+        """Accept `jacket.safetensors` and `jacket.safetensors=0.8` where an object is expected."""
+        if not isinstance(value, str | Path):
+            return value
+        path, equals, weight = str(value).rpartition("=")
+        try:
+            return {"path": path, "weight": float(weight)} if equals and path else {"path": str(value)}
+        except ValueError:
+            return {"path": str(value)}
+
+
 class Request(BaseModel):
     """One order for pictures.
 
@@ -44,6 +70,7 @@ class Request(BaseModel):
             as `selfie`.
         face: Which face of a selfie with several: "largest", "centre", or its number counted from the left.
         garments: Pictures of the garments to wear, each `path` or `kind=path`.
+        loras: LoRA files, each `path` or `path=weight`.
         pose: The name of a preset (`walking`, mirrored `walking:mirror`), a keypoint file or a picture; without one the
             prompt's pose word counts, else the seed draws a preset.
         framing: How much of the body is seen.
@@ -75,6 +102,7 @@ class Request(BaseModel):
     selfies: tuple[Path, ...] = ()
     face: str = Field(default="largest", pattern=r"^(largest|centre|[1-9][0-9]?)$")
     garments: tuple[GarmentPicture, ...] = ()
+    loras: tuple[LoraChoice, ...] = Field(default=(), max_length=8)
     pose: str | None = None
     framing: Framing = "three_quarter"
     photo: Path | None = None

@@ -61,26 +61,66 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
     def write(self, step: int, state: Mapping[str, Any]) -> Path:
-        """Writes beside the final name, flushes to disk, then renames: a kill at any moment harms nothing."""
+        """Writes beside the final name, flushes to disk, then renames: a kill at any moment harms nothing.
+
+        Raises:
+            OSError: The disk is full or read-only; earlier checkpoints are as they were.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step-{step:08d}.pt"
         partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:  # torch's writer says a full disk as RuntimeError
+            partial.unlink(missing_ok=True)
+            last = next(iter(self.files()), "none yet")
+            raise OSError(
+                f"checkpoint {path} cannot be written ({str(error).splitlines()[0][:200]}); make room and run again: "
+                f"it goes on from the last one ({last})"
+            ) from error
         os.replace(partial, path)
+        _flush(self.folder)
         for old in self.files()[self.keep :]:
             old.unlink()
         return path
 
     def newest(self) -> dict[str, Any] | None:
-        """The newest readable state; a damaged file is passed over with a warning."""
-        for path in self.files():
-            if zipfile.is_zipfile(path):  # torch's format; a file cut short is none
+        """The newest sound state; a damaged file is passed over with a warning. None where there are no files.
+
+        Raises:
+            ValueError: All are damaged: starting from nothing unasked would lose the run silently.
+        """
+        files = self.files()
+        for path in files:
+            if _is_whole(path):
                 return torch.load(path, map_location="cpu", weights_only=True)
             warnings.warn(f"{path} cannot be read; trying the one before", stacklevel=2)
+        if files:
+            raise ValueError(f"no checkpoint in {self.folder} can be read; delete the folder to start from nothing")
         return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is torch's zip archive and its checksums are right."""
+    if not zipfile.is_zipfile(path):  # cut short
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError):
+        return False
+
+
+def _flush(folder: Path) -> None:
+    """Makes a rename in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def snapshot(
@@ -90,6 +130,7 @@ def snapshot(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     average: WeightAverage,
+    scaler: torch.amp.GradScaler,  # type: ignore[attr-defined]
 ) -> dict[str, Any]:
     """Everything that a run needs to go on exactly where it was."""
     return {
@@ -100,13 +141,18 @@ def snapshot(
         "optimiser": optimiser.state_dict(),
         "average": average.weights,
         "updates": average.updates,
+        "scaler": scaler.state_dict(),
         "generator": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all(),
     }
 
 
 def restore(
-    checkpoints: Checkpoints, model: nn.Module, optimiser: torch.optim.Optimizer, average: WeightAverage
+    checkpoints: Checkpoints,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: WeightAverage,
+    scaler: torch.amp.GradScaler,  # type: ignore[attr-defined]
 ) -> tuple[int, float, dict[str, float]]:
     """Loads the newest snapshot into model, optimiser, average and generators; (0, 0, {}) where there is none."""
     state = checkpoints.newest()
@@ -117,6 +163,8 @@ def restore(
     for name, weight in average.weights.items():
         weight.copy_(state["average"].get(name, state["model"][name]))
     average.updates = state["updates"]
+    if state.get("scaler"):
+        scaler.load_state_dict(state["scaler"])
     torch.set_rng_state(state["generator"])
     torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
     return state["step"], state["seconds"], state["figures"]

@@ -20,8 +20,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import MISSING, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -29,6 +30,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast, send_to_device
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.tensorboard.writer import SummaryWriter
@@ -38,6 +40,8 @@ from twinset.training.checkpoints import Checkpoints, WeightAverage, restore, sn
 Settings = TypeVar("Settings")
 BatchFn = Callable[[int], Any]
 LossFn = Callable[[Any, Any], tuple[Tensor, Mapping[str, "float | Tensor"]]]
+OptimiserFn = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+_ALWAYS, _NEVER = 0.0, math.inf
 Preview = Callable[[int], "Mapping[str, float | np.ndarray] | None"]
 
 
@@ -56,7 +60,11 @@ class FitSettings:
         bf16: Autocast the loss function to bfloat16.
         ema: Decay of the running average of the weights (0 = none). The average is the result.
         checkpoint_seconds: Time between checkpoints.
-        log_every: Steps between log lines; loss is checked, and a checkpoint possible, at these steps only.
+        checkpoint_steps: Steps between checkpoints, in place of `checkpoint_seconds`; 0 for those.
+        accumulate: Batches per optimiser step; batch numbers count them all.
+        fp16: Autocast the loss function to float16, the gradient scaled (CUDA alone).
+        log_every: Steps between log lines; loss is checked, and a checkpoint possible, at these steps only, and where
+            `checkpoint_steps` asks for one.
         preview_every: Steps between previews (0 = only at the end).
         threads: Threads that prepare batches ahead of the optimiser.
     """
@@ -73,6 +81,9 @@ class FitSettings:
     bf16: bool = False
     ema: float = 0.0
     checkpoint_seconds: float = 60.0
+    checkpoint_steps: int = 0
+    accumulate: int = 1
+    fp16: bool = False
     log_every: int = 10
     preview_every: int = 0
     threads: int = 1
@@ -106,6 +117,9 @@ def fit(
     *,
     groups: list[dict[str, Any]] | None = None,
     preview: Preview | None = None,
+    optimiser: OptimiserFn | None = None,
+    schedule: Callable[[int], float] | None = None,
+    until: Callable[[], bool] = lambda: False,
 ) -> FitResult:
     """Trains `model` in place, resuming from the newest good checkpoint below ``settings.out``.
 
@@ -119,23 +133,32 @@ def fit(
         groups: AdamW parameter groups in place of all trainable parameters; each may set its own ``lr``.
         preview: Called with the step number on the averaged weights in ``eval`` mode, without gradients; what it
             returns is logged, numbers as scalars and uint8 arrays (H, W, 3) as pictures.
+        optimiser: Parameter groups → optimiser, in place of AdamW.
+        schedule: Step → factor of the learning rates, in place of warm-up and cosine.
+        until: Asked before each step; true ends the run early.
 
     Raises:
-        FloatingPointError: The loss is not finite; no checkpoint was written since it was.
+        FloatingPointError: The loss or a weight is not finite; no checkpoint was written since it was.
     """
-    run = _Run(model, loss_fn, settings, groups, preview)
-    batches = _ahead(lambda at: batch_fn(at * run.world + run.rank), run.step, settings.threads)
+    run = _Run(model, loss_fn, settings, groups, preview, optimiser or partial(_adamw, settings), schedule)
+    start = run.step * settings.accumulate
+    batches = _ahead(lambda at: batch_fn(at * run.world + run.rank), start, settings.threads)
     with _bar(settings, run.first) as advance:
         model.train()
-        while (done := run.done()) < 1:
-            run.learn(next(batches), done)
-            if run.step % settings.log_every == 0 or run.step == settings.steps:
+        while (done := run.done()) < 1 and not until():
+            run.learn(batches, done)
+            saves = bool(settings.checkpoint_steps) and run.step % settings.checkpoint_steps == 0
+            if saves or run.step % settings.log_every == 0 or run.step == settings.steps:
                 advance(run.done(), run.step, run.report())
-                run.save(settings.checkpoint_seconds)
+                run.save(_ALWAYS if saves else _NEVER if settings.checkpoint_steps else settings.checkpoint_seconds)
             if settings.preview_every and run.step % settings.preview_every == 0:
                 run.show()
         batches.close()
     return run.finish()
+
+
+def _adamw(settings: FitSettings, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
 
 
 class _Run:
@@ -148,6 +171,8 @@ class _Run:
         settings: FitSettings,
         groups: list[dict[str, Any]] | None,
         preview: Preview | None,
+        optimiser_of: OptimiserFn,
+        schedule: Callable[[int], float] | None,
     ):
         # accelerate places the model; autocast is our own because its precision is one per process, ours one per run
         partly_used = DistributedDataParallelKwargs(find_unused_parameters=True)  # conditions are dropped in training
@@ -156,13 +181,14 @@ class _Run:
         self.first = self.accelerator.is_main_process  # writes; the others only compute
         torch.manual_seed(settings.seed)
         groups = groups or parameter_groups(model, settings.weight_decay)
-        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+        optimiser = optimiser_of(groups)
         self.peaks = [group["lr"] for group in optimiser.param_groups]  # of these settings, whatever a checkpoint says
         self.bare, self.loss_fn, self.settings, self.preview = model, loss_fn, settings, preview
+        self.schedule, self.scaler = schedule, torch.amp.GradScaler(enabled=settings.fp16)  # type: ignore[attr-defined]
         self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         self.average = WeightAverage(model, settings.ema)
         self.checkpoints = Checkpoints(settings.out / "checkpoints")
-        self.step, spent, self.figures = restore(self.checkpoints, model, self.optimiser, self.average)
+        self.step, spent, self.figures = restore(self.checkpoints, model, self.optimiser, self.average, self.scaler)
         self.writer = SummaryWriter(str(settings.out / "tensorboard"), purge_step=self.step) if self.first else None
         self.began, self.saved_at, self.reported = time.monotonic() - spent, time.monotonic(), self.step
         self.total, self.named = torch.zeros((), device=self.accelerator.device), {}
@@ -180,20 +206,31 @@ class _Run:
         own = torch.tensor(done, dtype=torch.float64, device=self.accelerator.device)
         return cast(Tensor, broadcast(own)).item()
 
-    def learn(self, batch: Any, done: float) -> None:
-        """One optimiser step."""
+    def learn(self, batches: Iterator[Any], done: float) -> None:
+        """One optimiser step, over as many batches as are accumulated."""
+        factor = rate(self.step, done, self.settings) if self.schedule is None else self.schedule(self.step)
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * rate(self.step, done, self.settings)
-        device = self.accelerator.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.bf16):
-            loss, self.named = self.loss_fn(self.model, send_to_device(batch, device))
+            group["lr"] = peak * factor
         self.optimiser.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        parts = self.settings.accumulate
+        for part in range(parts):
+            with nullcontext() if part == parts - 1 else self.accelerator.no_sync(self.model):
+                loss = self._loss(next(batches)) / parts
+                self.accelerator.backward(self.scaler.scale(loss))
+            self.total += loss.detach().float()
+        self.scaler.unscale_(self.optimiser)
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         self.average.update(self.bare)
         self.step += 1
-        self.total += loss.detach().float()
+
+    def _loss(self, batch: Any) -> Tensor:
+        device, s = self.accelerator.device, self.settings
+        dtype = torch.float16 if s.fp16 else torch.bfloat16
+        with torch.autocast(device.type, dtype, enabled=s.bf16 or s.fp16):
+            loss, self.named = self.loss_fn(self.model, send_to_device(batch, device))
+        return loss
 
     def report(self) -> dict[str, float]:
         """Logs the mean loss since the last report and the figures of the last step."""
@@ -207,7 +244,10 @@ class _Run:
     def save(self, every: float = 0.0) -> None:
         """Writes a checkpoint if the last one is `every` seconds old."""
         if self.first and time.monotonic() - self.saved_at >= every:
-            state = snapshot(self.step, self.seconds, self.figures, self.bare, self.optimiser, self.average)
+            _require_sound(self.bare, self.step, self.checkpoints)
+            state = snapshot(
+                self.step, self.seconds, self.figures, self.bare, self.optimiser, self.average, self.scaler
+            )
             self.checkpoints.write(self.step, state)
             self.saved_at = time.monotonic()
 
@@ -281,6 +321,16 @@ def _require_finite(loss: float, step: int, checkpoints: Checkpoints) -> None:
         )
 
 
+def _require_sound(model: nn.Module, step: int, checkpoints: Checkpoints) -> None:
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and not bool(weight.isfinite().all()):
+            last = next(iter(checkpoints.files()), "none yet")
+            raise FloatingPointError(
+                f"weight {name} is not finite at step {step}; nothing was saved since the last checkpoint ({last}). "
+                "Lower the learning rate"
+            )
+
+
 def _ahead(batch_fn: BatchFn, start: int, threads: int) -> Generator[Any, None, None]:
     """Yields batch_fn(start), batch_fn(start + 1), … in order, prepared `threads` ahead."""
     pool = ThreadPoolExecutor(threads, thread_name_prefix="batches")
@@ -306,7 +356,8 @@ def _bar(settings: FitSettings, shown: bool) -> Iterator[Callable[[float, int, M
         TimeRemainingColumn(),
         TextColumn("{task.fields[line]}"),
     )
-    with Progress(*columns, disable=not shown, refresh_per_second=1) as bar:
+    say = Console(stderr=True)
+    with Progress(*columns, console=say, disable=not shown, refresh_per_second=1) as bar:
         task = bar.add_task(settings.out.name, total=1.0, line="")
 
         def advance(done: float, step: int, figures: Mapping[str, float]) -> None:

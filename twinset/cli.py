@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +21,7 @@ from twinset.console import (
     Fusion,
     Garments,
     Json,
+    Loras,
     MinIdentity,
     Model,
     Num,
@@ -41,7 +41,10 @@ from twinset.console import (
     steps_bar,
 )
 from twinset.errors import InputError
+from twinset.lora_command import lora_app
 from twinset.models_command import models_app
+from twinset.score_command import score
+from twinset.train_command import train_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +55,10 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
+app.add_typer(train_app, name="train")
+app.add_typer(lora_app, name="lora")
 app.command()(brief)
+app.command()(score)
 
 
 @app.callback()
@@ -66,6 +72,7 @@ def generate(
     selfie: Selfies = None,
     face: Face = "largest",
     garment: Garments = None,
+    lora: Loras = None,
     pose: Annotated[
         str | None,
         typer.Option(help="A preset (see `twinset poses`), mirrored (walking:mirror), a keypoint file or a picture."),
@@ -107,8 +114,10 @@ def generate(
         twinset generate --prompt "in the park" --selfie me.png --candidates 4 --min-identity 0.5
 
         twinset generate --model sd15 --prompt "in the park" --selfie me.jpg --garment dress=dress.jpg
+
+        twinset generate --prompt "wearing jckt hoodie, on the beach" --selfie me.png --lora jacket.safetensors=0.9
     """
-    fields = {"prompt": prompt, "selfies": selfie or (), "face": face, "garments": garment or ()}
+    fields = {"prompt": prompt, "selfies": selfie or (), "face": face, "garments": garment or (), "loras": lora or ()}
     fields |= {"pose": pose, "framing": framing, "num": num, "seed": seed, "steps": steps, "guidance": guidance}
     fields |= {"identity_strength": identity_strength, "garment_strength": garment_strength}
     fields |= {"pose_strength": pose_strength, "economical": economical, "model": model, "show_regions": show_regions}
@@ -122,6 +131,7 @@ def tryon(
     selfie: Selfies = None,
     face: Face = "largest",
     garment: Garments = None,
+    lora: Loras = None,
     prompt: Annotated[str, typer.Option(help="What the photo shows; helps where words decide.")] = "a person",
     blend: Annotated[str, typer.Option(help="soft, or poisson: the photo's level, no seam.")] = "soft",
     num: Num = 1,
@@ -156,7 +166,8 @@ def tryon(
         twinset tryon photo.png --selfie me.png --skin-tone-match 0.5
     """
     fields = {"prompt": prompt, "photo": photo, "selfies": selfie or (), "face": face, "garments": garment or ()}
-    fields |= {"blend": blend, "num": num, "seed": seed, "steps": steps, "identity_strength": identity_strength}
+    fields |= {"loras": lora or (), "blend": blend, "num": num, "seed": seed, "steps": steps}
+    fields |= {"identity_strength": identity_strength}
     fields |= {"garment_strength": garment_strength, "model": model, "show_regions": show_regions}
     fields |= {"way": way, "repair": repair, "fusion_strength": fusion_strength, "skin_tone_match": skin_tone_match}
     draw_request(fields | {"candidates": candidates, "min_identity": min_identity}, commercial, offline, out, as_json)
@@ -293,27 +304,6 @@ def mannequin(
         from twinset.training.mannequin.viton import write_viton
 
         write_viton(viton, count, split, start=seed)
-
-
-@app.command()
-def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file.")] = Path("training/studio.toml"),
-    only: Annotated[list[str] | None, typer.Option(help="A stage to run; repeatable. All when absent.")] = None,
-    runs: Annotated[Path, typer.Option(help="Folder for runs and checkpoints.")] = Path("runs"),
-) -> None:
-    """Train a whole model from nothing by its recipe; an interrupted run goes on where it stopped."""
-    if not recipe.is_file():
-        raise InputError(f"recipe {str(recipe)!r} is not a file; give a recipe such as training/studio.toml")
-    from twinset.training.recipe import Recipe
-
-    stages = Recipe(tomllib.loads(recipe.read_text(encoding="utf-8")), runs).stages()
-    for name in only or ():
-        if name not in stages:
-            raise InputError(f"stage {name!r} is unknown; choose among {', '.join(stages)}")
-    for name, stage in stages.items():
-        if not only or name in only:
-            say.rule(name)
-            stage()
 
 
 def main() -> None:

@@ -27,6 +27,10 @@ Garments = Annotated[
     list[str] | None,
     typer.Option("--garment", help="A garment's picture, or kind=picture (dress=red.png). Repeatable."),
 ]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option("--lora", help="A LoRA file, or file=weight (jacket.safetensors=0.8). Repeatable."),
+]
 Num = Annotated[int, typer.Option(help="Number of pictures.")]
 Seed = Annotated[int | None, typer.Option(help="Picture i has seed + i; drawn and recorded when absent.")]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps; the model's own number when absent.")]

@@ -44,10 +44,10 @@ def layer_spellings(model: nn.Module) -> dict[str, str]:
     there or not, as transformers has changed it.
     """
     table: dict[str, str] = {}
-    blocks = _stability_blocks(model) if isinstance(model, UNet2DConditionModel) else {}
+    blocks = stability_blocks(model) if isinstance(model, UNet2DConditionModel) else {}
     for name in _plain_layers(model):
         own = name.removeprefix("text_model.")
-        for spelled in (name, own, f"text_model.{own}", _stability_name(name, blocks)):
+        for spelled in (name, own, f"text_model.{own}", stability_name(name, blocks)):
             table[spelled] = table[spelled.replace(".", "_")] = name
     return table
 
@@ -61,7 +61,7 @@ def _plain_layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
     }
 
 
-def _stability_blocks(unet: UNet2DConditionModel) -> dict[str, str]:
+def stability_blocks(unet: UNet2DConditionModel) -> dict[str, str]:
     """E.g. down_blocks.1.attentions.0 → input_blocks.4.1: there, each residual block counts on from the last."""
     names = {"mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1"}
     names["mid_block.resnets.1"] = "middle_block.2"
@@ -78,7 +78,7 @@ def _stability_blocks(unet: UNet2DConditionModel) -> dict[str, str]:
     return names
 
 
-def _stability_name(name: str, blocks: Mapping[str, str]) -> str:
+def stability_name(name: str, blocks: Mapping[str, str]) -> str:
     """A layer's name in Stability's UNet; its own where it has none."""
     match = re.match(r"((?:mid_block|\w+_blocks\.\d+)\.\w+\.\d+)\.(.+)", name)
     if match is None or match[1] not in blocks:
@@ -87,8 +87,18 @@ def _stability_name(name: str, blocks: Mapping[str, str]) -> str:
     return f"{blocks[match[1]]}.{rest}"
 
 
-def _fitted(layers: Layers, model: nn.Module, component: str, path: Path) -> Layers:
-    """Module name → addition in the layer's dtype; every layer must be there and of the right shape."""
+def fitted_layers(layers: Layers, model: nn.Module, component: str, path: Path) -> Layers:
+    """Module name → addition in the layer's dtype; every layer must be there and of the right shape.
+
+    Args:
+        layers: by the names that a file has for them.
+        model: the UNet or text encoder that they are for; may be on the meta device.
+        component: what messages call the model.
+        path: what messages call the file.
+
+    Raises:
+        LayoutError: a layer is not there, is given twice, or has another shape.
+    """
     table, plain, fitted = layer_spellings(model), _plain_layers(model), Layers()
     faults: list[str] = []
     for spelled, low in layers.items():
@@ -143,7 +153,9 @@ def install_lora(pipe: DiffusionPipeline, lora: LoraFile, name: str, weight: flo
     """
     _check_name(pipe, name)
     _check_weight(weight)
-    fitted = {c: _fitted(layers, _model(pipe, c, lora.path), c, lora.path) for c, layers in lora.components.items()}
+    fitted = {
+        c: fitted_layers(layers, _model(pipe, c, lora.path), c, lora.path) for c, layers in lora.components.items()
+    }
     try:
         for component, layers in fitted.items():
             _load(pipe, component, layers, name, weight)

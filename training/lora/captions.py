@@ -1,0 +1,107 @@
+"""Captions: made where nobody wrote one, and varied from step to step."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from skimage.color import rgb2lab
+
+from twinset.models.colour_names import colour_names
+
+from .dataset import Example
+
+FEWEST = 24
+"""Smallest side of a garment whose pattern is named, px."""
+CLEAR = 0.35
+"""Share of a garment's variance in lightness that its rows' or columns' means must have to make stripes."""
+
+
+def noun(kind: str) -> str:
+    """A kind or class of garment in words: t_shirt → t-shirt, tank_top → tank top."""
+    return kind.replace("_", "-" if kind == "t_shirt" else " ")
+
+
+def automatic_caption(trigger: str, kind: str, picture: np.ndarray, mask: np.ndarray | None) -> str:
+    """A caption by what the garment shows.
+
+    Args:
+        trigger: the word that calls it.
+        kind: of the garment.
+        picture: uint8 (H, W, 3).
+        mask: float (H, W), the garment; without one nothing is said of its colours.
+
+    Returns:
+        E.g. "a photo of jckt hoodie, red and white, striped"; "a photo of jckt hoodie" where nothing is seen.
+    """
+    plain = f"a photo of {trigger} {noun(kind)}"
+    if mask is None or not (mask > 0.5).any():
+        return plain
+    region = mask > 0.5
+    seen = [" and ".join(colour_names(picture, region, most=2)), pattern_word(picture, region)]
+    return ", ".join([plain, *filter(None, seen)])
+
+
+def pattern_word(picture: np.ndarray, region: np.ndarray) -> str | None:
+    """ "striped" or "checked" where rows or columns of cloth differ clearly; None for all else, dots and prints too.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        region: boolean (H, W), the garment.
+    """
+    rows, columns = np.flatnonzero(region.mean(1) > 0.05), np.flatnonzero(region.mean(0) > 0.05)
+    if len(rows) < FEWEST or len(columns) < FEWEST:
+        return None
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    lightness, inside = rgb2lab(picture[box] / 255)[..., 0], region[box]
+    if lightness[inside].std() < 4:  # plain cloth: what varies is its shading
+        return None
+    across, down = (_banded(lightness, inside, axis) for axis in (1, 0))
+    if across > CLEAR / 2 and down > CLEAR / 2:
+        return "checked"
+    return "striped" if max(across, down) > CLEAR else None
+
+
+def _banded(lightness: np.ndarray, inside: np.ndarray, axis: int) -> float:
+    """Share of the variance that lies in quick changes of the means along one axis; slow ones are shading."""
+    counts = inside.sum(axis)
+    means = np.where(inside, lightness, 0).sum(axis) / np.maximum(counts, 1)
+    used = counts > 0.2 * counts.max()
+    window = max(3, int(used.sum()) // 5)
+    padded = np.pad(means[used], window // 2, mode="reflect")
+    slow = np.convolve(padded, np.ones(window) / window, mode="same")[window // 2 :][: int(used.sum())]
+    return float((means[used] - slow).var() / max(1e-6, lightness[inside].var()))
+
+
+def with_trigger(caption: str, trigger: str) -> str:
+    """A caption that says the trigger word: as it is, or behind it."""
+    return caption if calls(caption, trigger) else f"{trigger}, {caption}"
+
+
+def without_trigger(caption: str, trigger: str) -> str:
+    """A caption that does not call the garment: "a photo of jckt hoodie" → "a photo of hoodie"."""
+    said = re.sub(rf"(?<!\w){re.escape(trigger)}(?!\w)", "", caption, flags=re.IGNORECASE)
+    return re.sub(r"\s+(?=,)|\s(?=\s)", "", said).strip(" ,")
+
+
+def calls(caption: str, trigger: str) -> bool:
+    """Whether a caption says the trigger word."""
+    return re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE) is not None
+
+
+def varied(caption: str, example: Example, rng: np.random.Generator) -> str:
+    """The caption as a step sees it: empty, shuffled behind its first parts, or as it is.
+
+    Args:
+        caption: of the picture.
+        example: says how often it is dropped, and whether and behind which part it is shuffled.
+        rng: of the step.
+    """
+    dropped, order = rng.random() < example.caption_dropout, rng.permutation(caption.count(",") + 1)
+    if dropped:
+        return ""
+    if not example.shuffle:
+        return caption
+    parts = [part.strip() for part in caption.split(",")]
+    kept, rest = parts[: example.keep_tokens], parts[example.keep_tokens :]
+    return ", ".join([*kept, *(rest[k] for k in order if k < len(rest))])

@@ -1,0 +1,240 @@
+"""The additions being trained, as one module that holds nothing else, around a frozen pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, cast
+
+import torch
+from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from twinset.adapters.condition import Condition, Words, paint
+from twinset.adapters.public.lora_files import COMPONENTS, Layers, LowRank
+from twinset.adapters.public.lora_install import remove_lora
+from twinset.errors import InputError
+from twinset.models.figure.labels import PALETTE
+from twinset.models.region_controlnet import Paint, RegionControlNetModel, embedded_conditions
+from twinset.pipelines.control import Residuals, ask
+from twinset.pipelines.denoise import predict
+from twinset.pipelines.joint_pass import JointPass
+
+from .batches import Batch, text_states
+from .options import TEXT_TARGETS, LoraOptions
+from .prepare import sees_layouts
+
+NAME = "in-training"
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class LoraNetworks(nn.Module):
+    """Low-rank additions to a pipeline's UNet, and to its text encoders where asked for.
+
+    Its parameters and state are the additions alone; the pipeline's own weights are frozen and never written to.
+
+    Args:
+        pipe: the base model; has the additions in it until `take_off`.
+        options: rank, layers and what else they are made of. The seed decides how they start.
+
+    Raises:
+        InputError: no layer has such a name, or the precision does not run here.
+    """
+
+    def __init__(self, pipe: JointPass, options: LoraOptions):
+        super().__init__()
+        self.__dict__.update(pipe=pipe, options=options)  # not as sub-modules: their weights are not this module's
+        self.pipe: JointPass
+        self.options: LoraOptions
+        self._freeze()
+        torch.manual_seed(options.seed)
+        self._add("unet", options.layers)
+        if options.text_encoder:
+            for component in self._text_encoders():
+                self._add(component, TEXT_TARGETS)
+        self._checkpoint_gradients()
+        named = {f"{c}.{name}": p for c, name, p in self._additions()}
+        self.weights = nn.ParameterDict({name.replace(".", "|"): p for name, p in named.items()})
+        pipe.attention.inject()
+        self.layouts = sees_layouts(pipe)
+
+    def _freeze(self) -> None:
+        pipe: Any = self.pipe
+        for part in pipe.components.values():
+            if isinstance(part, nn.Module):
+                part.requires_grad_(False).eval()
+        dtype = DTYPES.get(self.options.precision, torch.float32)
+        if dtype is torch.float16 and pipe.device.type != "cuda":
+            raise InputError(f"precision 'fp16' does not train on {pipe.device.type!r}; take bf16, or no")
+        self.dtype = pipe.unet.dtype
+        if pipe.device.type == "cuda" and dtype != self.dtype:
+            pipe.to(dtype)
+
+    def _text_encoders(self) -> list[str]:
+        return [name for name in COMPONENTS[1:] if getattr(self.pipe, name, None) is not None]
+
+    def _add(self, component: str, targets: tuple[str, ...]) -> None:
+        model, o = getattr(self.pipe, component), self.options
+        names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d) and _ends(n, targets)]
+        if not names:
+            raise InputError(
+                f"targets {o.targets!r} name no layer of the {component}; take attention, attention-mlp or all"
+            )
+        config = LoraConfig(
+            r=o.rank, lora_alpha=o.scale, target_modules=names, use_dora=o.dora, lora_dropout=o.dropout,  # type: ignore[arg-type]
+            init_lora_weights=True,
+        )  # fmt: skip
+        model.add_adapter(config, adapter_name=NAME)
+        for layer in _layers(model).values():
+            for parameter in cast(nn.Module, layer).parameters():
+                if parameter.requires_grad:
+                    parameter.data = parameter.data.float()
+
+    def _additions(self) -> Iterator[tuple[str, str, nn.Parameter]]:
+        """Component, name and weight of everything that is trained."""
+        for component in COMPONENTS:
+            model = getattr(self.pipe, component, None)
+            for name, parameter in [] if model is None else model.named_parameters():
+                if parameter.requires_grad:
+                    yield component, name, parameter
+
+    def _checkpoint_gradients(self, switch: str = "enable") -> None:
+        """Enable or disable it in all networks that are trained."""
+        if not self.options.gradient_checkpointing:
+            return
+        getattr(self.pipe.unet, f"{switch}_gradient_checkpointing")()
+        for component in self._text_encoders() if self.options.text_encoder else ():
+            model = getattr(self.pipe, component)
+            later_name = getattr(model, f"activation_checkpointing_{switch}", None)
+            (later_name or getattr(model, f"gradient_checkpointing_{switch}"))()
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Optimiser groups: the UNet's and the text encoders' additions at their own rates."""
+        o = self.options
+        text = o.learning_rate / 2 if o.text_learning_rate is None else o.text_learning_rate
+        by_part = {"unet": o.learning_rate, "text": text}
+        found: dict[str, list[nn.Parameter]] = {"unet": [], "text": []}
+        for name, parameter in self.weights.items():
+            found["unet" if name.startswith("unet|") else "text"].append(parameter)
+        return [{"params": found[part], "lr": rate} for part, rate in by_part.items() if found[part]]
+
+    def train(self, mode: bool = True) -> LoraNetworks:
+        """Dropout of the additions on or off; the frozen networks stay as in use."""
+        super().train(mode)
+        for component in COMPONENTS:
+            model = getattr(self.pipe, component, None)
+            for layer in () if model is None else _layers(model).values():
+                layer.lora_dropout.train(mode)  # type: ignore[attr-defined]
+        return self
+
+    def forward(self, noisy: Tensor, timestep: Tensor, batch: Batch, base: bool = False) -> Tensor:
+        """What the network predicts of noisy latents (B, C, h, w) under the batch's conditions.
+
+        Args:
+            noisy: latents as the schedule has them.
+            timestep: (B,).
+            batch: from `LoraData`.
+            base: without the additions.
+        """
+        with self.without() if base else nullcontext():
+            words = self.words(batch)
+            residuals = self._heard(noisy, timestep, words, batch) if self.layouts else None
+            return predict(self.pipe.unet, noisy, timestep, words, residuals)
+
+    def words(self, batch: Batch) -> Words:
+        """What the text encoders say of a batch's captions."""
+        said = batch if "states" in batch else text_states(self.pipe, batch["captions"])
+        if "pooled" not in said:
+            return Words(said["states"])
+        return Words(said["states"], {"text_embeds": said["pooled"], "time_ids": batch["sizes"].to(said["pooled"])})
+
+    def _heard(self, noisy: Tensor, timestep: Tensor, words: Words, batch: Batch) -> Residuals | None:
+        """What the ControlNets say, the identity condition at work as in generation."""
+        size = (noisy.shape[2], noisy.shape[3])
+        conditions = self._conditions(batch)
+        attention = self.pipe.attention
+        attention.forget()
+        for condition in conditions:
+            attention.remember(condition, size)
+        attention.set_gates(0, 1, [("identity",)], len(noisy))
+        on = batch["layout_on"].view(-1, 1, 1, 1).to(noisy)
+        said = []
+        for net in self.pipe.nets:
+            embedded = self._embedded(net, words, conditions, batch, size)
+            with embedded_conditions(net):
+                said.append(ask(net, noisy, timestep, words, embedded).scaled(on))
+        return Residuals.sum(said)
+
+    def _conditions(self, batch: Batch) -> list[Condition]:
+        adapter: Any = getattr(self.pipe, "identity_adapter", None)
+        if adapter is None or not bool(batch["face_on"].any()):
+            return []
+        face = Condition(
+            "identity", batch["face_tokens"], batch["face_region"], adapter.sites, batch["face_draft"],
+            weight=batch["face_on"],
+        )  # fmt: skip
+        return [face]
+
+    def _embedded(
+        self, net: Any, words: Words, conditions: list[Condition], batch: Batch, size: tuple[int, int]
+    ) -> Tensor:
+        if not isinstance(net, RegionControlNetModel):
+            return net.controlnet_cond_embedding(batch["skeleton"].to(net.dtype) / 255)
+        palette = torch.from_numpy(PALETTE).to(words.states.device)[batch["labels"].long()].permute(0, 3, 1, 2)
+        text = words.states
+        blank = Paint.blank(len(text), net.latent_channels, text.shape[-1], size, text)
+        return net.embed(palette.to(text) / 255, text, paint(conditions, len(text), blank))
+
+    @contextmanager
+    def without(self) -> Iterator[None]:
+        """The base model's own prediction: additions are left out while this is open."""
+        layers = [
+            layer for c in COMPONENTS if (m := getattr(self.pipe, c, None)) is not None for layer in _layers(m).values()
+        ]
+        for layer in layers:
+            layer._disable_adapters = True
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer._disable_adapters = False
+
+    @torch.no_grad()
+    def layers(self) -> dict[str, Layers]:
+        """Component → module name → addition, copies in float32 on the CPU."""
+        found: dict[str, Layers] = {}
+        for component in COMPONENTS:
+            model = getattr(self.pipe, component, None)
+            layers = {} if model is None else _layers(model)
+            if layers:
+                found[component] = {name: self._low_rank(layer) for name, layer in layers.items()}
+        return found
+
+    def _low_rank(self, layer: Any) -> LowRank:
+        down, up = (part[NAME].weight.detach().float().cpu().clone() for part in (layer.lora_A, layer.lora_B))
+        lengths = layer.lora_magnitude_vector
+        magnitude = lengths[NAME].weight.detach().float().cpu().clone().flatten() if NAME in lengths else None
+        return LowRank(down, up, self.options.scale, magnitude)
+
+    def take_off(self) -> None:
+        """Give the pipeline back as it was, without any additions."""
+        self.pipe.attention.eject()
+        self._checkpoint_gradients("disable")
+        pipe: Any = self.pipe
+        remove_lora(pipe, NAME)
+        if pipe.unet.dtype != self.dtype:
+            pipe.to(self.dtype)
+
+
+def _ends(name: str, targets: tuple[str, ...]) -> bool:
+    return any(name == target or name.endswith(f".{target}") for target in targets)
+
+
+def _layers(model: nn.Module) -> dict[str, BaseTunerLayer]:
+    """Layers that hold an addition in training, by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, BaseTunerLayer) and NAME in getattr(module, "scaling", {})
+    }

@@ -1,0 +1,59 @@
+"""Optimisers and learning rates of a LoRA's training by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import torch
+from diffusers.optimization import get_scheduler
+
+from twinset.errors import InputError
+
+from .options import LoraOptions
+
+BETAS = (0.9, 0.99)
+
+
+def optimiser_of(options: LoraOptions) -> Callable[[list[dict[str, Any]]], torch.optim.Optimizer]:
+    """Parameter groups → optimiser.
+
+    "adamw" is torch's (Loshchilov & Hutter 2019); "adamw8bit" is bitsandbytes' (Dettmers et al. 2022), "prodigy"
+    prodigyopt's (Mishchenko & Defazio 2024), which finds the rate itself.
+
+    Raises:
+        InputError: its package is not installed.
+    """
+    common = {"lr": options.learning_rate, "betas": BETAS, "weight_decay": options.weight_decay}
+    if options.optimiser == "adamw8bit":
+        library = _package("bitsandbytes", options.optimiser)
+        return lambda groups: library.optim.AdamW8bit(groups, **common)
+    if options.optimiser == "prodigy":
+        library = _package("prodigyopt", options.optimiser)
+        return lambda groups: library.Prodigy(
+            _one_rate(groups), **common, safeguard_warmup=True, use_bias_correction=True
+        )
+    return lambda groups: torch.optim.AdamW(groups, fused=True, **common)
+
+
+def _one_rate(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Prodigy estimates one rate for all parameters and refuses groups of different ones."""
+    return [{"params": [p for group in groups for p in group["params"]], "lr": groups[0]["lr"]}]
+
+
+def _package(name: str, optimiser: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        raise InputError(f"optimiser {optimiser!r} needs the package {name}; run: pip install {name}") from None
+
+
+def rate_of(options: LoraOptions) -> Callable[[int], float]:
+    """Step → factor of the learning rates, as `diffusers.optimization.get_scheduler` defines it."""
+    unused = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    name = "constant_with_warmup" if options.scheduler == "constant" else options.scheduler
+    scheduler: Any = get_scheduler(
+        name, unused, num_warmup_steps=options.warmup, num_training_steps=options.steps, num_cycles=options.cycles
+    )
+    return scheduler.lr_lambdas[0]
