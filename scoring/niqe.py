@@ -96,7 +96,7 @@ def fit(pictures: Iterable[np.ndarray], patch: int = 96) -> NiqeModel:
     known = known[np.isfinite(known).all(1)]
     if len(known) <= FEATURES:
         raise ValueError(
-            f"{len(known)} sharp patches of {patch} pixels: more than {FEATURES} are needed; more pictures"
+            f"{len(known)} sharp patches of {patch} pixels: more than {FEATURES} are needed; give more pictures"
         )
     return NiqeModel(known.mean(0), np.cov(known, rowvar=False), patch)
 
