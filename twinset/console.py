@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from twinset.pipelines.joint_pass import JointPass
     from twinset.pipelines.record import Record
 
+TOLD = ("identity", "light_mismatch", "garment_colour", "clip_iqa_quality")
+"""Measures in the line of each picture; `twinset score` tells all."""
 say = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")]
@@ -71,8 +73,12 @@ def report(records: list[Record], out: Path, as_json: bool) -> None:
     for note in records[0].composed["notes"]:
         say.print(f"note: {note}", markup=False)
     for record in records:
-        scores = " ".join(f"{name} {value:.2f}" for name, value in record.scores.items())
+        scores = "  ".join(f"{name} {record.scores[name]:.2f}" for name in TOLD if name in record.scores)
         say.print(f"{out / record.picture}  seed {record.seed}  {scores}  {record.seconds:.1f} s", markup=False)
+        if kept := [step["what"] for step in record.controller if step["kept"]]:
+            say.print(f"  repaired: {', '.join(kept)}", markup=False)
+        if record.faults:
+            say.print(f"  still wrong: {', '.join(record.faults)}", style="yellow", markup=False)
     say.print(f"{out / 'sheet.png'}  all together", markup=False)
 
 
