@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from twinset.adapters.condition import Condition, Layout
+from twinset.errors import InputError
 from twinset.models.figure.flat import GREY
 from twinset.models.figure.labels import BACKGROUND, FACE, garment_labels
 from twinset.models.garment_photo import KINDS_OF, cut_out
@@ -121,7 +122,10 @@ def warped(pipe: JointPass, garment: Condition, flat: np.ndarray, kind: str, lay
         return garment
     cut = cut_out(flat)
     height, width = layout.labels.shape
-    laid, cover = warp_to_pose(cut.picture, cut.mask, name, layout.keypoints, (width, height))
+    try:
+        laid, cover = warp_to_pose(cut.picture, cut.mask, name, layout.keypoints, (width, height))
+    except InputError:  # shoulders are not seen: the spline has nothing to hold on to
+        return garment
     owned = np.isin(layout.labels, garment_labels(kind)) & (cover > 0.5)
     return replace(garment, draft=pipe.encode(np.where(owned[..., None], laid, np.uint8(GREY))))
 

@@ -82,6 +82,14 @@ def test_the_warp_is_the_draft(studio: JointPipeline) -> None:
     assert (pixels[region][:, 0] - pixels[region][:, 1] > 0.4).mean() > 0.7
 
 
+def test_without_shoulders_the_draft_stays(studio: JointPipeline) -> None:
+    flat, keypoints = render.render_flat(UPPER), LAYOUT.keypoints.copy()
+    keypoints[[2, 5]] = 0
+    layout = Layout(keypoints, LAYOUT.labels)
+    garment = studio.garment(flat, UPPER.kind, LAYOUT)
+    assert warped(studio, garment, flat, UPPER.kind, layout) is garment
+
+
 def test_repair_brings_the_face_to_the_skin_that_was_there() -> None:
     picture, labels = render.render_picture(PERSON), render.render_parsing(PERSON)
     tinted = np.where((labels == FACE)[..., None], picture // 2, picture)
