@@ -278,7 +278,7 @@ class DrawnPeople:
         judge = rn50()
         found = clip_iqa(self.pipe.clip, picture) if judge is None else judge(picture)
         values = {f"clip_iqa_{name}": value for name, value in found.items()}
-        pristine = Path(self.pipe.name_or_path) / NIQE_FILE
+        pristine = Path(self.pipe.name_or_path or ".") / NIQE_FILE
         return values | ({"niqe": niqe(picture, NiqeModel.load(pristine))} if pristine.is_file() else {})
 
     @property

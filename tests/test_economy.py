@@ -127,7 +127,7 @@ def test_two_persons_each_in_a_region_of_their_own(pipe: JointPipeline) -> None:
     for condition, region in zip(conditions, halves, strict=True):
         change = (one_step(condition) - plain).abs()
         inside = nn.functional.adaptive_avg_pool2d(region, (32, 24))[0, 0] > 0.5
-        assert change[inside].mean() > 1.4 * change[~inside].mean()  # convolutions and self-attention carry some across
+        assert change[inside].mean() > 1.2 * change[~inside].mean()  # convolutions and self-attention carry some across
     together, alone = one_step(*conditions), [one_step(c) for c in conditions]
     assert not any(torch.allclose(together, one, atol=1e-4) for one in alone)
 
