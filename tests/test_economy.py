@@ -124,10 +124,14 @@ def test_two_persons_each_in_a_region_of_their_own(pipe: JointPipeline) -> None:
         )[0].mean(0)
 
     plain = one_step()
-    for condition, region in zip(conditions, halves, strict=True):
-        change = (one_step(condition) - plain).abs()
-        inside = nn.functional.adaptive_avg_pool2d(region, (32, 24))[0, 0] > 0.5
-        assert change[inside].mean() > 1.2 * change[~inside].mean()  # convolutions and self-attention carry some across
+    somebody = person(pipe, 2)
+    here, there = (
+        (one_step(Condition("identity", somebody.tokens, region, somebody.sites)) - plain).abs() for region in halves
+    )
+    inside = nn.functional.adaptive_avg_pool2d(left, (32, 24))[0, 0] > 0.5
+    # the same person in either half; convolutions and self-attention carry some across
+    own, other = here[inside].sum() + there[~inside].sum(), here[~inside].sum() + there[inside].sum()
+    assert own > 1.1 * other, (own, other)
     together, alone = one_step(*conditions), [one_step(c) for c in conditions]
     assert not any(torch.allclose(together, one, atol=1e-4) for one in alone)
 
