@@ -267,7 +267,7 @@ class Ours(Contestant):
             p.words,
             p.empty,
             branches_at,
-            self.economy,
+            economy=self.economy,
             on_step=step_done,
         )
 
