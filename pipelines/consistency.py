@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from twinset.adapters.condition import Condition
+from twinset.errors import InputError
 from twinset.models.seen import Seen as Kept
 from twinset.pipelines.compose import Composition, people_of
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.measures import MEASURES, Seen, Wanted, look
+from twinset.pipelines.people import People, Selfie
 from twinset.pipelines.repairs import Repair, colour_repairs, redrawn_regions
 from twinset.pipelines.request import Request
 from twinset.pipelines.seam import blend
@@ -112,8 +114,17 @@ def wanted_of(pipe: JointPass, composition: Composition) -> Wanted:
     worn = composition.flats if any(c.kind == "garment" for c in composition.conditions) else {}
     if selfie is None or not given:
         return Wanted(None, None, worn, layout.keypoints, layout.labels, composition.prompt)
-    embedding = people.embedding(selfie) if selfie.embedding is None else selfie.embedding
-    return Wanted(embedding, people.skin(selfie), worn, layout.keypoints, layout.labels, composition.prompt)
+    return Wanted(
+        _embedding(people, selfie), people.skin(selfie), worn, layout.keypoints, layout.labels, composition.prompt
+    )
+
+
+def _embedding(people: People, selfie: Selfie) -> np.ndarray | None:
+    """Of one selfie or of several together; None where the family has no recogniser to compare with."""
+    try:
+        return people.embedding(selfie) if selfie.embedding is None else selfie.embedding
+    except InputError:
+        return None
 
 
 def faults_of(seen: Seen, request: Request) -> dict[str, str]:

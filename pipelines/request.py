@@ -82,7 +82,7 @@ class Request(BaseModel):
         fusion_strength: How far repairs of colour and light go, 0 to 1.
         skin_tone_match: How far the face's skin is brought to the tone of the body's, 0 to 1.
         candidates: Seeds that may be tried for a picture: another one follows while something is still wrong.
-        repair_seconds: No repair and no further seed is begun after so long.
+        repair_seconds: No repair and no further seed is begun after so long; where it cuts in, a replay may differ.
         min_identity: Cosine of face and selfie below which a picture is refused; none is refused for it when absent.
         num: Number of pictures; picture `i` has the seed `seed + i`.
         seed: Drawn at random when not given; see `seeded`.
