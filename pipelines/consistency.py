@@ -21,6 +21,7 @@ from twinset.pipelines.compose import Composition, people_of
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.measures import MEASURES, Seen, Wanted, look
 from twinset.pipelines.people import People, Selfie
+from twinset.pipelines.photo_mode import FADE
 from twinset.pipelines.repairs import Repair, colour_repairs, redrawn_regions
 from twinset.pipelines.request import Request
 from twinset.pipelines.seam import blend
@@ -235,7 +236,7 @@ def _step(repair: Repair, before: Seen, after: Seen | None) -> Step:
 def framed(composition: Composition, request: Request, drawn: np.ndarray) -> np.ndarray:
     """What was drawn, in photo mode within what the frame shows of the photo."""
     photo = composition.photo
-    return drawn if photo is None else blend(photo.seen, drawn, photo.redrawn, request.blend)
+    return drawn if photo is None else blend(photo.seen, drawn, photo.redrawn, request.blend, width=FADE)
 
 
 def anew(pipe: JointPass, composition: Composition, draw: Draw, picture: np.ndarray, region: np.ndarray) -> np.ndarray:

@@ -45,8 +45,8 @@ GIVES_WAY: dict[int, tuple[int, ...]] = {
     LEFT_SHOE: (LEFT_SHOE, RIGHT_SHOE),
 }
 """First label of a new garment → labels of worn ones that it replaces."""
-RIM = 2
-"""Pixels of the family's frame by which a change reaches over its edge: outlines belong to what they surround."""
+RIM, FADE = 4, 2
+"""Pixels of the family's frame by which a change reaches over its edge, where outlines of the old are; and of the fade."""
 ROOM, SMALL = 1.3, 0.6
 """Sides of the window by the person's; a person who fills less of the photo's height is looked at closer."""
 
@@ -78,7 +78,7 @@ class Photo:
         inside = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
         done = self.picture.copy()
         area = done[y0:y1, x0:x1]
-        done[y0:y1, x0:x1] = blend(area, part[inside], np.asarray(mask)[inside], how, width=RIM * max(1.0, scale))
+        done[y0:y1, x0:x1] = blend(area, part[inside], np.asarray(mask)[inside], how, width=FADE * max(1.0, scale))
         return done
 
     def part_of(self, whole: np.ndarray) -> np.ndarray:
