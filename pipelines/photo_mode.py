@@ -46,7 +46,7 @@ GIVES_WAY: dict[int, tuple[int, ...]] = {
 }
 """First label of a new garment → labels of worn ones that it replaces."""
 RIM, FADE = 4, 2
-"""Pixels of the family's frame by which a change reaches over its edge, where outlines of the old are; and of the fade."""
+"""Pixels of the frame by which a change reaches over its edge, where the old outline is; and those of the fade."""
 ROOM, SMALL = 1.3, 0.6
 """Sides of the window by the person's; a person who fills less of the photo's height is looked at closer."""
 
