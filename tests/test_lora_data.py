@@ -14,12 +14,13 @@ from PIL import Image
 from tests.lora_people import JACKET, person, write_people
 from twinset.errors import InputError
 from twinset.models.figure.labels import UPPER
-from twinset.training.lora.buckets import bucket_sizes, fitted, nearest_bucket
+from twinset.training.buckets import bucket_sizes, fitted, nearest_bucket
 from twinset.training.lora.captions import automatic_caption, pattern_word, varied, with_trigger, without_trigger
 from twinset.training.lora.dataset import Example, read_examples
 from twinset.training.lora.masks import Look, garment_mask, likeliest_class, look_at
-from twinset.training.lora.options import LoraOptions, read_options, read_recipe, recipe_text
+from twinset.training.lora.options import LoraOptions, read_options
 from twinset.training.mannequin.render import render_flat, render_parsing, render_picture
+from twinset.training.options import read_recipe, recipe_text
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +52,16 @@ def test_options_and_recipe_are_the_same(tmp_path: Path) -> None:
     options = read_options(given)
     path = tmp_path / "r.toml"
     path.write_text(recipe_text(options), encoding="utf-8")
-    assert read_options(read_recipe(path)) == options
+    assert read_options(read_recipe(path, LoraOptions)) == options
     path.write_text('data = "pictures"\n')
-    assert read_options(read_recipe(path)).data == tmp_path / "pictures"  # relative to the recipe
+    assert read_options(read_recipe(path, LoraOptions)).data == tmp_path / "pictures"  # relative to the recipe
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"rnk": 4}, "option 'rnk' is unknown; did you mean 'rank'"),
-        ({"zzzzz": 4}, "option 'zzzzz' is unknown; there are data, model"),
+        ({"zzzzz": 4}, "option 'zzzzz' is unknown; there are model, learning_rate"),
         ({"rank": 0}, "rank = 0: Input should be greater than or equal to 1"),
         ({"kind": "sock"}, "kind = 'sock': is unknown; choose one of t_shirt"),
         ({"optimiser": "lion"}, "optimiser = 'lion'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tests import lora_people as lp
 from tests.tiny import tiny_pipeline
@@ -22,7 +24,7 @@ from twinset.training import checkpoints as checkpoints_room
 from twinset.training.checkpoints import Checkpoints
 from twinset.training.lora import train as train_room
 from twinset.training.lora.batches import LoraData
-from twinset.training.lora.train import forget_run
+from twinset.training.run_folder import forget_run
 
 STEPS = lp.STRAIGHT["steps"]
 
@@ -186,13 +188,36 @@ def test_a_run_is_not_continued_with_other_options_or_pictures(data: Path, tmp_p
 
 
 def test_the_recipe_gives_the_same_file_again(data: Path, tmp_path: Path) -> None:
-    from twinset.training.lora.options import read_options, read_recipe
+    from twinset.training.lora.options import LoraOptions, read_options
+    from twinset.training.options import read_recipe
 
     first = lp.train(data, tmp_path / "a.safetensors", steps=3)
-    options = read_options(read_recipe(first.recipe))
+    options = read_options(read_recipe(first.recipe, LoraOptions))
     second = train_room.train_lora(tiny_pipeline(), options, tmp_path / "b.safetensors")
     one, other = (read_lora(x.file).components["unet"] for x in (first, second))
     assert all(
         torch.equal(low.up, other[name].up) and torch.equal(low.down, other[name].down) for name, low in one.items()
     )
     assert any(low.up.any() for low in one.values())
+
+
+def one_of_two(data: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    trained = lp.train(data, out)
+    weights = {name: low.up.sum().item() for name, low in read_lora(out).components["unet"].items()}
+    said = {"steps": trained.fit.step, "weights": weights}
+    (out.parent / f"rank-{os.environ['RANK']}.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_several_processes_train_one_lora(data: Path, tmp_path: Path) -> None:
+    launch = LaunchConfig(1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="lora", max_restarts=0)
+    elastic_launch(launch, one_of_two)(data, tmp_path / "two.safetensors")
+    first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text("utf-8")) for rank in (0, 1))
+    assert first == second and first["steps"] == 6 and any(first["weights"].values())
+    state = last(tmp_path / "two.safetensors")
+    alone = lp.train(data, tmp_path / "one.safetensors")
+    assert state["step"] == 6 and alone.fit.step == 6
+    ours = read_lora(tmp_path / "two.safetensors").components["unet"]
+    theirs = read_lora(alone.file).components["unet"]
+    assert not all(torch.equal(ours[name].up, low.up) for name, low in theirs.items())  # twice the pictures a step

@@ -20,14 +20,15 @@ from tests.tiny import tiny_pipeline
 from twinset.adapters.public.lora_files import read_lora
 from twinset.adapters.public.lora_install import install_lora
 from twinset.errors import InputError
+from twinset.training.batches import TextStates
+from twinset.training.denoising import denoising_loss, level_weights, noise_schedule, target
 from twinset.training.joint_model import studio_scheduler
-from twinset.training.lora.batches import LoraData, TextStates
+from twinset.training.lora.batches import LoraData
 from twinset.training.lora.networks import LoraNetworks
-from twinset.training.lora.objective import level_weights, lora_loss, noise_schedule, target
-from twinset.training.lora.optimisers import optimiser_of, rate_of
 from twinset.training.lora.prepare import Row, prepare
-from twinset.training.lora.stored import Stored
 from twinset.training.lora.train import train_lora
+from twinset.training.optimisers import optimiser_of, rate_of
+from twinset.training.stored import Stored
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_only_the_garment_counts_when_masked(pipe: Any, rows: list[Row], store: 
     for masked, outside in ((True, 0.0), (True, 0.5), (False, 0.0)):
         options = lp.options(data, masked=masked, outside=outside)
         networks = LoraNetworks(pipe, options)
-        loss_fn = lora_loss(noise_schedule(pipe.scheduler, options), options)
+        loss_fn = denoising_loss(noise_schedule(pipe.scheduler, options), options)
         batch = batches(pipe, rows, store, data).batch(0)
         batch["layout_on"] = batch["layout_on"] * 0  # the ControlNets would carry a change of noise across
         with torch.no_grad():
@@ -177,7 +178,7 @@ def test_preserve_holds_to_the_base_models_own_prediction(
 ) -> None:
     options = lp.options(data, preserve=1.0)
     networks, batch = LoraNetworks(pipe, options), batches(pipe, rows, store, data).batch(0)
-    loss_fn = lora_loss(noise_schedule(pipe.scheduler, options), options)
+    loss_fn = denoising_loss(noise_schedule(pipe.scheduler, options), options)
     assert float(loss_fn(networks, batch)[1]["kept"]) == 0  # additions start at zero
     with torch.no_grad():
         for weight in networks.parameters():
@@ -308,7 +309,7 @@ def said(pipe: Any) -> dict[str, torch.Tensor]:
     "more",
     [
         {"dora": True}, {"gradient_checkpointing": True, "text_encoder": True}, {"precision": "bf16"},
-        {"accumulate": 2},
+        {"accumulate": 2}, {"fused_backward": True},
         {"min_snr_gamma": 5.0, "preserve": 0.5, "zero_terminal_snr": True, "prediction_type": "v_prediction"},
         {"dropout": 0.3, "ema": 0.9, "flip": True, "shuffle": True, "noise_offset": 0.05},
     ],

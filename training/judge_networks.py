@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinset.models import figure_reader
-from twinset.models.figure.labels import LABELS
+from twinset.models.figure.labels import FACE, LABELS
 
 #: Regions of the parsing map that attribute heads read: background, hair, face, upper, lower, shoes.
 REGIONS: tuple[tuple[int, ...], ...] = ((0,), (2,), (11,), (4, 7), (5, 6), (9, 10))
 KEYPOINTS = 18
 #: Pixels of a picture per cell of PictureJudge's maps.
 STRIDE = figure_reader.STRIDE
+#: Side of PictureJudge's close-up of the face, px.
+CLOSE_UP = 64
 #: Side of a garment crop, px.
 GARMENT_SIDE = 96
 
@@ -49,7 +51,8 @@ class FaceJudge(ModelMixin, ConfigMixin):
 class PictureJudge(ModelMixin, ConfigMixin):
     """Reads keypoints, parsing map and attributes off a picture of 192×256.
 
-    Attribute heads see the mean feature of every region that the network itself parses, and of the whole.
+    Attribute heads see the mean feature of every region that the network itself parses, and of the whole, and a
+    close-up of the face where it parses one: a mouth is a few pixels of a whole picture.
     """
 
     config_name = "config.json"
@@ -67,12 +70,20 @@ class PictureJudge(ModelMixin, ConfigMixin):
         self.maps = nn.Conv2d(features, KEYPOINTS + len(LABELS), 1)
         with torch.no_grad():
             self.maps.bias[:KEYPOINTS] = -4.0  # type: ignore[index]
-        read = len(REGIONS) * (features + 3) + widths[3]
-        self.hidden = nn.Sequential(nn.LayerNorm(read), nn.Linear(read, 160), nn.SiLU())
-        self.heads = nn.ModuleDict({name: nn.Linear(160, count) for name, count in classes.items()})
+        self.close = nn.Sequential(_conv(3, 24, 2), _conv(24, 48, 2), _conv(48, 48), _conv(48, 64, 2), _conv(64, 24))
+        cells = (CLOSE_UP // 8) ** 2
+        self.mien = nn.Sequential(nn.LayerNorm(24 * cells), nn.Linear(24 * cells, 96), nn.SiLU())
+        read = len(REGIONS) * (features + 3) + widths[3] + 96
+        self.hidden = nn.Sequential(nn.LayerNorm(read), nn.Linear(read, 256), nn.SiLU())
+        self.heads = nn.ModuleDict({name: nn.Linear(256, count) for name, count in classes.items()})
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Pictures (B, 3, 256, 192) in [-1, 1] → keypoint logits (B, 18, 64, 48), label logits, attribute logits."""
+        heat, parsing, state = self.read(pictures)
+        return heat, parsing, {name: head(state) for name, head in self.heads.items()}
+
+    def read(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures (B, 3, 256, 192) → keypoint logits, label logits, and (B, 256) from which attributes are read."""
         fine = self.fine(pictures)
         middle = self.middle(fine)
         coarse = self.coarse(middle)
@@ -80,9 +91,10 @@ class PictureJudge(ModelMixin, ConfigMixin):
         joined = self.join(F.interpolate(joined, scale_factor=2.0) + self.lateral[0](fine))
         heat, parsing = self.maps(joined).split([KEYPOINTS, len(LABELS)], dim=1)
         colours = F.avg_pool2d(pictures, STRIDE).to(joined.dtype)
-        means = _region_means(torch.cat([joined, colours], 1), parsing.detach().float().softmax(1))
-        state = self.hidden(torch.cat([means, coarse.mean((2, 3))], dim=1))
-        return heat, parsing, {name: head(state) for name, head in self.heads.items()}
+        probabilities = parsing.detach().float().softmax(1)
+        means = _region_means(torch.cat([joined, colours], 1), probabilities)
+        mien = self.mien(self.close(close_up(pictures, probabilities[:, FACE])).flatten(1))
+        return heat, parsing, self.hidden(torch.cat([means, coarse.mean((2, 3)), mien], dim=1))
 
 
 class GarmentJudge(ModelMixin, ConfigMixin):
@@ -148,6 +160,29 @@ def peaks(heat: Tensor, threshold: float = 0.3) -> Tensor:
     """
     found = figure_reader.peaks(heat, threshold)
     return torch.cat([found[..., :2], (found[..., 2:] > 0).float()], dim=2)
+
+
+def close_up(pictures: Tensor, face: Tensor) -> Tensor:
+    """The square around the face, enlarged.
+
+    Args:
+        pictures: (B, 3, H, W).
+        face: float (B, h, w), where the face is, on any grid over the picture.
+
+    Returns:
+        (B, 3, 64, 64): 1.3 times as far to each side of the face's centre as a disc of its spread reaches.
+    """
+    height, width = pictures.shape[2:]
+    ys = torch.linspace(-1, 1, face.shape[1], device=face.device)[None, :, None]
+    xs = torch.linspace(-1, 1, face.shape[2], device=face.device)[None, None]
+    weights = face / (face.sum((1, 2), keepdim=True) + 1e-6)
+    x, y = (weights * xs).sum((1, 2)), (weights * ys).sum((1, 2))
+    spread = (weights * (ys - y[:, None, None]).square()).sum((1, 2)).sqrt()  # of a disc: half its radius
+    side = (2 * 1.3 * spread).clamp(0.02, 1.0)
+    zero = torch.zeros_like(x)
+    rows = [torch.stack([side * height / width, zero, x], 1), torch.stack([zero, side, y], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), [len(pictures), 3, CLOSE_UP, CLOSE_UP], align_corners=False)
+    return F.grid_sample(pictures.float(), grid, align_corners=False).to(pictures.dtype)
 
 
 def _region_means(features: Tensor, parsing: Tensor) -> Tensor:

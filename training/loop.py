@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from twinset.training.checkpoints import Checkpoints, WeightAverage, restore, snapshot
+from twinset.training.fused import FusedBackward
 
 Settings = TypeVar("Settings")
 BatchFn = Callable[[int], Any]
@@ -63,6 +64,7 @@ class FitSettings:
         checkpoint_steps: Steps between checkpoints, in place of `checkpoint_seconds`; 0 for those.
         accumulate: Batches per optimiser step; batch numbers count them all.
         fp16: Autocast the loss function to float16, the gradient scaled (CUDA alone).
+        fused_backward: Update each weight during the backward pass, see `FusedBackward`; one process, no accumulation.
         log_every: Steps between log lines; loss is checked, and a checkpoint possible, at these steps only, and where
             `checkpoint_steps` asks for one.
         preview_every: Steps between previews (0 = only at the end).
@@ -84,6 +86,7 @@ class FitSettings:
     checkpoint_steps: int = 0
     accumulate: int = 1
     fp16: bool = False
+    fused_backward: bool = False
     log_every: int = 10
     preview_every: int = 0
     threads: int = 1
@@ -92,6 +95,8 @@ class FitSettings:
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
             raise ValueError("steps=None and minutes=None: give the length of the run in one of them")
+        if self.fused_backward and (self.accumulate > 1 or self.fp16):
+            raise ValueError("fused_backward=True takes neither accumulate > 1 nor fp16: leave one of them")
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ def fit(
     batches = _ahead(lambda at: batch_fn(at * run.world + run.rank), start, settings.threads)
     with _bar(settings, run.first) as advance:
         model.train()
-        while (done := run.done()) < 1 and not until():
+        while (done := run.done(until)) < 1:
             run.learn(batches, done)
             saves = bool(settings.checkpoint_steps) and run.step % settings.checkpoint_steps == 0
             if saves or run.step % settings.log_every == 0 or run.step == settings.steps:
@@ -181,7 +186,8 @@ class _Run:
         self.first = self.accelerator.is_main_process  # writes; the others only compute
         torch.manual_seed(settings.seed)
         groups = groups or parameter_groups(model, settings.weight_decay)
-        optimiser = optimiser_of(groups)
+        self.fused = FusedBackward(groups, optimiser_of, settings.clip) if settings.fused_backward else None
+        optimiser = self.fused or optimiser_of(groups)
         self.peaks = [group["lr"] for group in optimiser.param_groups]  # of these settings, whatever a checkpoint says
         self.bare, self.loss_fn, self.settings, self.preview = model, loss_fn, settings, preview
         self.schedule, self.scaler = schedule, torch.amp.GradScaler(enabled=settings.fp16)  # type: ignore[attr-defined]
@@ -198,9 +204,9 @@ class _Run:
         """Wall clock, interrupted parts included."""
         return time.monotonic() - self.began
 
-    def done(self) -> float:
+    def done(self, until: Callable[[], bool] = lambda: False) -> float:
         """The first process's progress, for all: clocks differ, and nobody may stop while others wait for gradients."""
-        done = progress(self.step, self.seconds, self.settings)
+        done = 1.0 if self.first and until() else progress(self.step, self.seconds, self.settings)
         if self.world == 1:
             return done
         own = torch.tensor(done, dtype=torch.float64, device=self.accelerator.device)
@@ -271,6 +277,8 @@ class _Run:
             self.writer.close()
         self.average.put_into(self.bare)
         self.bare.eval()
+        if self.fused:
+            self.fused.close()
         return FitResult(self.step, self.seconds, {**self.figures, **measured})
 
 
@@ -356,8 +364,7 @@ def _bar(settings: FitSettings, shown: bool) -> Iterator[Callable[[float, int, M
         TimeRemainingColumn(),
         TextColumn("{task.fields[line]}"),
     )
-    say = Console(stderr=True)
-    with Progress(*columns, console=say, disable=not shown, refresh_per_second=1) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=not shown, refresh_per_second=1) as bar:
         task = bar.add_task(settings.out.name, total=1.0, line="")
 
         def advance(done: float, step: int, figures: Mapping[str, float]) -> None:
@@ -379,13 +386,8 @@ def settings_from_command_line(kind: type[Settings], description: str | None) ->
         if hints[field.name] is bool:
             parser.add_argument(option, action=argparse.BooleanOptionalAction, default=default)
         else:
-            parser.add_argument(
-                option,
-                type=hints[field.name],
-                required=needed,
-                default=default,
-                help="required" if needed else f"{default}",
-            )
+            told = "required" if needed else f"{default}"
+            parser.add_argument(option, type=hints[field.name], required=needed, default=default, help=told)
     return kind(**vars(parser.parse_args()))
 
 

@@ -1,24 +1,39 @@
-"""`twinset train`: a garment LoRA from a folder of pictures, and the bundled model from nothing."""
+"""`twinset train`: a garment LoRA, one adapter of a model, or the bundled model from nothing."""
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from twinset.console import load, say
 from twinset.errors import InputError
+from twinset.train_options import with_options
+from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
+from twinset.training.lora.options import LoraOptions
+from twinset.training.options import Options, checked, read_recipe
 
 if TYPE_CHECKING:
-    from twinset.training.lora.options import LoraOptions
-    from twinset.training.lora.train import Trained
+    from twinset.training.loop import FitResult
+
+File = Annotated[Path, typer.Option("--out", "-o", help="The LoRA file to write, .safetensors.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="What to write: a .safetensors file, or a folder (see above).")]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option("--recipe", "--config", help="TOML of an earlier training; options given here come before it."),
+]
+Run = Annotated[Path | None, typer.Option(help="Folder of the run; the file's name with .run if absent.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start from nothing where there is a run already.")]
+Commercial = Annotated[bool, typer.Option(help="Only parts that may be used commercially.")]
+Offline = Annotated[bool, typer.Option(help="Download nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
 class _BaseIsDefault(TyperGroup):
@@ -35,7 +50,7 @@ train_app = typer.Typer(cls=_BaseIsDefault, rich_markup_mode="markdown")
 
 @train_app.callback()
 def train() -> None:
-    """Train a garment LoRA (lora), or the bundled model from nothing (base)."""
+    """Train a garment LoRA (lora), one adapter (identity, garment, control), or the bundled model (base)."""
 
 
 @train_app.command()
@@ -59,16 +74,16 @@ def base(
             stage()
 
 
+@train_app.command()
+@with_options(LoraOptions)
 def lora(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The LoRA file to write, .safetensors.")],
-    recipe: Annotated[
-        Path | None, typer.Option(help="TOML of an earlier training; options given here come before it.")
-    ] = None,
-    run: Annotated[Path | None, typer.Option(help="Folder of the run; the file's name with .run if absent.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start from nothing where there is a run already.")] = False,
-    commercial: Annotated[bool, typer.Option(help="Only parts that may be used commercially.")] = False,
-    offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    out: File,
+    recipe: RecipeFile = None,
+    run: Run = None,
+    fresh: Fresh = False,
+    commercial: Commercial = False,
+    offline: Offline = False,
+    as_json: AsJson = False,
     **given: Any,
 ) -> None:
     """Train a LoRA of one garment from 5 to 30 pictures of it, and put it on anybody.
@@ -85,48 +100,140 @@ def lora(
 
         twinset train lora --recipe jacket.toml --seed 2 -o second.safetensors
 
+        accelerate launch --num_processes 4 -m twinset train lora --data my_jacket/ --model sdxl -o jacket.safetensors
+
         twinset generate --prompt "wearing jckt coat, in the park" --selfie me.png --lora jacket.safetensors
     """
-    from twinset.training.lora.options import read_options, read_recipe
-
-    _need_tensorboard()
-    from twinset.training.lora.train import forget_run
-
-    own = {name: value for name, value in given.items() if value is not None}
-    options = read_options((read_recipe(recipe) if recipe else {}) | own, str(recipe) if recipe else "train lora")
-    folder = run or out.with_suffix(".run")
-    if fresh:
-        forget_run(folder)
-    trained = _train(options, out, folder, commercial, offline)
-    result = {
-        "file": str(trained.file),
-        "recipe": str(trained.recipe),
-        "run": str(trained.run),
-        "steps": trained.fit.step,
-        "seconds": round(trained.fit.seconds, 1),
-        "loss": trained.fit.figures.get("loss"),
-        "trigger": options.word,
-    }
-    if as_json:
-        print(json.dumps(result, indent=2))
-        return
-    say.print(f"{trained.file}: {trained.fit.step} steps in {trained.fit.seconds:.0f} s", markup=False)
-    called = " ".join(filter(None, (options.word, (options.kind or "").replace("_", " "))))
-    say.print(f'use it: twinset generate --prompt "wearing {called}" --lora {trained.file}', markup=False)
-
-
-def _need_tensorboard() -> None:
-    if find_spec("tensorboard") is None:
-        raise InputError("training needs the package tensorboard; run: pip install 'twinset[train]'")
-
-
-def _train(options: LoraOptions, out: Path, run: Path, commercial: bool, offline: bool) -> Trained:
-    """Load the base model and train; what the user can mend becomes one line."""
+    options, folder = _begun(LoraOptions, "lora", given, recipe, out, run, fresh)
     from twinset.training.lora.train import train_lora
 
-    pipe = load(options.model, commercial, offline)
+    with _stoppable(folder):
+        trained = train_lora(load(options.model, commercial, offline), options, out, folder, _tell)
+    told = _told(trained.file, trained.recipe, folder, trained.fit) | {"trigger": options.word}
+    called = " ".join(filter(None, (options.word, (options.kind or "").replace("_", " "))))
+    _report(told, f'twinset generate --prompt "wearing {called}" --lora {trained.file}', as_json)
+
+
+@train_app.command()
+@with_options(IdentityOptions)
+def identity(
+    out: Out,
+    recipe: RecipeFile = None,
+    run: Run = None,
+    fresh: Fresh = False,
+    commercial: Commercial = False,
+    offline: Offline = False,
+    as_json: AsJson = False,
+    **given: Any,
+) -> None:
+    """Train an identity adapter for the model's face recogniser; everything else stays as it is.
+
+    For sd15 and sdxl a file in IP-Adapter-FaceID's layout, begun anew: with `--commercial` for a recogniser of free
+    licence, which has no public adapter. For studio a folder, trained on from the model's own. Without --data the
+    people are drawn. What is interrupted goes on when the same command is given again.
+
+    Examples:
+
+        twinset train identity --data my_people/ --model sd15 --commercial -o faces.safetensors
+
+        twinset train identity --model studio --people 2000 --steps 500 -o faces
+    """
+    _train_adapter(IdentityOptions, "identity", given, recipe, out, run, fresh, commercial, offline, as_json)
+
+
+@train_app.command()
+@with_options(GarmentOptions)
+def garment(
+    out: Out,
+    recipe: RecipeFile = None,
+    run: Run = None,
+    fresh: Fresh = False,
+    commercial: Commercial = False,
+    offline: Offline = False,
+    as_json: AsJson = False,
+    **given: Any,
+) -> None:
+    """Train an adapter that makes a picture obey a garment's own picture; everything else stays as it is.
+
+    For sd15 and sdxl a file in IP-Adapter-Plus's layout, begun anew. For studio a folder, trained on from the model's
+    own. Without --data the people are drawn. What is interrupted goes on when the same command is given again.
+
+    Examples:
+
+        twinset train garment --data viton-hd/ --layout viton-hd --model sd15 --precision bf16 -o cloth.safetensors
+
+        twinset train garment --model studio --people 2000 --steps 500 -o cloth
+    """
+    _train_adapter(GarmentOptions, "garment", given, recipe, out, run, fresh, commercial, offline, as_json)
+
+
+@train_app.command()
+@with_options(ControlOptions)
+def control(
+    out: Out,
+    recipe: RecipeFile = None,
+    run: Run = None,
+    fresh: Fresh = False,
+    commercial: Commercial = False,
+    offline: Offline = False,
+    as_json: AsJson = False,
+    **given: Any,
+) -> None:
+    """Train a ControlNet on human-parsing maps (no public one exists) or on skeletons.
+
+    A folder that diffusers reads: for sd15 and sdxl begun as the UNet's own encoder, for studio trained on from the
+    model's own. The parsing map's colours are written beside it as palette.json. Without --data the people are drawn.
+    What is interrupted goes on when the same command is given again.
+
+    Examples:
+
+        twinset train control --data DressCode/ --layout dresscode --model sdxl --precision bf16 -o parsing-control
+
+        twinset train control --kind pose --data my_people/ --model sd15 -o pose-control
+    """
+    _train_adapter(ControlOptions, "control", given, recipe, out, run, fresh, commercial, offline, as_json)
+
+
+def _train_adapter(
+    kind: type[AdapterOptions], name: str, given: dict[str, Any], recipe: Path | None, out: Path, run: Path | None,
+    fresh: bool, commercial: bool, offline: bool, as_json: bool,
+) -> None:  # fmt: skip
+    options, folder = _begun(kind, name, given, recipe, out, run, fresh)
+    from twinset.training.adapters.train import train_adapter
+
+    with _stoppable(folder):
+        trained = train_adapter(load(options.model, commercial, offline), options, out, folder, _tell)
+    use = {
+        "identity": "pipe.load_adapter",
+        "garment": "pipe.load_adapter",
+        "control": "ControlNetModel.from_pretrained",
+    }
+    called = f"{use[name]}({str(trained.out)!r}" + (f", {name!r})" if trained.out.suffix else ")")
+    _report(_told(trained.out, trained.recipe, folder, trained.fit), called, as_json)
+
+
+def _begun(
+    kind: type[Options], name: str, given: dict[str, Any], recipe: Path | None, out: Path, run: Path | None, fresh: bool
+) -> tuple[Options, Path]:
+    """The options, checked, and the folder of the run, emptied where a fresh one is asked for."""
+    if find_spec("tensorboard") is None:
+        raise InputError("training needs the package tensorboard; run: pip install 'twinset[train]'")
+    from twinset.training.run_folder import forget_run, processes
+
+    processes()  # before anything is put on a GPU
+    own = {name: value for name, value in given.items() if value is not None}
+    fields = (read_recipe(recipe, kind) if recipe else {}) | own
+    options, folder = checked(kind, fields, str(recipe) if recipe else f"train {name}"), run or out.with_suffix(".run")
+    if fresh:
+        forget_run(folder)
+    return options, folder
+
+
+@contextmanager
+def _stoppable(run: Path) -> Iterator[None]:
+    """What the user can mend becomes one line."""
     try:
-        return train_lora(pipe, options, out, run, lambda line: say.print(line, markup=False))
+        yield
     except KeyboardInterrupt:
         say.print(f"stopped; the same command goes on from the last checkpoint in {run}", markup=False)
         raise typer.Exit(130) from None
@@ -134,45 +241,21 @@ def _train(options: LoraOptions, out: Path, run: Path, commercial: bool, offline
         raise InputError(" ".join(str(error).split())) from error
 
 
-# One option for each field of `LoraOptions`, so that command line, recipe and Python know the same ones.
+def _tell(line: str) -> None:
+    say.print(line, markup=False)
 
 
-def _with_options(command: Any) -> Any:
-    """The command with a parameter for every field in place of `**given`, None where it is not given."""
-    parameters = inspect.signature(command, eval_str=True).parameters.values()
-    own = [p.replace(kind=p.KEYWORD_ONLY) for p in parameters if p.kind is not p.VAR_KEYWORD]
-    fields = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in _annotations().items()
-    ]
-    command.__signature__ = inspect.Signature([*fields, *own])
-    command.__annotations__ = {p.name: p.annotation for p in (*fields, *own)}
-    return command
+def _told(file: Path, recipe: Path, run: Path, fit: FitResult) -> dict[str, Any]:
+    loss = fit.figures.get("loss")
+    return {
+        "file": str(file), "recipe": str(recipe), "run": str(run),
+        "steps": fit.step, "seconds": round(fit.seconds, 1), "loss": loss,
+    }  # fmt: skip
 
 
-def _annotations() -> dict[str, Any]:
-    """Field → what typer makes an option of; the help is the field's line in the class's docstring."""
-    from twinset.training.lora.options import LoraOptions
-
-    said = _described(inspect.getdoc(LoraOptions) or "")
-    found: dict[str, Any] = {}
-    for name, field in LoraOptions.model_fields.items():
-        default = "" if field.default is None or field.is_required() else f" [default: {field.default}]"
-        found[name] = Annotated[_plain(field.annotation) | None, typer.Option(help=said[name] + default)]
-    return found
-
-
-def _plain(annotation: Any) -> Any:
-    """The type that a command line reads: pydantic checks the rest."""
-    kinds = [kind for kind in (bool, int, float, Path) if kind in (annotation, *get_args(annotation))]
-    return kinds[0] if kinds else str
-
-
-def _described(docstring: str) -> dict[str, str]:
-    """Attribute → its description, from a Google-style docstring."""
-    entries = re.split(r"\n    (?=\w+: )", docstring.partition("Attributes:\n")[2].rstrip())
-    pairs = (entry.strip().partition(": ") for entry in entries)
-    return {name: " ".join(text.split()) for name, _, text in pairs}
-
-
-train_app.command()(_with_options(lora))
+def _report(told: dict[str, Any], use: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(told, indent=2))
+        return
+    say.print(f"{told['file']}: {told['steps']} steps in {told['seconds']:.0f} s", markup=False)
+    say.print(f"use it: {use}", markup=False)

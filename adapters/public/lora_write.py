@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from twinset.errors import InputError
+from twinset.models.whole import sync
 
 from .lora_files import Layers, LowRank
 from .lora_install import stability_blocks, stability_name
@@ -69,7 +70,9 @@ def write_lora(
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(cast, partial, {"format": "pt", **metadata})
         partial.chmod(0o644)  # safetensors makes it its owner's alone
+        sync(partial)
         os.replace(partial, path)
+        sync(path.parent)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
         raise InputError(

@@ -33,8 +33,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinset.errors import InputError
+from twinset.training.options import nearest
 
-from .options import LoraOptions, nearest
+from .options import LoraOptions
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".heic", ".heif")
 MASK, METADATA, TABLE = ".mask.png", "metadata.jsonl", "dataset.toml"
@@ -200,7 +201,7 @@ def _of(subset: Subset, options: LoraOptions) -> Iterator[Example]:
         mask = path.with_name(path.stem + MASK)
         yield Example(
             picture=path,
-            caption=written.get(path.name) or _beside(path, subset.caption_extension) or subset.class_tokens,
+            caption=written.get(path.name) or caption_beside(path, subset.caption_extension) or subset.class_tokens,
             mask=mask if mask.is_file() else None,
             repeats=subset.num_repeats,
             regularisation=subset.is_reg,
@@ -209,7 +210,12 @@ def _of(subset: Subset, options: LoraOptions) -> Iterator[Example]:
         )
 
 
-def _beside(picture: Path, extension: str) -> str | None:
+def caption_beside(picture: Path, extension: str) -> str | None:
+    """The text of the file beside a picture, in one line; None without one.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
     path = picture.with_suffix(extension)
     if not path.is_file():
         return None

@@ -11,22 +11,21 @@ from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from twinset.adapters.condition import Condition, Words, paint
+from twinset.adapters.condition import Condition, Words
 from twinset.adapters.public.lora_files import COMPONENTS, Layers, LowRank
 from twinset.adapters.public.lora_install import remove_lora
 from twinset.errors import InputError
-from twinset.models.figure.labels import PALETTE
-from twinset.models.region_controlnet import Paint, RegionControlNetModel, embedded_conditions
+from twinset.models.region_controlnet import embedded_conditions
 from twinset.pipelines.control import Residuals, ask
 from twinset.pipelines.denoise import predict
 from twinset.pipelines.joint_pass import JointPass
+from twinset.training.denoising import Batch
+from twinset.training.frozen import embedded_condition, freeze, thaw, words_of
 
-from .batches import Batch, text_states
 from .options import TEXT_TARGETS, LoraOptions
 from .prepare import sees_layouts
 
 NAME = "in-training"
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class LoraNetworks(nn.Module):
@@ -47,7 +46,7 @@ class LoraNetworks(nn.Module):
         self.__dict__.update(pipe=pipe, options=options)  # not as sub-modules: their weights are not this module's
         self.pipe: JointPass
         self.options: LoraOptions
-        self._freeze()
+        self.dtype = freeze(pipe, options.precision)
         torch.manual_seed(options.seed)
         self._add("unet", options.layers)
         if options.text_encoder:
@@ -58,18 +57,6 @@ class LoraNetworks(nn.Module):
         self.weights = nn.ParameterDict({name.replace(".", "|"): p for name, p in named.items()})
         pipe.attention.inject()
         self.layouts = sees_layouts(pipe)
-
-    def _freeze(self) -> None:
-        pipe: Any = self.pipe
-        for part in pipe.components.values():
-            if isinstance(part, nn.Module):
-                part.requires_grad_(False).eval()
-        dtype = DTYPES.get(self.options.precision, torch.float32)
-        if dtype is torch.float16 and pipe.device.type != "cuda":
-            raise InputError(f"precision 'fp16' does not train on {pipe.device.type!r}; take bf16, or no")
-        self.dtype = pipe.unet.dtype
-        if pipe.device.type == "cuda" and dtype != self.dtype:
-            pipe.to(dtype)
 
     def _text_encoders(self) -> list[str]:
         return [name for name in COMPONENTS[1:] if getattr(self.pipe, name, None) is not None]
@@ -138,16 +125,9 @@ class LoraNetworks(nn.Module):
             base: without the additions.
         """
         with self.without() if base else nullcontext():
-            words = self.words(batch)
+            words = words_of(self.pipe, batch)
             residuals = self._heard(noisy, timestep, words, batch) if self.layouts else None
             return predict(self.pipe.unet, noisy, timestep, words, residuals)
-
-    def words(self, batch: Batch) -> Words:
-        """What the text encoders say of a batch's captions."""
-        said = batch if "states" in batch else text_states(self.pipe, batch["captions"])
-        if "pooled" not in said:
-            return Words(said["states"])
-        return Words(said["states"], {"text_embeds": said["pooled"], "time_ids": batch["sizes"].to(said["pooled"])})
 
     def _heard(self, noisy: Tensor, timestep: Tensor, words: Words, batch: Batch) -> Residuals | None:
         """What the ControlNets say, the identity condition at work as in generation."""
@@ -161,7 +141,7 @@ class LoraNetworks(nn.Module):
         on = batch["layout_on"].view(-1, 1, 1, 1).to(noisy)
         said = []
         for net in self.pipe.nets:
-            embedded = self._embedded(net, words, conditions, batch, size)
+            embedded = embedded_condition(net, words, conditions, batch)
             with embedded_conditions(net):
                 said.append(ask(net, noisy, timestep, words, embedded).scaled(on))
         return Residuals.sum(said)
@@ -175,16 +155,6 @@ class LoraNetworks(nn.Module):
             weight=batch["face_on"],
         )  # fmt: skip
         return [face]
-
-    def _embedded(
-        self, net: Any, words: Words, conditions: list[Condition], batch: Batch, size: tuple[int, int]
-    ) -> Tensor:
-        if not isinstance(net, RegionControlNetModel):
-            return net.controlnet_cond_embedding(batch["skeleton"].to(net.dtype) / 255)
-        palette = torch.from_numpy(PALETTE).to(words.states.device)[batch["labels"].long()].permute(0, 3, 1, 2)
-        text = words.states
-        blank = Paint.blank(len(text), net.latent_channels, text.shape[-1], size, text)
-        return net.embed(palette.to(text) / 255, text, paint(conditions, len(text), blank))
 
     @contextmanager
     def without(self) -> Iterator[None]:
@@ -223,8 +193,7 @@ class LoraNetworks(nn.Module):
         self._checkpoint_gradients("disable")
         pipe: Any = self.pipe
         remove_lora(pipe, NAME)
-        if pipe.unet.dtype != self.dtype:
-            pipe.to(self.dtype)
+        thaw(pipe, self.dtype)
 
 
 def _ends(name: str, targets: tuple[str, ...]) -> bool:

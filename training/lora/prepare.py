@@ -10,25 +10,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from twinset.adapters.condition import Condition, Layout
-from twinset.errors import InputError
 from twinset.models.figure.keypoints import L_EYE, NOSE, R_EYE, draw_skeleton
 from twinset.models.region_controlnet import RegionControlNetModel
-from twinset.models.vae import encode
 from twinset.pipelines.compose import people_of
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.memo import weights_hash
 from twinset.pipelines.people import People
+from twinset.training.buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
+from twinset.training.latents import latents_of
+from twinset.training.stored import Stored, Tensors, key_of
 
-from .buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
 from .captions import automatic_caption, with_trigger
 from .dataset import Example, read_examples
 from .masks import Look, garment_mask, likeliest_class, look_at, owned_labels, said_kind
 from .options import LoraOptions
-from .stored import Stored, Tensors, key_of
 
 Say = Callable[[str], None]
 
@@ -50,6 +48,16 @@ class Row:
     bucket: Size
     keys: tuple[str, ...]
     mask: str
+
+    @property
+    def repeats(self) -> int:
+        """How often it comes in an epoch."""
+        return self.example.repeats
+
+    @property
+    def validation(self) -> bool:
+        """Whether it is only measured on."""
+        return self.example.validation
 
 
 def sees_layouts(pipe: JointPass) -> bool:
@@ -150,27 +158,13 @@ class Encoder:
         picture, area = fit.picture(look.picture), None if mask is None else fit.mask(mask)
         if mirrored:
             picture, area = np.ascontiguousarray(picture[:, ::-1]), None if area is None else area[:, ::-1].copy()
-        latents = self._latents(picture)
+        latents = latents_of(self.pipe, picture)
         grid = (latents.shape[1], latents.shape[2])
         own = torch.ones(1, *grid) if area is None else F.adaptive_avg_pool2d(torch.from_numpy(area)[None], grid)
         height, width = look.picture.shape[:2]
         sizes = torch.tensor([height, width, fit.corner[1], fit.corner[0], fit.bucket[1], fit.bucket[0]])
         conditions = self._conditions(picture, look.example.picture, grid) if self.layouts else {}
         return {"latents": latents, "mask": own, "sizes": sizes, **conditions}
-
-    @torch.no_grad()
-    def _latents(self, picture: np.ndarray) -> Tensor:
-        vae: Any = self.pipe.vae
-        dtype = vae.dtype
-        pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(vae.device, torch.float32) / 127.5 - 1
-        if dtype != torch.float32:  # SDXL's own overflows in half precision
-            vae.to(torch.float32)
-        latents = encode(vae, pixels)[0].cpu()
-        if dtype != torch.float32:
-            vae.to(dtype)
-        if not latents.isfinite().all():
-            raise InputError("the model's VAE gives latents that are not finite; get another copy of the model")
-        return latents
 
     @torch.no_grad()
     def _conditions(self, picture: np.ndarray, path: Path, grid: tuple[int, int]) -> Tensors:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import send_to_device
 
 from twinset.pipelines.compose import compose
 from twinset.pipelines.generate import draw, settled
@@ -17,18 +14,16 @@ from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.pictures import contact_sheet, in_rows
 from twinset.pipelines.record import save_picture
 from twinset.pipelines.request import GarmentPicture, Request
+from twinset.training.denoising import Loss
+from twinset.training.validation import Validation
 
-from .batches import LEVELS, LoraData
+from .batches import LoraData
 from .captions import noun
-from .networks import DTYPES, LoraNetworks
-from .objective import Loss
+from .networks import LoraNetworks
 from .options import LoraOptions
 
-BETTER = 1e-4
-"""Share by which a validation loss must fall to count as better."""
 
-
-class Previews:
+class Previews(Validation):
     """Called between steps; keeps the validation losses in `validation.jsonl` and samples in `samples/` of the run.
 
     Args:
@@ -40,48 +35,14 @@ class Previews:
     """
 
     def __init__(self, networks: LoraNetworks, data: LoraData, loss_fn: Loss, options: LoraOptions, run: Path):
-        self.networks, self.data, self.loss_fn, self.options, self.run = networks, data, loss_fn, options, run
+        super().__init__(networks, data, loss_fn, options, run, networks.pipe.device)
+        self.networks, self.options = networks, options
 
     def __call__(self, step: int) -> dict[str, float | np.ndarray]:
         """The validation loss, and a sheet of sample pictures (H, W, 3)."""
-        loss = self.validation()
-        self._keep(step, loss)
+        losses = super().__call__(step)
         sheet = self.samples(step) if self.options.samples else None
-        return {"loss": loss} | ({} if sheet is None else {"samples": sheet})
-
-    @torch.no_grad()
-    def validation(self) -> float:
-        """Mean loss of fixed pictures under fixed noise at fixed levels: comparable over steps and runs."""
-        device, dtype = self.networks.pipe.device, DTYPES.get(self.options.precision)
-        losses = []
-        for number in range(len(self.data.checked)):
-            for level in range(LEVELS):
-                batch: Any = send_to_device(self.data.check(number, level), device)
-                with torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):
-                    losses.append(float(self.loss_fn(self.networks, batch)[0]))
-        return float(np.mean(losses))
-
-    def losses(self, before: int | None = None) -> list[tuple[int, float]]:
-        """(step, validation loss) so far, of steps below `before`."""
-        path = self.run / "validation.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        found = {entry["step"]: entry["loss"] for entry in map(json.loads, filter(str.strip, lines))}
-        return sorted((step, loss) for step, loss in found.items() if before is None or step < before)
-
-    def _keep(self, step: int, loss: float) -> None:
-        """What a run that was stopped wrote of later steps is replaced."""
-        entries = [*self.losses(before=step), (step, loss)]
-        text = "".join(json.dumps({"step": s, "loss": value}) + "\n" for s, value in entries)
-        partial = self.run / "validation.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self.run / "validation.jsonl")
-
-    def stale(self) -> bool:
-        """Whether the last `patience` validations were no better than the best before them."""
-        losses, patience = [loss for _, loss in self.losses()], self.options.patience
-        if not patience or len(losses) <= patience:
-            return False
-        return min(losses[-patience:]) > min(losses[:-patience]) * (1 - BETTER)
+        return losses | ({} if sheet is None else {"samples": sheet})
 
     def samples(self, step: int) -> np.ndarray | None:
         """Pictures of fixed seeds, in one row, written as a PNG; None where the model has no way to draw people."""
@@ -119,17 +80,3 @@ class Previews:
     def _plain(self, pipe: JointPass, request: Request, index: int) -> Any:
         generator = torch.Generator().manual_seed(self.options.seed + index)
         return pipe(request.prompt, generator=generator).images[0]
-
-
-def stops(previews: Previews) -> Callable[[], bool]:
-    """What ends a run early; reads the losses only when there are new ones."""
-    state: dict[str, Any] = {"at": None, "stale": False}
-
-    def until() -> bool:
-        path = previews.run / "validation.jsonl"
-        at = path.stat().st_mtime_ns if path.is_file() else None
-        if at != state["at"]:
-            state.update(at=at, stale=previews.stale())
-        return state["stale"]
-
-    return until

@@ -14,7 +14,7 @@ from torch import Tensor
 from twinset.errors import InputError
 
 Tensors = dict[str, Tensor]
-FORMAT = 1
+FORMAT = 2
 """Raised whenever what is kept changes."""
 
 

@@ -1,4 +1,4 @@
-"""The loss of a LoRA: the error of what the network predicts, on the garment, weighted over the noise levels."""
+"""The loss of a training: the error of what the network predicts, where it counts, weighted over the noise levels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from .batches import Batch
-from .networks import LoraNetworks
-from .options import LoraOptions
+from .options import TrainOptions
 
+Batch = dict[str, Any]
 Loss = Callable[[Any, Batch], tuple[Tensor, dict[str, Tensor]]]
 
 
-def noise_schedule(scheduler: Any, options: LoraOptions) -> DDPMScheduler:
+def noise_schedule(scheduler: Any, options: TrainOptions) -> DDPMScheduler:
     """The training's noise schedule: that of the base model's scheduler, where the options don't overrule it.
 
     Args:
@@ -60,16 +59,16 @@ def target(schedule: DDPMScheduler, latents: Tensor, noise: Tensor, timestep: Te
     return schedule.get_velocity(latents, noise, timestep) if kind == "v_prediction" else noise  # type: ignore[arg-type]
 
 
-def lora_loss(schedule: DDPMScheduler, options: LoraOptions) -> Loss:
+def denoising_loss(schedule: DDPMScheduler, options: TrainOptions) -> Loss:
     """(networks, batch) → (loss, figures): squared errors, each picture's mask weighted to a mean of 1.
 
-    The weights' mean over a picture is 1, so a small garment counts as much as a large one. Figures: `garment`, the
+    The weights' mean over a picture is 1, so a small garment counts as much as a large one. Figures: `inside`, the
     unweighted error inside masks; `kept`, how far the prediction outside is from the base model's, with `preserve`.
     """
     weights = level_weights(schedule, options.min_snr_gamma)
     count = schedule.config["num_train_timesteps"]
 
-    def loss_fn(networks: LoraNetworks, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss_fn(networks: Any, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         latents, noise, mask = batch["latents"], batch["noise"], batch["mask"]
         timestep = (batch["level"] * count).long().clamp(max=count - 1)
         noisy: Tensor = schedule.add_noise(latents, noise, timestep)  # type: ignore[arg-type]
@@ -78,7 +77,7 @@ def lora_loss(schedule: DDPMScheduler, options: LoraOptions) -> Loss:
         error = (predicted - target(schedule, latents, noise, timestep)).square()
         level = weights.to(latents.device)[timestep]
         loss = (level * batch["weight"].to(latents.device) * _on_mask(error, mask, options)).mean()
-        figures = {"garment": (error.detach() * mask).sum() / (mask.sum() * error.shape[1]).clamp_min(1e-6)}
+        figures = {"inside": (error.detach() * mask).sum() / (mask.sum() * error.shape[1]).clamp_min(1e-6)}
         if base is not None:
             kept = ((predicted - base).square() * (1 - mask)).flatten(1).mean(1)
             loss = loss + options.preserve * (level * kept).mean()
@@ -89,11 +88,11 @@ def lora_loss(schedule: DDPMScheduler, options: LoraOptions) -> Loss:
 
 
 @torch.no_grad()
-def _base(networks: LoraNetworks, noisy: Tensor, timestep: Tensor, batch: Batch) -> Tensor:
+def _base(networks: Any, noisy: Tensor, timestep: Tensor, batch: Batch) -> Tensor:
     return networks(noisy, timestep, batch, base=True).float()
 
 
-def _on_mask(error: Tensor, mask: Tensor, options: LoraOptions) -> Tensor:
+def _on_mask(error: Tensor, mask: Tensor, options: TrainOptions) -> Tensor:
     """Mean error of each picture (B,) under weights 1 inside the mask and `outside` elsewhere."""
     if not options.masked:
         return error.flatten(1).mean(1)

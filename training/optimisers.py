@@ -1,9 +1,10 @@
-"""Optimisers and learning rates of a LoRA's training by name."""
+"""From a training's options to the loop: optimisers and learning rates by name, and the loop's settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,12 +12,13 @@ from diffusers.optimization import get_scheduler
 
 from twinset.errors import InputError
 
-from .options import LoraOptions
+from .loop import FitSettings
+from .options import TrainOptions
 
 BETAS = (0.9, 0.99)
 
 
-def optimiser_of(options: LoraOptions) -> Callable[[list[dict[str, Any]]], torch.optim.Optimizer]:
+def optimiser_of(options: TrainOptions) -> Callable[[list[dict[str, Any]]], torch.optim.Optimizer]:
     """Parameter groups → optimiser.
 
     "adamw" is torch's (Loshchilov & Hutter 2019); "adamw8bit" is bitsandbytes' (Dettmers et al. 2022), "prodigy"
@@ -49,7 +51,7 @@ def _package(name: str, optimiser: str) -> Any:
         raise InputError(f"optimiser {optimiser!r} needs the package {name}; run: pip install {name}") from None
 
 
-def rate_of(options: LoraOptions) -> Callable[[int], float]:
+def rate_of(options: TrainOptions) -> Callable[[int], float]:
     """Step → factor of the learning rates, as `diffusers.optimization.get_scheduler` defines it."""
     unused = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     name = "constant_with_warmup" if options.scheduler == "constant" else options.scheduler
@@ -57,3 +59,22 @@ def rate_of(options: LoraOptions) -> Callable[[int], float]:
         name, unused, num_warmup_steps=options.warmup, num_training_steps=options.steps, num_cycles=options.cycles
     )
     return scheduler.lr_lambdas[0]
+
+
+def fit_settings(options: TrainOptions, run: Path) -> FitSettings:
+    """The loop's settings of a training's options."""
+    return FitSettings(
+        out=run,
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        clip=options.clip,
+        bf16=options.precision == "bf16",
+        fp16=options.precision == "fp16",
+        ema=options.ema,
+        checkpoint_steps=options.save_every,
+        accumulate=options.accumulate,
+        fused_backward=options.fused_backward,
+        preview_every=options.sample_every,
+        log_every=min(10, max(1, options.steps // 50)),
+        seed=options.seed,
+    )

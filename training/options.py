@@ -1,0 +1,161 @@
+"""What every training around a frozen pipeline is given: one checked object, the same as a TOML recipe."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from twinset.errors import InputError
+
+Options = TypeVar("Options", bound="TrainOptions")
+
+
+class TrainOptions(BaseModel):
+    """A training of a few networks around a pipeline whose own weights stay as they are.
+
+    Attributes:
+        model: "studio", "sd15", "sdxl", or a model folder.
+        learning_rate: At its height. With `prodigy` a factor on the rate it finds; 1 is usual.
+        scheduler: How the rates go over the run, as `diffusers.optimization.get_scheduler` names it.
+        warmup: Steps over which the rates rise from 0.
+        cycles: Hard restarts of "cosine_with_restarts".
+        optimiser: "adamw"; "adamw8bit" needs bitsandbytes and a GPU, "prodigy" needs prodigyopt.
+        weight_decay: Of the optimiser.
+        clip: Largest norm of the gradient.
+        steps: Optimiser steps.
+        batch: Pictures per step, process and accumulated part.
+        accumulate: Batches per optimiser step.
+        precision: "bf16" or "fp16" for the frozen weights and the computation; what is trained stays in float32.
+        gradient_checkpointing: Compute activations again in place of keeping them: less memory, a third more time.
+        fused_backward: Update each weight during the backward pass and free its gradient at once: less memory. Each
+            weight's own gradient is clipped; neither `accumulate`, fp16 nor prodigy go with it.
+        ema: Decay of a running average of the weights, which is then the result; 0 for none.
+        prediction_type: What the network predicts; the model's own scheduler says when absent.
+        zero_terminal_snr: Rescale the noise schedule so that its end is pure noise (Lin et al. 2023); the model's own
+            scheduler says when absent.
+        min_snr_gamma: Limit of the loss's weight over the noise levels (Min-SNR, Hang et al. 2023), 5 is usual; None
+            for none, except that a network that predicts x₀ is always weighted, with 5 when absent.
+        noise_offset: Of whole channels' means, 0 to about 0.1 (kohya-ss), for very dark and bright pictures.
+        masked: Count the error in the region that the training is about; elsewhere only `outside` of it.
+        outside: Weight of the error outside the region when `masked`, 0 to 1.
+        preserve: Weight of staying with the base model's own prediction; 0 for none.
+        resolution: Side of a square with the pixels of a picture; the model's own size when absent.
+        bucket_step: Sides of pictures are multiples of it, px.
+        caption_dropout: Share of samples that see the empty text.
+        seed: Of what starts at random, the data's order and all draws.
+        save_every: Steps between checkpoints.
+        sample_every: Steps between sample pictures and validation losses; 0 for the end alone.
+        patience: Validations without a better loss after which the run ends; 0 for never.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    paths: ClassVar[tuple[str, ...]] = ("data",)
+    """Fields that are paths, which recipes count from their own folder."""
+    free: ClassVar[frozenset[str]] = frozenset({"save_every", "sample_every"})
+    """Fields with which a run may be continued although they differ, since they do not change what is learnt."""
+
+    model: str = "studio"
+    learning_rate: float = Field(default=1e-4, gt=0, le=10)
+    scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial"] = (
+        "cosine"
+    )
+    warmup: int = Field(default=0, ge=0)
+    cycles: int = Field(default=1, ge=1)
+    optimiser: Literal["adamw", "adamw8bit", "prodigy"] = "adamw"
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    steps: int = Field(default=1000, ge=1)
+    batch: int = Field(default=4, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    gradient_checkpointing: bool = False
+    fused_backward: bool = False
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    prediction_type: Literal["epsilon", "v_prediction", "sample"] | None = None
+    zero_terminal_snr: bool | None = None
+    min_snr_gamma: float | None = Field(default=None, gt=0)
+    noise_offset: float = Field(default=0.0, ge=0, le=1)
+    masked: bool = True
+    outside: float = Field(default=0.25, ge=0, le=1)
+    preserve: float = Field(default=0.0, ge=0)
+    resolution: int | None = Field(default=None, ge=64, le=4096)
+    bucket_step: int = Field(default=64, ge=8)
+    caption_dropout: float = Field(default=0.05, ge=0, le=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    save_every: int = Field(default=100, ge=1)
+    sample_every: int = Field(default=250, ge=0)
+    patience: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _go_together(self: Options) -> Options:
+        if self.fused_backward and (self.accumulate > 1 or self.precision == "fp16" or self.optimiser == "prodigy"):
+            raise ValueError("fused_backward goes with accumulate 1, bf16 or no, and adamw or adamw8bit; leave it out")
+        return self
+
+    def located(self: Options) -> Options:
+        """The same with absolute paths, so that a recipe works from any folder."""
+        given = {name: getattr(self, name) for name in self.paths}
+        return self.model_copy(update={name: path.absolute() for name, path in given.items() if path is not None})
+
+
+def checked(kind: type[Options], fields: Mapping[str, Any], where: str) -> Options:
+    """Check what a user gave.
+
+    Args:
+        kind: of training.
+        fields: its fields, as text or values.
+        where: what the fields come from, for messages.
+
+    Raises:
+        InputError: in one line: the option, its value and the remedy; for an unknown option the nearest name.
+    """
+    known = list(kind.model_fields)
+    for name in fields:
+        if name not in known:
+            raise InputError(f"{where}: option {name!r} is unknown; {nearest(name, known)}")
+    try:
+        return kind.model_validate(dict(fields))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "options"
+        given = "" if name == "options" else f" = {first['input']!r}"
+        if first["type"] == "missing":
+            raise InputError(f"{where}: {name} is missing; give it, as in --{name} my_jacket/") from None
+        raise InputError(f"{where}: {name}{given}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """What to do about an unknown name: "did you mean 'rank'?", or the list of all."""
+    close = get_close_matches(name, known, 1, 0.5)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+
+
+def read_recipe(path: Path, kind: type[TrainOptions]) -> dict[str, Any]:
+    """The fields of a TOML recipe, unchecked; relative paths count from the recipe's folder.
+
+    Raises:
+        InputError: the file is missing or not TOML.
+    """
+    if not path.is_file():
+        raise InputError(f"recipe {str(path)!r} is not a file; one lies beside everything that `twinset train` wrote")
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {str(path)!r} is not TOML ({error}); mend that line") from None
+    for name in kind.paths:
+        if isinstance(fields.get(name), str):
+            fields[name] = str(path.absolute().parent / fields[name])
+    return fields
+
+
+def recipe_text(options: TrainOptions) -> str:
+    """The options as TOML, those that say nothing left out; `read_recipe` and `checked` give them back."""
+    return "".join(
+        f"{name} = {json.dumps(value)}\n" for name, value in options.model_dump(mode="json", exclude_none=True).items()
+    )
