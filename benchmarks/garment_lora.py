@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +29,7 @@ from twinset.benchmarks.drawing import load_pipeline
 from twinset.benchmarks.figures import Estimate, bootstrap
 from twinset.benchmarks.joint import embed_faces
 from twinset.benchmarks.judges import FOLDER, Judges
+from twinset.benchmarks.logos import logo_is_right
 from twinset.benchmarks.page import grid
 from twinset.benchmarks.people import Person, drawn_person
 from twinset.models.figure.labels import GARMENT_KINDS
@@ -52,7 +52,7 @@ WAYS = ("words", "words + LoRA", "flat picture", "other clothes", "other clothes
 TITLES = {
     "garment": "garment similarity ↑",
     "pattern": "pattern right, % ↑",
-    "logo": "logo right, % ↑",
+    "logo": "logo right of 7, % ↑",
     "identity": "identity similarity ↑",
     "lower": "other garment's similarity ↑",
 }
@@ -157,12 +157,10 @@ def _figures(judges: Judges, people: Sequence[Person], rows: np.ndarray) -> dict
     upper, classes = _garment(judges, people, rows, "upper")
     garments = [person.spec.garments["upper"] for person in people]
     patterns = np.array([ATTRIBUTES["upper_pattern"].index(garment.pattern) for garment in garments])
-    logos = np.array([ATTRIBUTES["logo"].index(garment.logo or "none") for garment in garments])
-    readable = np.array([garment.logo is not None and garment.pattern == "plain" for garment in garments])
     return {
         "garment": upper,
         "pattern": 100.0 * (classes["pattern"] == patterns),
-        "logo": np.where(readable, 100.0 * (classes["logo"] == logos), NOTHING),  # the judge knows them on plain cloth
+        "logo": np.array([logo_is_right(person.spec, row) for person, row in zip(people, rows, strict=True)]),
         "identity": cosine(faces, others),
         "lower": _garment(judges, people, rows, "lower")[0],
     }
@@ -208,13 +206,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     columns: dict[str, list[np.ndarray]] = {"flat": [], "true": [], **{way: [] for way in WAYS}}
     spent = []
     for index in range(options.garments):
-        subject, began = new_subject(pipe, index, options.people), time.perf_counter()
+        subject = new_subject(pipe, index, options.people)
         data = photographed(subject, options.runs / str(index))
         settings = {"data": data, "trigger": TRIGGER, "kind": subject.garment.kind, "steps": options.steps}
         settings |= {"samples": 0, "sample_every": 0}
-        lora = train_lora(pipe, read_options(settings), options.runs / f"{index}.safetensors").file
-        spent.append(time.perf_counter() - began)
-        pictures = all_ways(pipe, subject, lora, options.denoising)
+        trained = train_lora(pipe, read_options(settings), options.runs / f"{index}.safetensors")
+        spent.append(trained.fit.seconds)
+        pictures = all_ways(pipe, subject, trained.file, options.denoising)
         for way, figures in judged(judges, subject, pictures).items():
             rows.setdefault(way, []).append(figures)
         columns["flat"] += [subject.flat] * 2

@@ -140,7 +140,7 @@ class Parts:
         tensor = torch.empty(shape, **self.setting.options)
         return tensor if self.noise is None else tensor.normal_(0, scale, generator=self.noise)
 
-    def _filled(self, net: Net) -> Net:
+    def filled(self, net: Net) -> Net:
         """A network of the meta device with random weights that keep activations near 1; biases 0, norms 1."""
         nn.Module.to(net, dtype=self.setting.options["dtype"]).eval().requires_grad_(False)  # in place
         if self.noise is None:
@@ -160,14 +160,14 @@ class Parts:
         """The family's UNet, without any adapter; contestants get a `twin`."""
         options = UNETS[self.setting.family] | (TINY[self.setting.family] if self.setting.tiny else {})
         with torch.device("meta"):
-            return self._filled(UNet2DConditionModel(**options))
+            return self.filled(UNet2DConditionModel(**options))
 
     @cached_property
     def controlnet(self) -> ControlNetModel:
         """A plain ControlNet of the UNet's size; pose and parsing are two twins of it."""
         channels = (8, 8, 8, 8) if self.setting.tiny else (16, 32, 96, 256)
         with torch.device("meta"):
-            return self._filled(ControlNetModel.from_unet(self.unet, "rgb", channels, load_weights_from_unet=False))
+            return self.filled(ControlNetModel.from_unet(self.unet, "rgb", channels, load_weights_from_unet=False))
 
     def controlnets(self) -> list[ControlNetModel]:
         """Pose and parsing."""
