@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -26,7 +26,7 @@ from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.memo import Memo
 from twinset.pipelines.people import DrawnPeople, Selfie
 from twinset.pipelines.request import Request
-from twinset.pipelines.serial import draw_serially, passes
+from twinset.pipelines.serial import Stages, draw_serially, passes
 from twinset.prompts.sentence import understand
 
 BATCH = 8
@@ -104,28 +104,49 @@ def draw_person(pipe: JointPipeline, person: Person, steps: int, guidance: float
     return Drawn(pictures, np.array([[joint_seconds, serial_seconds]]), np.array(touched))
 
 
+def joint_pass(
+    pipe: JointPipeline,
+    person: Person,
+    steps: int,
+    guidance: float,
+    with_identity: bool = True,
+    with_garments: bool = True,
+) -> np.ndarray:
+    """A person drawn in one pass, uint8 (256, 192, 3)."""
+    conditions: list[Condition] = []
+    if with_identity:
+        conditions += [pipe.identity(person.selfie, person.layout)]
+    if with_garments:
+        conditions += [pipe.garment(flat, kind, person.layout) for kind, flat in person.flats.items()]
+    output: Any = pipe(**_asked(person, steps, guidance), conditions=conditions, generator=_noise(person))
+    return np.asarray(output.images[0])
+
+
+def serial_pass(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> Stages:
+    """A person drawn by the chain."""
+    return _chain(pipe, person, steps, guidance)(Selfie(person.selfie, person.selfie), person.flats)
+
+
+def _chain(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> Callable[..., Stages]:
+    asked = _asked(person, steps, guidance)
+    layout = asked.pop("layout")
+    return partial(draw_serially, pipe, DrawnPeople(pipe), passes(pipe, asked, partial(_noise, person)), layout)
+
+
 def _jointly(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> tuple[dict[str, np.ndarray], float]:
-    started = time.perf_counter()
-    identity = [pipe.identity(person.selfie, person.layout)]
-    garments = [pipe.garment(flat, kind, person.layout) for kind, flat in person.flats.items()]
     pictures, seconds = {}, 0.0
-    for way, (with_identity, with_garments) in CELLS.items():
-        conditions: list[Condition] = identity * with_identity + garments * with_garments
-        output: Any = pipe(**_asked(person, steps, guidance), conditions=conditions, generator=_noise(person))
-        pictures[way] = np.asarray(output.images[0])
+    for way, cell in CELLS.items():
+        started = time.perf_counter()
+        pictures[way] = joint_pass(pipe, person, steps, guidance, *cell)
         seconds = seconds or time.perf_counter() - started  # of the first way alone
     return pictures, seconds
 
 
 def _serially(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> tuple[dict[str, np.ndarray], float]:
-    asked = _asked(person, steps, guidance)
-    layout = asked.pop("layout")
-    draw = partial(draw_serially, pipe, DrawnPeople(pipe), passes(pipe, asked, partial(_noise, person)), layout)
-    selfie = Selfie(person.selfie, person.selfie)
     started = time.perf_counter()
-    both = draw(selfie, person.flats)
+    both = serial_pass(pipe, person, steps, guidance)
     seconds = time.perf_counter() - started
-    garments = draw(None, person.flats, photo=both.first)
+    garments = _chain(pipe, person, steps, guidance)(None, person.flats, photo=both.first)
     made = (both.dressed, both.repaired, both.swapped, garments.dressed)
     return dict(zip(SERIAL, made, strict=True)), seconds
 

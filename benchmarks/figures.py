@@ -41,6 +41,12 @@ def bootstrap(values: np.ndarray, draws: int = 2000, seed: int = 0) -> Estimate:
     return Estimate(float(known.mean()), float(low), float(high), len(known))
 
 
+def spread(values: np.ndarray, people: int) -> Estimate:
+    """Mean and the middle 95 % of a figure that is computed of subsets of `people`, not of each one."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return Estimate(float(values.mean()), float(low), float(high), people)
+
+
 def summarise(columns: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     """An estimate per figure."""
     return {name: bootstrap(np.asarray(values, dtype=float)) for name, values in columns.items()}

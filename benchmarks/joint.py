@@ -16,12 +16,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
 
+from twinset.benchmarks.cost import costs
 from twinset.benchmarks.drawing import REPAIRED, Drawing, Drawn, draw_people, load_pipeline, through_vae
 from twinset.benchmarks.figures import (
     Estimate,
@@ -30,21 +32,25 @@ from twinset.benchmarks.figures import (
     identity_figures,
     pose_figures,
     psnr,
+    spread,
     ssim,
     strangers,
     summarise,
 )
 from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.light import PERSON, SCENE, light_figures
-from twinset.benchmarks.page import grid, table
+from twinset.benchmarks.page import cost_table, grid, table
 from twinset.benchmarks.people import FIRST_SEED, Person, albedo, in_other_light, person_of
+from twinset.benchmarks.perceptual import perceptual_distance
 from twinset.models.face_finder import align
 from twinset.models.figure.keypoints import draw_skeleton
 from twinset.models.figure.labels import GARMENT_KINDS
+from twinset.pipelines.compose import people_of
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import machine, weights_revision
 from twinset.scoring.garment import FEWEST_PIXELS, retrieved
 from twinset.scoring.identity import recovery
+from twinset.scoring.kid import kernel_distances
 from twinset.training.mannequin.attributes import ATTRIBUTES, attributes
 
 Results = dict[str, dict[str, Estimate]]
@@ -52,6 +58,7 @@ UNKNOWN = 255
 """Label of pixels where the layout and the true parsing map differ."""
 NAMED = ("hair_style", "hair_length", "hair_colour", "expression", "upper_kind", "lower_kind", "scene", "light")
 """Attributes that the prompts name; colours, patterns and logos of garments come from their pictures alone."""
+COSTED_PEOPLE = 8
 WITHOUT_IDENTITY = ("garment only", "neither", "serial: garment only")
 
 
@@ -149,9 +156,31 @@ def measure(judges: Judges, pipe: JointPipeline, people: Sequence[Person], drawn
     }
     faces, _, others = embed_faces(judges, people, truths)
     stranger, same = float(strangers(faces, others).mean()), float(columns["truth"]["sim_gt"].mean())
-    for figures in columns.values():
+    true = judges.features(truths)
+    results: Results = {}
+    for way, figures in columns.items():
         figures["identity_recovery"] = recovery(figures["sim_gt"], stranger, same)
-    return {way: summarise(figures) for way, figures in columns.items()}
+        figures |= naturalness(pipe, ways[way], truths)
+        distances = kernel_distances(judges.features(ways[way]), true)
+        results[way] = summarise(figures) | {"kid": spread(distances, len(people))}
+    return results
+
+
+def naturalness(pipe: JointPipeline, pictures: np.ndarray, truths: np.ndarray) -> dict[str, np.ndarray]:
+    """How natural pictures look without knowing whom they show; each (N,).
+
+    Args:
+        pipe: whose eyes score CLIP-IQA (OpenAI's RN50 where its weights are here) and NIQE, as in its records.
+        pictures: uint8 (N, H, W, 3).
+        truths: the true ones, for LPIPS where its weights are here.
+    """
+    scores = [people_of(pipe).scores(picture) for picture in pictures]
+    found = {
+        name: np.array([score.get(measure, np.nan) for score in scores])
+        for name, measure in (("clip_iqa", "clip_iqa_quality"), ("niqe", "niqe"))
+    }
+    lpips = perceptual_distance()
+    return found if lpips is None else found | {"lpips": lpips(pictures, truths)}
 
 
 def comparison(results: Results, drawn: Drawn) -> dict[str, Estimate]:
@@ -162,6 +191,11 @@ def comparison(results: Results, drawn: Drawn) -> dict[str, Estimate]:
         for name in ("light_mismatch", "skin_difference", "garment_difference")
     }
     return ratios | {"seconds_ratio": bootstrap(drawn.seconds[:, 0] / drawn.seconds[:, 1])}
+
+
+def told_seconds(drawn: Drawn) -> dict[str, float]:
+    """Mean seconds per picture by way."""
+    return dict(zip(("joint", "serial"), drawn.seconds.mean(0).round(2).tolist(), strict=True))
 
 
 def repair_effect(judges: Judges, people: Sequence[Person], drawn: Drawn) -> Results:
@@ -184,7 +218,7 @@ def write(
     effect: Results,
     people: Sequence[Person],
     drawn: Drawn,
-    run: Mapping[str, object],
+    run: Mapping[str, Any],
 ) -> None:
     """Write `joint.json`, `joint.md` and `joint.png` into a folder."""
     figures = {way: {name: asdict(value) for name, value in row.items()} for way, row in results.items()}
@@ -193,7 +227,7 @@ def write(
     content = {"run": run, "joint_by_serial": against, "repair": repaired, "figures": figures}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     (out / "joint.json").write_text(text.replace("NaN", "null") + "\n", encoding="utf-8")
-    (out / "joint.md").write_text(table(results), encoding="utf-8")
+    (out / "joint.md").write_text(f"{table(results)}\n{cost_table(run['cost'])}", encoding="utf-8")
     white = np.full((256, 192, 3), 255, np.uint8)
     pieces = [[*person.flats.values(), white][:2] for person in people]
     columns = {
@@ -244,7 +278,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "model": {"name": options.model, "revision": revision},
         "machine": machine(pipe.device),
         "seconds": round(time.perf_counter() - started, 1),
-        "seconds_per_picture": dict(zip(("joint", "serial"), drawn.seconds.mean(0).round(2).tolist(), strict=True)),
+        "seconds_per_picture": told_seconds(drawn),
+        "clip_iqa_by": people_of(pipe).scored_by,
+        "cost": {way: asdict(cost) for way, cost in costs(drawing, min(options.people, COSTED_PEOPLE)).items()},
     }
     write(options.out, results, repair_effect(judges, people, drawn), people, drawn, run)
     Console().print((options.out / "joint.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)

@@ -82,6 +82,11 @@ class Judges:
         return Reading(np.concatenate(keypoints), np.concatenate(parsing), joined)
 
     @torch.no_grad()
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures uint8 (B, 256, 192, 3) → what the picture judge reads attributes from, float32 (B, 256)."""
+        return _by_parts(lambda part: self._picture.read(self._pixels(part))[2], pictures)
+
+    @torch.no_grad()
     def worn(self, pictures: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> np.ndarray:
         """Pictures (H, W, 3) and where the garment is, bool (H, W) → unit embeddings float32 (B, 128)."""
         crops = np.stack([garment_crop(picture, mask) for picture, mask in zip(pictures, masks, strict=True)])

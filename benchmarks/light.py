@@ -18,7 +18,7 @@ from twinset.models.figure.labels import (
     SKIRT,
     UPPER,
 )
-from twinset.scoring.garment import FEWEST_PIXELS, colour_difference, mean_albedo, region_inside
+from twinset.scoring.garment import colour_difference, mean_albedo, region_inside
 from twinset.scoring.light import mismatch
 from twinset.scoring.skin import skin_difference
 
@@ -31,6 +31,8 @@ REGIONS: dict[str, tuple[int, ...]] = {
 }
 SCENE, PERSON = ("background",), ("face", "skin", "background")
 """Regions whose own colour is told: by the words, and by the words and a selfie."""
+SMALLEST = 0.003
+"""Share of the picture that a region must cover to tell its light."""
 
 
 def region_lights(picture: np.ndarray, albedo: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -42,12 +44,12 @@ def region_lights(picture: np.ndarray, albedo: np.ndarray, labels: np.ndarray) -
         labels: uint8 (H, W); 255 where it is not known what is seen.
 
     Returns:
-        Region to float (3,), gain per channel; those with too few pixels left out.
+        Region to float (3,), gain per channel; slivers are left out, whose outlines are most of what is seen of them.
     """
     lights = {}
     for name, owned in REGIONS.items():
         region = region_inside(labels, owned)
-        if region.sum() >= FEWEST_PIXELS:
+        if region.mean() >= SMALLEST:
             lights[name] = picture[region].mean(0) / np.maximum(albedo[region].mean(0), 1.0)
     return lights
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -21,6 +22,10 @@ HEADINGS: dict[str, tuple[str, float, int]] = {
     "garment_rank1": ("garment rank-1 of 100, % ↑", 100, 0),
     "pck": ("PCK@0.1, % ↑", 100, 1),
     "parsing_miou": ("parsing mIoU, % ↑", 100, 1),
+    "clip_iqa": ("CLIP-IQA, quality ↑", 1, 3),
+    "niqe": ("NIQE ↓", 1, 2),
+    "kid": ("KID, judge's features (spread of subsets) ↓", 1, 1),
+    "lpips": ("LPIPS ↓", 1, 3),
     "psnr": ("PSNR, dB ↑", 1, 1),
     "ssim": ("SSIM ↑", 1, 3),
     "named_english": ("named attributes right, English, % ↑", 100, 1),
@@ -40,8 +45,28 @@ def table(results: Mapping[str, Mapping[str, Estimate]]) -> str:
         name: (f"{name.removeprefix('right_').replace('_', ' ')} right, % ↑", 100, 0) for name in attributes
     }
     rows = [["figure", *results], ["---", *("---:" for _ in results)]]
+    known = {name for figures in results.values() for name, value in figures.items() if value.people}
     for name, (heading, factor, decimals) in headings.items():
+        if name == "lpips" and name not in known:  # its weights are rarely here
+            continue
         rows.append([heading, *(_cell(figures.get(name), factor, decimals) for figures in results.values())])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def cost_table(costs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown: what a picture costs, one column per way.
+
+    Args:
+        costs: way to the fields of `twinset.benchmarks.cost.Cost`.
+    """
+    rows = [["cost of one picture", *costs], ["---", *("---:" for _ in costs)]]
+    names = sorted({name for cost in costs.values() for name in cost["cold_calls"]})
+    shown = {"seconds, caches empty": "cold_seconds", "seconds, person and garments seen before": "warm_seconds"}
+    shown |= {"peak memory, MiB": "peak_mib", "memory before the first picture, MiB": "loaded_mib"}
+    rows += [[heading, *(f"{cost[field]:g}" for cost in costs.values())] for heading, field in shown.items()]
+    for name in names:
+        calls = ((cost[f"{caches}_calls"].get(name, 0) for caches in ("cold", "warm")) for cost in costs.values())
+        rows.append([f"calls of {name}: empty, filled caches", *(", ".join(f"{n:g}" for n in each) for each in calls)])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
