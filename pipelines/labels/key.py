@@ -1,0 +1,30 @@
+"""The key of the pixel mark.
+
+Without a key of one's own the mark is laid with a public one, so that anybody can read it with `twinset verify` free of
+charge, as Article 50 of the EU's AI Act wants. Whoever knows a key can also take its mark out or lay it into another
+picture. A secret one (`TWINSET_MARK_KEY`) prevents that, and then only its owner can read the mark.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+PUBLIC_KEY = b"twinset public mark key, 2026"
+
+
+def mark_key() -> bytes:
+    """The key to mark with: `TWINSET_MARK_KEY` where it is set, else the public one."""
+    own = os.environ.get("TWINSET_MARK_KEY", "")
+    return own.encode() or PUBLIC_KEY
+
+
+def keys_to_try() -> dict[str, bytes]:
+    """Keys to look for marks with, by name: "own" where there is one, then "public"."""
+    own = mark_key()
+    return ({} if own == PUBLIC_KEY else {"own": own}) | {"public": PUBLIC_KEY}
+
+
+def key_name(key: bytes) -> str:
+    """What a record says of a key: "public", or eight digits of its SHA-256, which do not give it away."""
+    return "public" if key == PUBLIC_KEY else hashlib.sha256(b"twinset key" + key).hexdigest()[:8]
