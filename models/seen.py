@@ -2,34 +2,40 @@
 
 A result is a dictionary of arrays in one `.npz` (read without pickle). Its name is a SHA-256 over what was done, by
 which weights, with which parameters, of which bytes; so a changed picture, network or parameter finds nothing, and
-nothing ever has to be told stale. Files are their owner's alone (mode 600): what is in them describes people.
+nothing ever has to be told stale. What is in the files describes people, so they are their owner's alone (mode 600) and
+encrypted (`twinset.models.seal`); what another key closed counts as not seen yet.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from platformdirs import user_cache_path
+
+from .folders import cache_folder
+from .seal import Seal, own_seal
 
 Arrays = dict[str, np.ndarray]
 LIMIT = 512 * 2**20
-FORMAT = 2
+FORMAT = 3
 """Raised whenever what is kept changes, or the code that finds it; results of other formats are not found any more."""
 
 
 def default_folder() -> Path:
     """`$TWINSET_CACHE`, or `twinset` in the user's cache folder."""
-    return Path(os.environ.get("TWINSET_CACHE") or user_cache_path("twinset")) / "seen"
+    return cache_folder() / "seen"
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Seen:
 
     def __init__(self, folder: Path | None = None, limit: int = LIMIT):
         self.folder, self.limit = folder, limit
+        self.watchers: list[set[str]] = []
 
     def __call__(
         self,
@@ -79,12 +86,24 @@ class Seen:
         weights = revision if isinstance(revision, str) else revision()
         key = key_of(*given, format=FORMAT, what=what, revision=weights, **parameters)
         path = self.folder / f"{what}-{key}.npz"
-        known = _read(path)
+        for names in self.watchers:
+            names.add(path.name)
+        known = self._read(path)
         if known is not None:
             return known
         result = work()
         self._write(path, result)
         return result
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[set[str]]:
+        """Yields a set that receives the file names of all results made or found while this is open."""
+        names: set[str] = set()
+        self.watchers.append(names)
+        try:
+            yield names
+        finally:
+            self.watchers.remove(names)
 
     def entries(self) -> list[Entry]:
         """All results, the one not used for longest first."""
@@ -103,13 +122,39 @@ class Seen:
                 state = path.stat()
                 yield Entry(path.stem.rpartition("-")[0], path, state.st_size, state.st_mtime)
 
+    @cached_property
+    def seal(self) -> Seal:
+        """The user's, asked for when the first result is read or written."""
+        return own_seal()
+
+    def _read(self, path: Path) -> Arrays | None:
+        """A result, marked as used now; None where there is none, it is damaged, or another key closed it."""
+        try:
+            content = self.seal.open(path.read_bytes(), path.name)
+            if content is None:
+                warnings.warn(
+                    "a result of an earlier run is damaged or closed by another key; it is made anew", stacklevel=2
+                )
+                return None
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                known = dict(arrays)
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, EOFError, BadZipFile):
+            path.unlink(missing_ok=True)
+            return None
+        return known
+
     def _write(self, path: Path, result: Arrays) -> None:
         """Whole or not at all; a full or read-only disk costs no more than the memory."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary, content = path.with_suffix(f".{os.getpid()}.tmp"), io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **result)
+        closed = self.seal.close(content.getvalue(), path.name)
         try:
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **result)
+                file.write(closed)
             temporary.replace(path)
         except OSError:
             temporary.unlink(missing_ok=True)
@@ -140,17 +185,3 @@ def counted(entries: list[Entry]) -> dict[str, tuple[int, int]]:
     for entry in entries:
         sizes[entry.what] += entry.size
     return {what: (number, sizes[what]) for what, number in sorted(numbers.items())}
-
-
-def _read(path: Path) -> Arrays | None:
-    """A result, marked as used now; None where there is none or it is damaged."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            known = dict(arrays)
-        os.utime(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError, BadZipFile):
-        path.unlink(missing_ok=True)
-        return None
-    return known

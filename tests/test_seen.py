@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -76,8 +77,11 @@ def test_damaged_and_pickled_files_are_misses(tmp_path: Path) -> None:
     seen("faces", work, PICTURE, revision="a")
     path = seen.entries()[0].path
     path.write_bytes(path.read_bytes()[:-30])
-    seen("faces", work, PICTURE, revision="a")
-    np.savez(path, landmarks=np.array([print], dtype=object))
+    with pytest.warns(UserWarning, match="damaged"):
+        seen("faces", work, PICTURE, revision="a")
+    content = io.BytesIO()
+    np.savez(content, landmarks=np.array([print], dtype=object))
+    path.write_bytes(seen.seal.close(content.getvalue(), path.name))
     assert seen("faces", work, PICTURE, revision="a")["landmarks"].max() == 3
     assert work.calls == 3
     seen("faces", work, PICTURE, revision="a")

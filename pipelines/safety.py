@@ -1,0 +1,107 @@
+"""Whether pictures that come in and go out may be shown: a hook with levels, which says when nobody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twinset.errors import InputError
+from twinset.models.moderation import Moderator, cached_moderator
+from twinset.models.profiles import SD15
+
+from .joint_pass import JointPass
+from .pictures import read_picture
+from .request import Request, read_request
+
+PULL = "twinset models pull sd15 --part safety_checker"
+INACTIVE = f"no safety checker looks at the pictures; get it: {PULL}"
+NOBODY = f"safety = 'refuse': no safety checker is here; get it: {PULL}, or use warn"
+CONCERN = "the safety checker takes it for nudity"
+
+
+class UnsafeError(InputError):
+    """A picture that was given is refused."""
+
+
+@dataclass(frozen=True)
+class Safety:
+    """Who looks at the pictures of a request, and what is done then.
+
+    Attributes:
+        level: of the request, see there.
+        moderator: None where the checker is not here, or not asked.
+    """
+
+    level: str
+    moderator: Moderator | None
+
+    def concern(self, picture: np.ndarray) -> str | None:
+        """What speaks against showing a picture, uint8 (H, W, 3)."""
+        return CONCERN if self.moderator is not None and self.moderator.flags(picture) else None
+
+    def check_inputs(self, request: Request) -> list[str]:
+        """Look at all pictures that a request gives; notes of those that are only told.
+
+        Raises:
+            UnsafeError: one is refused.
+        """
+        notes = []
+        for name, path in _given(request) if self.moderator is not None else ():
+            concern = self.concern(read_picture(path, name))
+            if concern and self.level == "refuse":
+                raise UnsafeError(f"{name} {str(path)!r}: {concern}; give another picture")
+            if concern:
+                notes.append(f"{name} {str(path)!r}: {concern}")
+        return notes
+
+    def told(self, concern: str | None = None) -> dict[str, Any]:
+        """For the record: level, whether somebody looked, and what was found."""
+        return {"level": self.level, "active": self.moderator is not None, "concern": concern}
+
+
+def safety_of(pipe: JointPass, request: Request) -> Safety:
+    """Who looks at a request's pictures: the pipeline's own checker, or the one that was pulled.
+
+    Raises:
+        InputError: pictures shall be refused, and there is nobody to look.
+    """
+    if request.safety == "off":
+        return Safety("off", None)
+    moderator = moderator_of(pipe)
+    if moderator is None and request.safety == "refuse":
+        raise InputError(NOBODY)
+    return Safety(request.safety, moderator)
+
+
+def require_level(level: str) -> None:
+    """Make sure that a level can be kept with any model, before a service promises it.
+
+    Raises:
+        InputError: there is no such level, or pictures shall be refused, and there is nobody to look.
+    """
+    read_request({"prompt": "anything", "safety": level})
+    if level == "refuse" and cached_moderator(SD15) is None:
+        raise InputError(NOBODY)
+
+
+def moderator_of(pipe: JointPass) -> Moderator | None:
+    """The pipeline's own checker, or the one that was pulled, loaded once; None where there is neither."""
+    known: Any = pipe
+    if not hasattr(known, "moderator"):
+        own, processor = getattr(pipe, "safety_checker", None), getattr(pipe, "feature_extractor", None)
+        known.moderator = cached_moderator(SD15) if own is None or processor is None else Moderator(own, processor)
+    return known.moderator
+
+
+def _given(request: Request) -> Iterator[tuple[str, Path]]:
+    """Every picture of a request with what it is."""
+    for selfie in request.selfies:
+        yield "selfie", selfie
+    for garment in request.garments:
+        yield "garment", garment.path
+    if request.photo is not None:
+        yield "photo", request.photo
