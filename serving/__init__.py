@@ -1,1 +1,1 @@
-"""The room for serving: REST service, job queue and web page around the same Request as the command line."""
+"""The room for serving: REST service, job queue and workers around the same Request as the command line."""

@@ -1,0 +1,218 @@
+"""What the service takes and gives: the fields of `Request`, with uploads in the place of paths."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from twinset.errors import InputError
+from twinset.models.figure.poses import NAMED
+from twinset.pipelines.consent import Purpose
+from twinset.pipelines.request import Request
+
+UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="Id that POST /v1/uploads gave.")]
+PATHS = ("selfies", "garments", "loras", "photo", "pose")
+NOT_TAKEN = ("model", "loras", "show_regions", "safety")
+"""Fields that the service sets itself: it has one model, and takes no weights from its users."""
+WEBHOOK = "Public https address that is told when the job has ended, signed; see the documentation."
+POSE = "A preset such as walking, mirrored walking:mirror; or an upload that shows somebody in it."
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class GarmentUpload(BaseModel):
+    """A garment's picture, and its kind where it should not be guessed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    upload: UploadId
+    kind: str | None = Field(default=None, max_length=40)
+
+
+def _fields() -> dict[str, Any]:
+    """`Request`'s fields as clients may send them."""
+    fields: dict[str, Any] = {
+        name: (field.annotation, field)
+        for name, field in Request.model_fields.items()
+        if name not in (*PATHS, *NOT_TAKEN)
+    }
+    upload: Any = UploadId
+    poses = rf"^({'|'.join(NAMED)})(:mirror)?$|^[0-9a-f]{{32}}$"
+    pose = Field(default=None, max_length=60, pattern=poses, description=POSE)
+    return fields | {
+        "prompt": (str, Field(min_length=1, max_length=2000, description="A sentence, English or Chinese.")),
+        "selfies": (list[upload], Field(default=[], max_length=4, description="Uploads that show the person.")),
+        "garments": (list[GarmentUpload], Field(default=[], max_length=4, description="Garments to wear.")),
+        "photo": (upload | None, Field(default=None, description="Upload of a photo to change, instead of a scene.")),
+        "pose": (str | None, pose),
+    }
+
+
+_Fields: Any = create_model("_Fields", __config__=ConfigDict(extra="forbid"), **_fields())
+
+
+class JobRequest(_Fields):
+    """An order for pictures: the options of the command line, with uploads in the place of files."""
+
+    webhook: str | None = Field(default=None, max_length=1000, pattern=r"^https?://[^\s@]+$", description=WEBHOOK)
+
+
+def form_fields(text: str) -> dict[str, Any]:
+    """The object of a form's JSON.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError('request: is no JSON; send an object such as {"prompt": "on the beach"}') from None
+    if not isinstance(fields, dict):
+        raise InputError('request: is no object; send one such as {"prompt": "on the beach"}')
+    return fields
+
+
+def read_order(fields: dict[str, Any]) -> dict[str, Any]:
+    """All fields of a job request, checked.
+
+    Raises:
+        InputError: in one line, what is wrong.
+    """
+    try:
+        return JobRequest.model_validate(fields).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "request"
+        raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def uploads_of(fields: dict[str, Any]) -> list[str]:
+    """All uploads that a job request names."""
+    pose = fields["pose"] or ""
+    alone = [upload for upload in (fields["photo"], pose if len(pose) == 32 else None) if upload]
+    return [*fields["selfies"], *(one["upload"] for one in fields["garments"]), *alone]
+
+
+def to_request(
+    fields: dict[str, Any], path_of: Callable[[str], Path], model: str, safety: str = "warn"
+) -> dict[str, Any]:
+    """Fields of `Request`, uploads turned into paths.
+
+    Args:
+        fields: of a job request that was accepted.
+        path_of: upload's id → its file; raises `InputError` for those that are not there.
+        model, safety: the service's own.
+    """
+    pose = fields.get("pose")
+    garments = [
+        {"path": path_of(one["upload"])} | ({"kind": one["kind"]} if one.get("kind") else {})
+        for one in fields.get("garments", ())
+    ]
+    own = {
+        "selfies": [path_of(upload) for upload in fields.get("selfies", ())],
+        "garments": garments,
+        "photo": path_of(fields["photo"]) if fields.get("photo") else None,
+        "pose": str(path_of(pose)) if pose and len(pose) == 32 else pose,
+        "model": model,
+        "safety": safety,
+    }
+    return {name: value for name, value in fields.items() if name not in own} | own
+
+
+class UploadOut(BaseModel):
+    """An upload: what requests call it, and the hash of its bytes."""
+
+    id: str
+    sha256: str
+    bytes: int
+
+
+class ConsentIn(BaseModel):
+    """A person's agreement, given by a ticked checkbox: `agreed` must be true."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    person: str = Field(min_length=1, max_length=200)
+    purposes: list[Purpose] = Field(min_length=1, max_length=3)
+    until: date
+    agreed: Literal[True]
+
+
+class ConsentOut(BaseModel):
+    """Reference of a consent."""
+
+    id: str
+
+
+class Progress(BaseModel):
+    """How far a job is: the picture being drawn, from 0, the steps done of it, and how many it has."""
+
+    picture: int
+    pictures: int
+    step: int
+    steps: int | None = None
+
+
+class WebhookOut(BaseModel):
+    """What came of telling a job's end: the tries so far, and why the last one failed."""
+
+    state: Literal["pending", "delivered", "failed"]
+    tries: int
+    reason: str | None = None
+
+
+class PictureOut(BaseModel):
+    """A picture of a job: where it is, its seed and scores, what was repaired and what is still wrong."""
+
+    url: str
+    seed: int
+    scores: dict[str, float]
+    repairs: list[str]
+    faults: list[str]
+
+
+class JobOut(BaseModel):
+    """A job and what became of it."""
+
+    id: str
+    made: datetime
+    prompt: str
+    state: State
+    attempts: int
+    progress: Progress | None = None
+    pictures: list[PictureOut] = []
+    notes: list[str] = []
+    error: str | None = None
+    webhook: WebhookOut | None = None
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> JobOut:
+        """From a row of the queue."""
+        result = json.loads(row["result"] or "{}")
+        return cls(
+            id=row["id"],
+            made=datetime.fromtimestamp(row["made"], UTC),
+            prompt=json.loads(row["request"])["prompt"],
+            state=row["state"],
+            attempts=row["attempts"],
+            progress=json.loads(row["progress"]) if row["progress"] else None,
+            pictures=[
+                PictureOut(url=f"/v1/jobs/{row['id']}/pictures/{number}", **told)
+                for number, told in enumerate(result.get("pictures", ()))
+            ],
+            notes=result.get("notes", []),
+            error=result.get("error"),
+            webhook=row["webhook"]
+            and WebhookOut(state=row["webhook_state"], tries=row["webhook_tries"], reason=row["webhook_told"]),
+        )
+
+
+class Health(BaseModel):
+    """Whether the service answers, and its version."""
+
+    status: Literal["ok"]
+    version: str

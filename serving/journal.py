@@ -1,0 +1,40 @@
+"""What the service writes of its work: one JSON object a line, of numbers and made-up names, never of people.
+
+No prompt, name, picture, key or address is logged: a line may be kept longer than what it tells of.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+
+LOGGER = logging.getLogger("twinset.serving")
+ALLOWED = frozenset({
+    "attempts", "event", "job", "method", "pictures", "problem", "route", "seconds", "state", "status", "time", "tries",
+    "worker",
+})  # fmt: skip
+
+
+def log(event: str, **values: str | float | None) -> None:
+    """Write a line.
+
+    Args:
+        event: what happened, one word.
+        values: of `ALLOWED` names; those that are None are left out.
+
+    Raises:
+        ValueError: a name is not allowed, since it might hold what is somebody's own.
+    """
+    if foreign := values.keys() - ALLOWED:
+        raise ValueError(f"{sorted(foreign)} may not be logged; choose among {sorted(ALLOWED)}")
+    told = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
+    LOGGER.info(json.dumps(told | {name: value for name, value in values.items() if value is not None}))
+
+
+def log_to_stderr() -> None:
+    """Write the lines to standard error; asked for by the program, never by the library."""
+    if not LOGGER.handlers:
+        LOGGER.addHandler(logging.StreamHandler())
+        LOGGER.setLevel(logging.INFO)
+        LOGGER.propagate = False

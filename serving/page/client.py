@@ -1,0 +1,120 @@
+"""The service as the page sees it: the REST interface, asked without a network in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+ENDED = ("done", "failed", "cancelled")
+MOST_WAIT = 30.0
+"""Seconds to wait when the queue is full, at most, before it is asked again."""
+
+
+class RefusedError(Exception):
+    """What the service refused.
+
+    Args:
+        status: HTTP's.
+        detail: what is wrong.
+        remedy: what helps; may be empty.
+        field: of the request, where it is one.
+        wait: seconds after which it may be asked again.
+    """
+
+    def __init__(self, status: int, detail: str, remedy: str = "", field: str = "", wait: float = 0.0):
+        super().__init__(detail)
+        self.status, self.detail, self.remedy, self.field, self.wait = status, detail, remedy, field, wait
+
+
+class Client:
+    """Asks the application in its own process, as anybody with this key may.
+
+    Args:
+        app: the service's application.
+        key: API key; None where the service asks for none.
+    """
+
+    def __init__(self, app: FastAPI, key: str | None = None):
+        headers = {} if key is None else {"X-API-Key": key}
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers, timeout=None)
+
+    async def __aenter__(self) -> Client:
+        await self.http.__aenter__()
+        return self
+
+    async def __aexit__(self, *told: Any) -> None:
+        await self.http.__aexit__(*told)
+
+    async def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        answer = await self.http.request(method, path, **more)
+        if answer.is_success:
+            return answer
+        told = answer.json() if "json" in answer.headers.get("content-type", "") else {"detail": answer.text}
+        raise RefusedError(
+            answer.status_code, str(told.get("detail")), told.get("remedy") or "", told.get("field") or "",
+            float(answer.headers.get("retry-after", 0)),
+        )  # fmt: skip
+
+    async def upload(self, path: Path) -> str:
+        """Send a picture's bytes; its id."""
+        answer = await self._ask("POST", "/v1/uploads", files={"file": (path.name, path.read_bytes())})
+        return answer.json()["id"]
+
+    async def forget_upload(self, upload: str) -> None:
+        """Delete a picture that was sent."""
+        await self._ask("DELETE", f"/v1/uploads/{upload}")
+
+    async def consent(self, person: str, until: date) -> str:
+        """Enter a person's consent, of which the box on the page was ticked; its id."""
+        told = {"person": person, "purposes": ["try-on"], "until": until.isoformat(), "agreed": True}
+        return (await self._ask("POST", "/v1/consents", json=told)).json()["id"]
+
+    async def order(self, fields: dict[str, Any], patient: bool = False) -> dict[str, Any]:
+        """Order pictures; a patient caller waits while the queue is full."""
+        while True:
+            try:
+                return (await self._ask("POST", "/v1/jobs", json=fields)).json()
+            except RefusedError as refused:
+                if refused.status != 429 or not patient:
+                    raise
+                await asyncio.sleep(min(refused.wait, MOST_WAIT))
+
+    async def job(self, job: str) -> dict[str, Any]:
+        """How a job is getting on."""
+        return (await self._ask("GET", f"/v1/jobs/{job}")).json()
+
+    async def jobs(self) -> list[dict[str, Any]]:
+        """The latest jobs."""
+        return (await self._ask("GET", "/v1/jobs")).json()
+
+    async def followed(self, job: dict[str, Any], every: float = 0.4) -> AsyncIterator[dict[str, Any]]:
+        """A job again and again until it has ended; the last is its end."""
+        while job["state"] not in ENDED:
+            yield job
+            await asyncio.sleep(every)
+            job = await self.job(job["id"])
+        yield job
+
+    async def cancel(self, job: str) -> None:
+        """Cancel a job."""
+        await self._ask("POST", f"/v1/jobs/{job}/cancel")
+
+    async def delete(self, job: str) -> None:
+        """Delete a job, its pictures and its inputs."""
+        await self._ask("DELETE", f"/v1/jobs/{job}")
+
+    async def pictures(self, job: dict[str, Any], folder: Path) -> list[Path]:
+        """Fetch a job's pictures as they are, labels and all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{job['id']}-{number}.png" for number in range(len(job["pictures"]))]
+        for path, one in zip(files, job["pictures"], strict=True):
+            if not path.exists():
+                path.write_bytes((await self._ask("GET", one["url"])).content)
+        return files

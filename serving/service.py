@@ -1,0 +1,261 @@
+"""What the service does, apart from HTTP: who asks, what is taken, ordered, withdrawn and swept away."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from twinset.errors import InputError, TooLargeError, WrongFormatError
+from twinset.pipelines.consent import ConsentBook, ConsentError, read_statement
+
+from .contract import ConsentIn, form_fields, read_order, uploads_of
+from .files import CONSENTS, Decoder, Files
+from .journal import log
+from .keys import OPEN_OWNER, Keys
+from .problems import Problem
+from .queue import JobQueue, OtherRequestError, QueueFullError
+from .webhooks import Courier, Secrets
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a service lets through.
+
+    Attributes:
+        body: bytes of one request.
+        pictures: of one job.
+        steps: of one picture.
+        room: pictures that may wait in all.
+        keep: seconds after which jobs and uploads are deleted.
+        patience: seconds in which a body must be there.
+        loopback_webhooks: whether webhooks may go to this machine, by plain HTTP too: for trials.
+    """
+
+    body: int = 32 * 2**20
+    pictures: int = 16
+    steps: int = 100
+    room: int = 256
+    keep: float = 24 * 3600.0
+    patience: float = 60.0
+    loopback_webhooks: bool = False
+
+
+class Service:
+    """What the application's routes share.
+
+    Args:
+        root: folder of everything that is kept.
+        keys: None lets everybody in, for use on one machine.
+        limits: see `Limits`.
+        book: of consents.
+        alive: whether workers are; what /ready says.
+        lease: seconds until a silent worker's job is given to another.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        keys: Keys | None,
+        limits: Limits = Limits(),
+        book: ConsentBook | None = None,
+        alive: Callable[[], bool] = lambda: True,
+        lease: float = 60.0,
+    ):
+        self.queue = JobQueue(root / "jobs.sqlite", limits.room, lease)
+        self.files, self.decoder = Files(root, self.queue), Decoder()
+        self.keys, self.limits, self.alive = keys, limits, alive
+        self.book = ConsentBook(root / CONSENTS) if book is None else book
+        self.courier = Courier(self.queue, Secrets(root / "webhooks.key"), limits.loopback_webhooks)
+        self.registry = CollectorRegistry()
+        self.rejected = Counter("twinset_rejected", "Requests refused, by status.", ["status"], registry=self.registry)
+        self.jobs = Gauge("twinset_jobs", "Jobs by state.", ["state"], registry=self.registry)
+        self.waiting = Gauge("twinset_pictures_waiting", "Pictures that wait or are drawn.", registry=self.registry)
+        self.seconds = Gauge("twinset_seconds_per_picture", "Mean of the last 50 jobs.", registry=self.registry)
+
+    def owner(self, key: str | None) -> str:
+        """Who asks.
+
+        Raises:
+            Problem: 401, nobody that is known.
+        """
+        if self.keys is None:
+            return OPEN_OWNER
+        found = None if key is None else self.keys.owner(key)
+        if found is None:
+            raise Problem(401, "no valid key; send yours as X-API-Key", headers={"WWW-Authenticate": "ApiKey"})
+        return found
+
+    def row(self, job: str, owner: str) -> dict[str, Any]:
+        """A job of this owner.
+
+        Raises:
+            Problem: 404, there is none: another's is none too.
+        """
+        found = self.queue.job(job, owner)
+        if found is None:
+            raise Problem(404, f"job {job[:40]!r} is not there; list yours: GET /v1/jobs")
+        return found
+
+    def take(self, file: BinaryIO, owner: str) -> str:
+        """Keep a picture that was sent, once it was decoded; its id.
+
+        Raises:
+            Problem: 413, 415 or 422, what is wrong with it.
+        """
+        part = self.files.begin()
+        try:
+            with part.open("wb") as out:
+                shutil.copyfileobj(file, out)
+            self.decoder.check(part)
+            return self.files.keep(part, owner)
+        except InputError as error:
+            status = 413 if isinstance(error, TooLargeError) else 415 if isinstance(error, WrongFormatError) else 422
+            raise Problem(status, str(error), "file") from None
+        finally:
+            part.unlink(missing_ok=True)
+
+    def order(self, fields: dict[str, Any], owner: str, idempotency: str | None = None) -> str:
+        """Take an order, if it may be drawn and there is room; its id.
+
+        Args:
+            fields: of a `JobRequest`.
+            owner: who asks.
+            idempotency: the same key gives the same job.
+
+        Raises:
+            Problem: 409, 422 or 429.
+        """
+        webhook = fields.pop("webhook")
+        if webhook is not None and not webhook.startswith("https:") and not self.limits.loopback_webhooks:
+            raise Problem(422, "webhook: only https is allowed; give an https address", "webhook")
+        self.check_limits(fields)
+        for upload in uploads_of(fields):
+            self.files.upload(upload, owner)
+        self.check_consent(fields, owner)
+        request = json.dumps(fields | {"owner": owner}, sort_keys=True)
+        try:
+            same = self._by_content(request, owner)
+            return self.queue.add(owner, request, fields["num"], idempotency, fields["consent"], webhook, same)
+        except OtherRequestError as error:
+            raise Problem(409, str(error)) from None
+        except QueueFullError as error:
+            self.rejected.labels("429").inc()
+            wait = max(1, round(self.seconds_each() * fields["num"]))
+            raise Problem(429, str(error), headers={"Retry-After": str(wait)}) from None
+
+    def _by_content(self, request: str, owner: str) -> str:
+        """A request with what its uploads hold in the place of their names, to tell whether two are the same."""
+        for upload in uploads_of(json.loads(request)):
+            (row,) = self.queue.reading("SELECT sha256 FROM uploads WHERE id = ? AND owner = ?", upload, owner)
+            request = request.replace(upload, row["sha256"])
+        return request
+
+    def order_form(
+        self, request: str, files: dict[str, list[BinaryIO]], owner: str, idempotency: str | None = None
+    ) -> str:
+        """Take an order with its pictures; see `order`.
+
+        Args:
+            request: JSON of a `JobRequest`, without uploads.
+            files: pictures by the field that they are for: selfies, garments, photo, pose.
+            owner: who asks.
+            idempotency: the same key gives the same job.
+        """
+        fields, sent, used = form_fields(request), [], ""
+        try:
+            for name, some in files.items():
+                ids = []
+                for file in some:
+                    ids.append(self.take(file, owner))
+                    sent.append(ids[-1])
+                if ids:
+                    fields[name] = _as_field(name, ids)
+            job = self.order(read_order(fields), owner, idempotency)
+            used = self.row(job, owner)["request"]  # another's, where the key was used before
+        finally:
+            for upload in sent:
+                if upload not in used:
+                    self.files.forget_upload(upload)
+        return job
+
+    def seconds_each(self) -> float:
+        """Mean seconds of a picture in the last 50 jobs; 5 before there are any."""
+        rows = self.queue.reading("SELECT result, pictures FROM jobs WHERE state = 'done' ORDER BY ended DESC LIMIT 50")
+        spent = [(json.loads(row["result"])["seconds"], row["pictures"]) for row in rows]
+        return sum(s for s, _ in spent) / sum(n for _, n in spent) if spent else 5.0
+
+    def check_limits(self, fields: dict[str, Any]) -> None:
+        """No more than this service draws for one job.
+
+        Raises:
+            Problem: 422, which field is too large.
+        """
+        for name, most in (("num", self.limits.pictures), ("steps", self.limits.steps)):
+            if (fields[name] or 0) > most:
+                raise Problem(422, f"{name}: {fields[name]} is over this service's {most}; ask for fewer", name)
+
+    def check_consent(self, fields: dict[str, Any], owner: str) -> None:
+        """A face needs the person's consent, entered by the same key.
+
+        Raises:
+            Problem: 422, there is none, or it does not cover this.
+        """
+        if not fields["selfies"] and not fields["photo"]:
+            return
+        consent = fields["consent"]
+        if consent is None:
+            raise Problem(422, "a face needs the person's consent; POST /v1/consents, and give its id", "consent")
+        if not self.queue.reading("SELECT id FROM consents WHERE id = ? AND owner = ?", consent, owner):
+            raise Problem(422, f"consent {consent!r} is unknown; POST /v1/consents first", "consent")
+        try:
+            self.book.require(consent, [self.files.upload(upload, owner) for upload in fields["selfies"]], "try-on")
+        except ConsentError as error:
+            raise Problem(422, str(error), "consent") from None
+
+    def agree(self, told: ConsentIn, owner: str) -> str:
+        """Enter a person's consent; its id."""
+        said = read_statement(person=told.person, purposes=told.purposes, until=told.until, given=datetime.now(UTC))
+        entered = self.book.record(said)
+        with self.queue.writing() as base:
+            base.execute("INSERT INTO consents VALUES (?, ?)", (entered, owner))
+        return entered
+
+    def withdraw(self, consent: str) -> None:
+        """End a consent, and delete all that was made under it."""
+        self.book.withdraw(consent)
+        self._forget_jobs(consent)
+
+    def sweep(self, now: datetime | None = None) -> None:
+        """Delete what is kept no longer, and what was made under consents that have ended; `now` as of the clock."""
+        for step in (partial(self.files.expire, self.limits.keep), partial(self.book.expire, now=now)):
+            try:
+                step()
+            except (InputError, OSError) as error:  # what cannot be deleted now does not keep the rest, nor the service
+                log("sweep", problem=type(error).__name__)
+        today = (now or datetime.now(UTC)).date()
+        for row in self.queue.reading("SELECT DISTINCT consent FROM jobs WHERE consent IS NOT NULL"):
+            try:
+                ended = self.book.read(row["consent"]).fault(None, today) is not None
+            except ConsentError:
+                ended = True  # its entry is gone: nothing says that the pictures may be kept
+            if ended:
+                self._forget_jobs(row["consent"])
+
+    def _forget_jobs(self, consent: str) -> None:
+        for row in self.queue.reading("SELECT * FROM jobs WHERE consent = ?", consent):
+            self.files.forget_job(row)
+
+
+def _as_field(name: str, uploads: list[str]) -> Any:
+    """Uploads of a form in the shape that a request's field has."""
+    if name in ("photo", "pose"):
+        return uploads[0]
+    return [{"upload": one} for one in uploads] if name == "garments" else uploads

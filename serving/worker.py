@@ -1,0 +1,272 @@
+"""A worker: claims jobs, draws them, and puts their pictures in place in one step."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any
+
+from twinset.errors import InputError
+from twinset.models.whole import disk_full
+from twinset.pipelines.record import Record
+from twinset.pipelines.request import Request, read_request
+
+from .contract import to_request
+from .files import CONSENTS, Files, publish
+from .journal import log, log_to_stderr
+from .memory import SMALLER, free_memory, out_of_memory, smaller
+from .queue import Job, JobQueue
+
+PAUSE = 15.0
+"""Seconds until a worker looks whether a full disk has room again."""
+Tell = Callable[..., None]
+"""Hears of the picture being drawn and of its steps; raises `StoppedError` when nobody wants it any more."""
+DrawRequest = Callable[[Request, Path, Tell], tuple[list[Record], list[str]]]
+"""Draws a request into a folder: the records, and the names of what perception kept of it."""
+
+
+class StoppedError(Exception):
+    """The job was cancelled, deleted, or given to another worker."""
+
+
+class LostError(Exception):
+    """Whoever drew the job died: it is drawn anew, three times at most."""
+
+
+class UndrawnError(Exception):
+    """Nothing came of a request.
+
+    Args:
+        reason: the error.
+        seen: names of what perception kept until then, which goes when the job is deleted.
+    """
+
+    def __init__(self, reason: Exception, seen: list[str]):
+        super().__init__(str(reason))
+        self.reason, self.seen = reason, seen
+
+
+class Worker:
+    """Draws jobs of a queue, one after another.
+
+    Args:
+        queue: where jobs wait.
+        files: where uploads are and pictures go.
+        draw: draws a request.
+        model: the service's own, a profile's name or a folder.
+        name: told to the queue.
+        safety: level of the service, see `Request`.
+    """
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        files: Files,
+        draw: DrawRequest,
+        model: str,
+        name: str | None = None,
+        safety: str = "warn",
+    ):
+        self.queue, self.files, self.draw, self.model, self.safety = queue, files, draw, model, safety
+        self.name = name or f"{os.getpid()}-{threading.get_ident()}"
+
+    def run(self, stop: Callable[[], bool], idle: float = 0.2, pause: float = PAUSE) -> None:
+        """Draw until told to stop; a job under way is finished first.
+
+        Args:
+            stop: asked between jobs.
+            idle: seconds to wait where there is no job.
+            pause: seconds to wait where there is no room on the disk.
+        """
+        while not stop():
+            try:
+                wait = 0.0 if self.once() else idle
+            except (OSError, sqlite3.OperationalError) as error:
+                if not disk_full(error):
+                    raise
+                log("disk_full", worker=self.name)
+                wait = pause
+            time.sleep(wait)
+
+    def once(self) -> bool:
+        """Draw one job; False where none waits.
+
+        Raises:
+            OSError: the disk is full; the job waits again.
+            sqlite3.OperationalError: the disk is so full that the queue cannot be written.
+        """
+        job = self.queue.claim(self.name)
+        if job is None:
+            return False
+        with _Beat(self.queue, job.id, self.name) as beat:
+            try:
+                state, result = "done", self._drawn(job, beat)
+            except LostError:
+                self.queue.give_back(job.id, self.name)
+                return True
+            except Exception as error:  # whatever fails in a job fails that job alone
+                reason = error.reason if isinstance(error, UndrawnError) else error
+                if disk_full(reason):
+                    self._put_back(job)
+                    raise reason from None
+                state, result = "failed", self._failure(error)
+            self._end(job, state, result)
+        return True
+
+    def _put_back(self, job: Job) -> None:
+        """Make room, and let the job wait."""
+        shutil.rmtree(self.files.jobs / job.id, ignore_errors=True)
+        self.queue.put_back(job.id, self.name)
+
+    def _failure(self, error: Exception) -> dict[str, Any]:
+        """A failed job's result: the reason, and what perception kept nevertheless."""
+        reason, seen = (error.reason, error.seen) if isinstance(error, UndrawnError) else (error, [])
+        told = f"{type(reason).__name__} while drawing; try again, with fewer or smaller pictures"
+        if isinstance(reason, InputError):
+            told = _without_paths(str(reason), self.files)
+        return {"error": told, "seen": seen}
+
+    def _end(self, job: Job, state: str, result: dict[str, Any]) -> None:
+        """Say how a job ended, unless it was cancelled, deleted or lost meanwhile: nothing of it is kept then."""
+        if self.queue.finish(job.id, self.name, state, result):
+            log("job", job=job.id, state=state, attempts=job.attempts, seconds=result.get("seconds"))
+            return
+        if not self.queue.is_held(job.id):  # else another worker draws it, into the same folder
+            shutil.rmtree(self.files.jobs / job.id, ignore_errors=True)
+            self.files.forget_seen(result.get("seen", ()))
+        log("job", job=job.id, state="stopped", attempts=job.attempts)
+
+    def _drawn(self, job: Job, beat: _Beat) -> dict[str, Any]:
+        """Draw into a folder aside, and move it into place when all is on disk."""
+        fields = json.loads(job.request)
+        owner = fields.pop("owner")
+        paths = partial(self.files.upload, owner=owner)
+        request = read_request(to_request(fields, paths, self.model, self.safety))
+        aside, place = self.files.jobs / job.id / f"part-{self.name}", self.files.pictures(job.id)
+        shutil.rmtree(self.files.jobs / job.id, ignore_errors=True)  # of workers that died before they could say so
+        aside.mkdir(parents=True)
+        beat.pictures = request.num
+        beat.tell(0, 0)
+        records, seen, notes = self._with_room(request, aside, beat.tell)
+        beat.tell(len(records) - 1, records[-1].request.steps or 0)
+        publish(aside, place)
+        return {
+            "pictures": [
+                {
+                    "seed": record.seed,
+                    "scores": {name: round(value, 4) for name, value in record.scores.items()},
+                    "repairs": [step["what"] for step in record.controller if step["kept"]],
+                    "faults": record.faults,
+                }
+                for record in records
+            ],
+            "files": [record.picture for record in records],
+            "notes": notes + [_without_paths(note, self.files) for note in records[0].composed.get("notes", ())],
+            "seconds": sum(record.seconds for record in records),
+            "seen": seen,
+        }
+
+    def _with_room(self, request: Request, aside: Path, tell: Tell) -> tuple[list[Record], list[str], list[str]]:
+        """Draw; where the memory does not suffice, once more with less: see `smaller`. Records, seen, notes."""
+        try:
+            return *self.draw(request, aside, tell), []
+        except Exception as error:
+            if not out_of_memory(error.reason if isinstance(error, UndrawnError) else error):
+                raise
+        log("out_of_memory", pictures=request.num)  # outside of the handler, whose traceback holds the tensors
+        free_memory()
+        shutil.rmtree(aside)
+        aside.mkdir()
+        return *self.draw(smaller(request), aside, tell), [SMALLER]
+
+
+class _Beat:
+    """Renews a job's lease from a thread of its own, and tells the drawing thread when to stop."""
+
+    def __init__(self, queue: JobQueue, job: str, worker: str):
+        self.queue, self.job, self.worker = queue, job, worker
+        self.wanted, self.over = True, threading.Event()
+        self.pictures = 0
+        self.thread = threading.Thread(target=self._renew, daemon=True)
+
+    def __enter__(self) -> _Beat:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.over.set()
+        self.thread.join()
+
+    def _renew(self) -> None:
+        while not self.over.wait(self.queue.lease / 4):
+            with suppress(sqlite3.OperationalError):  # no room, or locked for long: the next beat may get through
+                self.wanted = self.wanted and self.queue.heartbeat(self.job, self.worker)
+
+    def tell(self, picture: int, step: int, steps: int | None = None) -> None:
+        """Pass progress on: the picture, the steps done of it, and how many it has, where that is known.
+
+        Raises:
+            StoppedError: nobody wants the job any more.
+        """
+        told = {"picture": picture, "pictures": self.pictures, "step": step, "steps": steps}
+        self.wanted = self.wanted and self.queue.heartbeat(self.job, self.worker, told)
+        if not self.wanted:
+            raise StoppedError
+
+
+def _without_paths(text: str, files: Files) -> str:
+    """A message without the server's own paths."""
+    return text.replace(f"{files.uploads}{os.sep}", "upload ").replace(str(files.root), "")
+
+
+def drawing(model: str, commercial: bool = False, offline: bool = False, keeps: bool = True) -> DrawRequest:
+    """Draws by a pipeline, loaded now; `keeps` what perception finds, from one job to the next."""
+    from twinset.models.seen import Seen, default_folder
+    from twinset.pipelines.generate import generate, settled
+    from twinset.pipelines.load import load_pipeline
+
+    pipe: Any = load_pipeline(model, commercial=commercial, offline=offline)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.seen = Seen(default_folder() if keeps else None)
+
+    def draw(request: Request, out: Path, tell: Tell) -> tuple[list[Record], list[str]]:
+        steps = settled(pipe, request).steps
+        with pipe.seen.watched() as names:
+            try:
+                return generate(pipe, request, out, lambda *done: tell(*done, steps)), sorted(names)
+            except Exception as error:
+                raise UndrawnError(error, sorted(names)) from error
+
+    return draw
+
+
+def work(
+    root: Path, model: str, commercial: bool, offline: bool, safety: str, room: int, lease: float, ready: Any, stop: Any
+) -> None:
+    """What a worker's process runs.
+
+    Args:
+        root: folder of the service.
+        model, commercial, offline: which pipeline.
+        safety: level, see `Request`.
+        room, lease: of the queue.
+        ready, stop: events shared with the service.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the service says when to stop
+    log_to_stderr()
+    os.environ["TWINSET_CONSENT"] = str(root / CONSENTS)  # this process's own, so that a replay looks there too
+    queue = JobQueue(root / "jobs.sqlite", room, lease)
+    worker = Worker(queue, Files(root, queue), drawing(model, commercial, offline), model, safety=safety)
+    ready.set()
+    service = parent_process()
+    worker.run(lambda: stop.is_set() or (service is not None and not service.is_alive()))
