@@ -26,8 +26,8 @@ demo: $(READY)  ## Draw the bundled example into out/demo
 		--selfie examples/selfie.png --garment examples/garment.png --pose walking \
 		--num 4 --seed 7 -o out/demo
 
-test: $(READY)  ## Run the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+test: $(READY)  ## Run the tests, without the slow ones, on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(READY)  ## Run the slow tests only
 	$(BIN)/python -m pytest -m slow

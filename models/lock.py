@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from filelock import FileLock
 from twinset.errors import InputError
 
 from .part import Part
+from .whole import write_whole
 
 Entry = dict[str, str]
 
@@ -59,28 +59,3 @@ def record(entries: Mapping[str, Entry]) -> dict[str, Entry]:
         files = dict(entries) | read_lock()
         write_whole(path, json.dumps({"format": 1, "files": files}, indent=2, sort_keys=True) + "\n")
     return files
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A crash leaves the old or the new file: temporary file, fsync, rename, fsync of the folder."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,7 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from twinset.errors import InputError
+from twinset.errors import InputError, TooLargeError, WrongFormatError
 
 MOST_BYTES = 64_000_000
 MOST_PIXELS = 64_000_000
@@ -67,15 +67,16 @@ def read_picture(
         uint8 RGB array of shape (height, width, 3).
 
     Raises:
-        InputError: the file is missing, too large, too long and thin, damaged, of another format, or is something
-            else as well.
+        InputError: the file is missing, too long and thin, or damaged.
+        TooLargeError: it has too many bytes or pixels.
+        WrongFormatError: it is of another format, or is something else as well.
     """
     name, data = _named_bytes(source, what)
     form = _form(data)
     if form is None:
-        raise InputError(f"{name} cannot be read as a picture: it is {_other(data)}; save it as {ACCEPTED}")
+        raise WrongFormatError(f"{name} cannot be read as a picture: it is {_other(data)}; save it as {ACCEPTED}")
     if intruder := _intruder(data):
-        raise InputError(f"{name} is a {form} and also {intruder}; save the picture again with an image editor")
+        raise WrongFormatError(f"{name} is a {form} and also {intruder}; save the picture again with an image editor")
     try:
         image = _OPENERS[form](name, data)
     except InputError:
@@ -110,14 +111,14 @@ def _named_bytes(source: Path | str | bytes, what: str) -> tuple[str, bytes]:
 
 def _check_length(name: str, length: int) -> None:
     if length > MOST_BYTES:
-        raise InputError(f"{name} has {length:,} bytes; make it smaller than {MOST_BYTES:,}")
+        raise TooLargeError(f"{name} has {length:,} bytes; make it smaller than {MOST_BYTES:,}")
 
 
 def _check_size(name: str, size: tuple[int, int]) -> None:
     short, long = sorted(size)
     given = f"{name} has {size[0]} x {size[1]} pixels"
     if size[0] * size[1] > MOST_PIXELS:
-        raise InputError(f"{given}; shrink it below {MOST_PIXELS // 1_000_000} megapixels")
+        raise TooLargeError(f"{given}; shrink it below {MOST_PIXELS // 1_000_000} megapixels")
     if short < LEAST_SIDE:
         raise InputError(f"{given}; give one of at least {LEAST_SIDE} x {LEAST_SIDE}")
     if long > MOST_ASPECT * short:

@@ -53,6 +53,17 @@ SD15 = Profile(
             note=USE_RESTRICTIONS,
         ),
         Part(
+            name="safety_checker",
+            repo="stable-diffusion-v1-5/stable-diffusion-v1-5",
+            revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+            file="safety_checker/model.fp16.safetensors",
+            files=("safety_checker/config.json", "feature_extractor/preprocessor_config.json"),
+            licence="LicenseRef-CreativeML-OpenRAIL-M",
+            url=page("stable-diffusion-v1-5/stable-diffusion-v1-5"),
+            optional=True,
+            note="looks at the pictures of all models, once it is here",
+        ),
+        Part(
             name="vae",
             repo="stabilityai/sd-vae-ft-mse",
             file="diffusion_pytorch_model.safetensors",

@@ -21,6 +21,7 @@ from twinset.models.figure.poses import NAMED, PRESETS
 from twinset.models.garment_photo import KINDS_OF, class_by_parsing, cut_out
 from twinset.models.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.measures import NEARLY_WHITE
 from twinset.pipelines.people import DrawnPeople, People, Selfie
 from twinset.pipelines.photo_mode import Photo, read_photo
 from twinset.pipelines.photo_pose import photo_pose, redressed
@@ -32,7 +33,7 @@ from twinset.prompts.sentence import Sentence, understand
 if TYPE_CHECKING:
     from twinset.pipelines.joint import JointPipeline
 
-NEARLY_WHITE, MARGIN = 250, 8
+MARGIN = 8
 DRAWN_KINDS = {"upper": ("t_shirt", "shirt", "hoodie"), "lower": ("trousers", "skirt", "shorts"), "shoes": ("shoes",)}
 
 

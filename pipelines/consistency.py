@@ -16,17 +16,17 @@ import numpy as np
 
 from twinset.adapters.condition import Condition
 from twinset.errors import InputError
-from twinset.models.seen import Seen as Kept
+from twinset.models.seen import Seen
 from twinset.pipelines.compose import Composition, people_of
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.measures import MEASURES, Seen, Wanted, look
+from twinset.pipelines.measures import MEASURES, Measured, Wanted, look
 from twinset.pipelines.people import People, Selfie
 from twinset.pipelines.photo_mode import FADE
 from twinset.pipelines.repairs import Repair, colour_repairs, redrawn_regions
 from twinset.pipelines.request import Request
 from twinset.pipelines.seam import blend
 
-STRENGTHS = (1.0, 0.6, 0.3)
+STRENGTHS = (1.0, 0.5)
 """At which a repair is tried, the first that does no harm is taken."""
 MOST = 8
 """Repairs that are taken of one picture at most."""
@@ -41,7 +41,7 @@ class Step:
     Attributes:
         what: "light of the face", "seed 2".
         fault: the measure that it was for, or what was wrong.
-        kept: whether it stayed.
+        kept: whether it is in the picture that was taken.
         before, after: that measure's value; None where there is none.
     """
 
@@ -89,22 +89,25 @@ def controlled(pipe: JointPass, request: Request, composition: Composition, draw
         draw: one pass.
     """
     wanted, until = wanted_of(pipe, composition), time.monotonic() + request.repair_seconds
-    steps: list[Step] = []
-    best: Seen | None = None
+    tried: list[tuple[Measured | None, list[Step]]] = []
+    best: Measured | None = None
     with keeping_nothing(pipe):
         for attempt in range(request.candidates if request.repair else 1):
+            steps: list[Step] = []
             if attempt and time.monotonic() > until:
-                steps.append(Step("time is up", "seconds", kept=False))
+                tried.append((None, [Step("time is up", "seconds", kept=False)]))
                 break
             seen = _drawn(pipe, request, composition, draw, attempt, wanted, steps)
             if seen is not None and request.repair:
                 seen = _repaired(pipe, request, composition, draw, seen, wanted, until, steps)
+            tried.append((seen, steps))
             if seen is not None and (best is None or rank(seen, request) < rank(best, request)):
                 best = seen
             if best is not None and not faults_of(best, request):
                 break
     if best is None:
         raise FloatingPointError("the latents are not finite with any seed; lower the guidance or use float32")
+    steps = [step if seen is best else replace(step, kept=False) for seen, taken in tried for step in taken]
     return Outcome(best.picture, best.values, faults_of(best, request), tuple(steps), refusal(best, request))
 
 
@@ -113,11 +116,18 @@ def wanted_of(pipe: JointPass, composition: Composition) -> Wanted:
     people, selfie, layout = people_of(pipe), composition.selfie, composition.layout
     given = any(c.kind == "identity" for c in composition.conditions)
     worn = composition.flats if any(c.kind == "garment" for c in composition.conditions) else {}
-    if selfie is None or not given:
-        return Wanted(None, None, worn, layout.keypoints, layout.labels, composition.prompt)
-    return Wanted(
-        _embedding(people, selfie), people.skin(selfie), worn, layout.keypoints, layout.labels, composition.prompt
-    )
+    embedding, skin = None, None
+    if selfie is not None and given:
+        embedding, skin = _embedding(people, selfie), people.skin(selfie)
+    asked = layout.keypoints, layout.labels, composition.prompt
+    return Wanted(embedding, skin, worn, *asked, _drafts(pipe, composition))
+
+
+def _drafts(pipe: JointPass, composition: Composition) -> dict[str, np.ndarray]:
+    """Garment kind to what the parsing ControlNet is shown of it, for families whose ControlNet reads that."""
+    garments = [c for c in composition.conditions if c.kind == "garment"]
+    pairs = zip(composition.flats, garments, strict=False)
+    return {kind: pipe.decode(garment.draft) for kind, garment in pairs if garment.draft is not None}
 
 
 def _embedding(people: People, selfie: Selfie) -> np.ndarray | None:
@@ -128,7 +138,7 @@ def _embedding(people: People, selfie: Selfie) -> np.ndarray | None:
         return None
 
 
-def faults_of(seen: Seen, request: Request) -> dict[str, str]:
+def faults_of(seen: Measured, request: Request) -> dict[str, str]:
     """What is wrong with a picture, the request's own threshold included."""
     faults = dict(seen.faults)
     if request.min_identity is not None and seen.values.get("identity", -1.0) < request.min_identity:
@@ -136,7 +146,7 @@ def faults_of(seen: Seen, request: Request) -> dict[str, str]:
     return faults
 
 
-def refusal(seen: Seen, request: Request) -> str | None:
+def refusal(seen: Measured, request: Request) -> str | None:
     """Why a picture must not be shown, if so."""
     if "blank" in seen.faults:
         return "the picture is blank"
@@ -146,9 +156,10 @@ def refusal(seen: Seen, request: Request) -> str | None:
     return None
 
 
-def rank(seen: Seen, request: Request) -> tuple[bool, int, float]:
+def rank(seen: Measured, request: Request) -> tuple[bool, int, float]:
     """Pictures in order, the best first: not refused, fewer faults, nearer to usual values."""
-    beyond = [MEASURES[n].gain(MEASURES[n].bad or 0.0, seen.values[n]) for n in seen.faults if n in seen.values]
+    limits = {n: MEASURES[n].limit(seen.roughly) or 0.0 for n in seen.faults if n in seen.values}
+    beyond = [MEASURES[n].gain(limit, seen.values[n]) for n, limit in limits.items()]
     return refusal(seen, request) is not None, len(faults_of(seen, request)), -sum(beyond)
 
 
@@ -160,7 +171,7 @@ def _drawn(
     attempt: int,
     wanted: Wanted,
     steps: list[Step],
-) -> Seen | None:
+) -> Measured | None:
     """A fresh picture, measured; None where the pass gave no numbers."""
     try:
         seen = look(people_of(pipe), framed(composition, request, draw(attempt, None)), wanted)
@@ -177,18 +188,22 @@ def _repaired(
     request: Request,
     composition: Composition,
     draw: Draw,
-    first: Seen,
+    first: Measured,
     wanted: Wanted,
     until: float,
     steps: list[Step],
-) -> Seen:
-    """The picture after all repairs that help; `first` if none does."""
+) -> Measured:
+    """The picture after all repairs that help; `first` if none does.
+
+    Colours and light, once at fault, are mended until they are well within their limits; a region is drawn anew only
+    while still at fault.
+    """
     people, now, tried = people_of(pipe), first, set[str]()
     allowed = np.ones(first.picture.shape[:2], bool) if composition.photo is None else composition.photo.redrawn
 
     def options() -> Iterator[Repair]:
-        yield from colour_repairs(now, wanted, request.skin_tone_match, allowed)
-        for what, fault, region in redrawn_regions(now, allowed):
+        yield from colour_repairs(now, unmended(first, now), wanted, request.skin_tone_match, allowed)
+        for what, fault, region in redrawn_regions(now, faults_of(now, request), allowed):
             yield Repair(what, fault, lambda _, r=region: anew(pipe, composition, draw, now.picture, r))
 
     for _ in range(MOST):
@@ -202,9 +217,15 @@ def _repaired(
     return now
 
 
+def unmended(first: Measured, now: Measured) -> set[str]:
+    """Measures of colour and light that were at fault, and are not yet below half their limits."""
+    limits = {name: MEASURES[name].limit(now.roughly) for name in first.faults if name in now.values}
+    return {name for name, limit in limits.items() if limit is not None and now.values[name] > limit / 2}
+
+
 def _tried(
-    repair: Repair, fusion: float, first: Seen, now: Seen, measured: Callable[[np.ndarray], Seen]
-) -> Seen | None:
+    repair: Repair, fusion: float, first: Measured, now: Measured, measured: Callable[[np.ndarray], Measured]
+) -> Measured | None:
     """The picture after a repair at the first strength that helps and does no harm; None if there is none."""
     strengths = STRENGTHS if not repair.what.endswith("drawn anew") else STRENGTHS[:1]
     for strength in strengths:
@@ -217,18 +238,18 @@ def _tried(
     return None
 
 
-def helps(fault: str, before: Seen, after: Seen) -> bool:
+def helps(fault: str, before: Measured, after: Measured) -> bool:
     """Whether a measure got better by more than its scatter."""
     return MEASURES[fault].gain(before.values.get(fault, np.nan), after.values.get(fault, np.nan)) > 1
 
 
-def harmless(first: Seen, after: Seen) -> bool:
+def harmless(first: Measured, after: Measured) -> bool:
     """Whether no measure is worse, by more than its scatter, than in the beginning, and none is lost."""
     kept = first.values.keys() <= after.values.keys()
     return kept and all(MEASURES[name].gain(value, after.values[name]) > -1 for name, value in first.values.items())
 
 
-def _step(repair: Repair, before: Seen, after: Seen | None) -> Step:
+def _step(repair: Repair, before: Measured, after: Measured | None) -> Step:
     now = None if after is None else round(after.values[repair.fault], 4)
     return Step(repair.what, repair.fault, after is not None, round(before.values[repair.fault], 4), now)
 
@@ -252,7 +273,7 @@ def anew(pipe: JointPass, composition: Composition, draw: Draw, picture: np.ndar
 @contextmanager
 def keeping_nothing(pipe: JointPass) -> Iterator[None]:
     """Perception of pictures on their way is not written to disk."""
-    former, pipe.seen = pipe.seen, Kept()
+    former, pipe.seen = pipe.seen, Seen()
     try:
         yield
     finally:

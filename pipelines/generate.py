@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,14 @@ from twinset.adapters.condition import Condition
 from twinset.errors import InputError
 from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.compose import Composition, compose, people_of
+from twinset.pipelines.consent import ConsentBook
 from twinset.pipelines.consistency import Outcome, controlled
 from twinset.pipelines.economy import EXACT, LEAN
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.labels.key import key_name, mark_key
+from twinset.pipelines.labels.labelled import Labelled, label_picture
+from twinset.pipelines.labels.visible import check_text, draw_label
+from twinset.pipelines.labels.xmp import encode
 from twinset.pipelines.loras import loras_on, trigger_notes
 from twinset.pipelines.pictures import file_hash, tinted
 from twinset.pipelines.record import (
@@ -29,12 +36,15 @@ from twinset.pipelines.record import (
     located,
     machine,
     request_sheet,
+    save_file,
     save_picture,
     save_record,
     weights_revision,
 )
 from twinset.pipelines.request import LARGEST_SEED, Request
+from twinset.pipelines.safety import safety_of
 from twinset.pipelines.serial import passes, serially
+from twinset.pipelines.turns import turn
 from twinset.prompts.sentence import Sentence
 from twinset.prompts.weighting import is_weighted, weighted_embeddings
 
@@ -42,6 +52,8 @@ Progress = Callable[[int, int], None]
 """Called with the picture's index and the number of steps done."""
 
 
+Inputs = Callable[[], dict[str, str]]
+"""Gives the hashes of a request's files, see `unchanging`."""
 REMEDY = "try more --candidates or another --seed, a clearer selfie, or a lower --min-identity"
 
 
@@ -65,21 +77,63 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
     request = settled(pipe, located(request.seeded()))
     if request.min_identity is not None and not request.selfies:
         raise InputError(f"min_identity = {request.min_identity:g} needs a selfie to compare with; give --selfie")
-    with loras_on(pipe, request.loras) as triggers:
-        return _generate(pipe, request, out, triggers, progress)
+    with turn(pipe.unet), unchanging(request) as inputs, covered(pipe, request), loras_on(pipe, request.loras) as words:
+        return _generate(pipe, request, out, words, inputs, progress)
+
+
+@contextmanager
+def unchanging(request: Request) -> Iterator[Inputs]:
+    """Hashes the request's files before they are read, and once more when they have been.
+
+    Yields:
+        Gives the hashes, by path; raises `InputError` where a file is not what it was: what was checked, what is drawn
+        from and what the record says would be three things.
+    """
+    before = input_hashes(request)
+
+    def after() -> dict[str, str]:
+        now = input_hashes(request)
+        if changed := [name for name, known in before.items() if now.get(name) != known]:
+            raise InputError(f"input {changed[0]!r} changed while it was read; leave it alone, and ask again")
+        return now
+
+    yield after
+
+
+@contextmanager
+def covered(pipe: JointPass, request: Request) -> Iterator[None]:
+    """Make sure that the request's consent holds, and remember with it what perception finds in the meantime.
+
+    Raises:
+        ConsentError: It does not.
+    """
+    if request.consent is None:
+        yield
+        return
+    book = ConsentBook()
+    book.require(request.consent, request.selfies)
+    with pipe.seen.watched() as names:
+        try:
+            yield
+        finally:
+            book.bind(request.consent, seen=sorted(names))
 
 
 def _generate(
-    pipe: JointPass, request: Request, out: Path, triggers: Sequence[str], progress: Progress | None
+    pipe: JointPass, request: Request, out: Path, triggers: Sequence[str], inputs: Inputs, progress: Progress | None
 ) -> list[Record]:
     """The pictures of a request whose LoRAs are on."""
+    safety = safety_of(pipe, request)
+    concerns = safety.check_inputs(request)
     composition = compose(pipe, request)
+    check_label(request, composition)
     said = composed(composition)
+    said["notes"] += concerns
     if request.loras:
         said["triggers"] = list(triggers)
         said["notes"] += trigger_notes(request.loras, triggers, request.prompt)
     out.mkdir(parents=True, exist_ok=True)
-    inputs, revision = input_hashes(request), revision_of(pipe)
+    hashes, revision = inputs(), revision_of(pipe)
     records, pictures, refused = [], [], []
     for index in range(request.num):
         started = time.perf_counter()
@@ -87,30 +141,37 @@ def _generate(
         if outcome.refused:
             refused.append(f"seed {_seed(request, index)}: {outcome.refused}")
             continue
-        picture = finished(request, composition, outcome)
+        concern = safety.concern(outcome.picture)
+        if concern and request.safety == "refuse":
+            refused.append(f"seed {_seed(request, index)}: {concern}")
+            continue
         name = picture_name(out, _seed(request, index), request)
+        done = labelled(request, composition, finished(request, composition, outcome), name)
+        save_file(done.data, out / name)
         record = Record(
             picture=name,
-            sha256=save_picture(picture, out / name),
+            sha256=done.sha256,
             index=index,
             seed=_seed(request, index),
             request=request,
-            inputs=inputs,
+            inputs=hashes,
             composed=said,
             model={"name": request.model, "revision": revision},
             machine=machine(pipe.device),
             scores=outcome.values,
             scored_by=people_of(pipe).scored_by,
-            faults=list(outcome.faults.values()),
+            faults=[*outcome.faults.values(), *([concern] if concern else [])],
             controller=[step.to_json() for step in outcome.steps],
             seconds=round(time.perf_counter() - started, 3),
+            labels=done.told,
+            safety=safety.told(concern),
         )
         save_record(record, out)
         if request.show_regions:
             overlay = tinted(outcome.picture, composition.regions)
             save_picture(overlay, (out / name).with_stem(f"{Path(name).stem}-regions"))
         records.append(record)
-        pictures.append(picture)
+        pictures.append(done.picture)
     if pictures:
         save_picture(request_sheet(composition, pictures), out / "sheet.png")
     if refused:
@@ -170,6 +231,27 @@ def finished(request: Request, composition: Composition, outcome: Outcome) -> Im
     return Image.fromarray(picture if photo is None else photo.with_part(picture, request.blend))
 
 
+def labelled(request: Request, composition: Composition, picture: Image.Image, name: str) -> Labelled:
+    """The picture's file, with its labels unless the request refuses them; measuring comes before."""
+    if not request.labels:
+        data = encode(picture, {})
+        return Labelled(picture, data, hashlib.sha256(data).hexdigest(), {})
+    photo = None if composition.photo is None or request.photo is None else (request.photo, composition.photo.picture)
+    return label_picture(picture, request.label_text, request.label_corner, name, photo)
+
+
+def check_label(request: Request, composition: Composition) -> None:
+    """Refuse words that cannot be drawn before anything else is.
+
+    Raises:
+        InputError: The font lacks a character, or the words are wider than the picture.
+    """
+    if not request.labels:
+        return
+    shape = composition.layout.labels.shape if composition.photo is None else composition.photo.picture.shape
+    draw_label(Image.new("RGB", (shape[1], shape[0])), check_text(request.label_text), request.label_corner)
+
+
 def texts(pipe: JointPass, sentence: Sentence) -> dict[str, Any]:
     """The arguments that tell a pipeline the words: as they are, or as embeddings where some have weights."""
     if is_weighted(sentence.prompt):
@@ -187,7 +269,8 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
         progress: Told after each step.
 
     Returns:
-        The new file, and whether its bytes equal the first one's.
+        The new file, and whether its bytes equal the first one's. Signatures hold the time and random
+        numbers, so files are compared as they were before they were signed: pixels, marks and XMP.
 
     Raises:
         InputError: An input or the model is not what it was.
@@ -195,13 +278,15 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     check_unchanged(pipe, record)
     torch.set_num_threads(int(record.machine["threads"]))
     out.mkdir(parents=True, exist_ok=True)
-    with loras_on(pipe, record.request.loras):
+    with turn(pipe.unet), covered(pipe, record.request), loras_on(pipe, record.request.loras):
         request, composition = record.request, compose(pipe, record.request)
         again = partial(draw, pipe, request, composition, record.index, progress)
         picture = finished(request, composition, controlled(pipe, request, composition, again))
     path = out / record.picture
     path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
-    return path, save_picture(picture, path) == record.sha256
+    done = labelled(request, composition, picture, record.picture)
+    save_file(done.data, path)
+    return path, done.sha256 == record.sha256
 
 
 def settled(pipe: JointPass, request: Request) -> Request:
@@ -230,6 +315,12 @@ def check_unchanged(pipe: JointPass, record: Record) -> None:
         raise InputError(
             f"model {record.model['name']!r} has revision {revision[:12]}, the record was made "
             f"with {record.model['revision'][:12]}; give that model with --model"
+        )
+    key = key_name(mark_key())
+    if record.labels and record.labels["key"] != key:
+        raise InputError(
+            f"the record's picture was marked with the key {record.labels['key']}, this run has {key}; "
+            "set TWINSET_MARK_KEY"
         )
 
 

@@ -10,14 +10,13 @@ import warnings
 import numpy as np
 from skimage.color import lab2rgb, rgb2lab
 
+from twinset.scoring.garment import FEWEST_PIXELS
 from twinset.scoring.light import shading_slope
 
 from .seam import inner_feather
 
 FEATHER = 2.0
 """Pixels from a region's rim over which a change sets in."""
-FEWEST = 24
-"""Pixels that a region needs to have a colour."""
 LARGEST_GAIN = 1.6
 """Of light: more would be a mistaken measurement."""
 
@@ -37,7 +36,7 @@ def reinhard(
     Returns:
         uint8 (H, W, 3); the picture as it is where a region has too few pixels.
     """
-    if min(region.sum(), len(like)) < FEWEST:
+    if min(region.sum(), len(like)) < FEWEST_PIXELS:
         return picture
     lab, other = rgb2lab(picture), rgb2lab(like)
     own = lab[region]
@@ -54,7 +53,7 @@ def match_skin(picture: np.ndarray, face: np.ndarray, skin: np.ndarray, strength
         skin: bool (H, W), arms and legs.
         strength: 0 leaves everything as it is, 1 makes the medians equal.
     """
-    if min(face.sum(), skin.sum()) < FEWEST:
+    if min(face.sum(), skin.sum()) < FEWEST_PIXELS:
         return picture
     lab = rgb2lab(picture)
     shift = np.median(lab[skin], axis=0) - np.median(lab[face], axis=0)
@@ -70,7 +69,7 @@ def relight(picture: np.ndarray, region: np.ndarray, gain: np.ndarray, strength:
         gain: float (3,), the wanted light by the one there; kept within 1 / 1.6 and 1.6.
         strength: 0 leaves everything as it is, 1 is the whole change.
     """
-    if region.sum() < FEWEST:
+    if region.sum() < FEWEST_PIXELS:
         return picture
     safe = np.clip(gain, 1 / LARGEST_GAIN, LARGEST_GAIN)
     return _mixed(picture, picture * safe, region, strength)
@@ -88,7 +87,7 @@ def even_shading(picture: np.ndarray, region: np.ndarray, like: np.ndarray, stre
         like: bool (H, W), where the light falls as it should.
         strength: 0 leaves everything as it is, 1 is the whole change.
     """
-    if min(region.sum(), like.sum()) < FEWEST:
+    if min(region.sum(), like.sum()) < FEWEST_PIXELS:
         return picture
     own, other = shading_slope(picture, region), shading_slope(picture, like)
     rows, columns = np.mgrid[: region.shape[0], : region.shape[1]]

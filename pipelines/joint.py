@@ -158,7 +158,7 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
     def _face(self, crop: np.ndarray, embedding: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
         """Tokens (1, 4, X) and canvas (1, C, k, k) of an aligned crop, and of an embedding if that is another's."""
         given = self.embedding(crop) if embedding is None else self._like_unet(torch.from_numpy(embedding)[None])
-        return self.identity_adapter(given, self._states(crop)), self.identity_adapter.face(given)
+        return self.identity_adapter(given, self.drawing_states(crop)), self.identity_adapter.face(given)
 
     @torch.no_grad()
     def embedding(self, crop: np.ndarray) -> Tensor:
@@ -199,7 +199,7 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
 
     def _piece(self, flat: np.ndarray) -> tuple[Tensor, dict[str, Tensor]]:
         """Tokens (1, 8, X) and reference features of a small flat picture."""
-        return self.garment_adapter(self._states(flat)), self.reference(flat)
+        return self.garment_adapter(self.drawing_states(flat)), self.reference(flat)
 
     def _need(self, *parts: str) -> None:
         missing = [part for part in parts if getattr(self, part) is None]
@@ -209,7 +209,9 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
                 f"to from_pretrained ({missing[0]}=...)"
             )
 
-    def _states(self, picture: np.ndarray) -> Tensor:
+    @torch.no_grad()
+    def drawing_states(self, picture: np.ndarray) -> Tensor:
+        """The bundled CLIP's states before its last layer, (1, 50, 192), of a picture uint8 (H, W, 3)."""
         encoder = self._clip()
 
         def work() -> Tensor:

@@ -32,6 +32,7 @@ from .guidance import Branch, Guidance
 from .kept import Kept, photo_condition
 from .memo import Memo
 from .saved import Saved
+from .turns import in_turn
 
 Text = str | list[str] | None
 """One prompt, several, or none (embeddings are given)."""
@@ -88,6 +89,7 @@ class JointPass(AdapterRack, Saved):
         """
         raise NotImplementedError
 
+    @in_turn
     @torch.no_grad()
     def __call__(
         self,
@@ -194,6 +196,7 @@ class JointPass(AdapterRack, Saved):
         """The empty text, one row."""
         return self.texts("", None, 1, (self.unet.config["sample_size"] * self.vae_scale_factor,) * 2)[0]
 
+    @in_turn
     def reference(self, picture: np.ndarray) -> dict[str, Tensor]:
         """Features of a garment picture, uint8 (H, W, 3), at every self-attention site of the UNet at t = 0."""
         return reference_features(self.attention, self.unet, self.encode(picture), self.no_text())
@@ -212,6 +215,12 @@ class JointPass(AdapterRack, Saved):
     def encode(self, picture: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) to scaled latents (1, C, H / f, W / f)."""
         return encode(self.vae, self._pixels(picture))
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> np.ndarray:
+        """Scaled latents (1, C, H / f, W / f) to uint8 (H, W, 3)."""
+        pixels = decode(self.vae, latents.to(self.vae.device, self.vae.dtype))[0].float().permute(1, 2, 0)
+        return ((pixels + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
 
     def set_ip_adapter_scale(self, scale: Any) -> None:
         """As diffusers has it, during a pass too: the adapters' processors are then behind joint attention."""

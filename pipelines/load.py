@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch import nn
 
+from twinset.adapters.public.weights import open_weights
 from twinset.errors import InputError
 from twinset.models.assembly import Parts, load_parts
 from twinset.models.part import Profile
@@ -19,7 +21,10 @@ from .joint_pass import JointPass
 from .joint_xl import JointXLPipeline
 from .photo_pose import PhotoReader
 from .real_people import RealPeople
+from .saved import INDEX, read_index
 
+UNLOADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
+"""What the libraries raise where a folder's files are damaged, lacking, of other shapes, or name foreign code."""
 FAMILIES: dict[str, type[Any]] = {"sd15": JointPipeline, "sdxl": JointXLPipeline}
 
 
@@ -52,8 +57,7 @@ def load_pipeline(
         return assembled(profile, parts, dtype, device, commercial)
     if commercial and model != "studio":
         raise InputError(f"model {model!r} states no licence; --commercial takes studio, {', '.join(ON_HUB)}")
-    pipe: Any = family_of(model).from_pretrained(model)
-    return pipe.to(device)
+    return _from_folder(model).to(device)
 
 
 def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str, commercial: bool = False) -> JointPass:
@@ -83,8 +87,53 @@ def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str, c
     return pipe
 
 
+def _from_folder(model: str) -> Any:
+    """A folder's pipeline: its weight files checked before, its numbers afterwards, and that they are still the same.
+
+    Raises:
+        InputError: there is no such folder, or something in it is damaged, unsafe or was exchanged meanwhile.
+    """
+    folder = Path(model)
+    seen = _weight_files(folder)
+    for path in seen:
+        open_weights(path)  # stricter than the library that reads them next
+    usual = torch.get_default_dtype()
+    try:
+        pipe: Any = family_of(model).from_pretrained(model)
+    except InputError:
+        raise
+    except (*UNLOADABLE, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise InputError(f"model {model!r} does not load ({reason}); save or download it again") from error
+    finally:
+        torch.set_default_dtype(usual)  # diffusers changes it for the process, and leaves it so when it fails
+    for name, part in pipe.components.items():
+        fault = _fault(part) if isinstance(part, nn.Module) else None
+        if fault is not None:
+            raise InputError(f"model {model!r}: its {name} {fault}; save or download it again")
+    if _weight_files(folder) != seen:
+        raise InputError(f"model {model!r} changed while it was loaded; leave it alone, and load it again")
+    return pipe
+
+
+def _weight_files(folder: Path) -> dict[Path, tuple[int, int, int]]:
+    """Inode, bytes and time of every weight file, which change when one is exchanged."""
+    found = {path: path.stat() for path in sorted(folder.rglob("*.safetensors"))}
+    return {path: (state.st_ino, state.st_size, state.st_mtime_ns) for path, state in found.items()}
+
+
+def _fault(network: nn.Module) -> str | None:
+    """What makes a network unfit; None for a sound one."""
+    for name, values in network.state_dict().items():
+        if values.is_meta:
+            return f"lacks {name!r}"
+        if values.is_floating_point() and not values.isfinite().all():
+            return f"holds NaN or infinity in {name!r}"
+    return None
+
+
 def family_of(model: str) -> type[Any]:
     """The pipeline class of a folder, told from its `model_index.json`; SD1.5's for everything else."""
-    index = Path(model) / "model_index.json"
-    name = json.loads(index.read_text(encoding="utf-8")).get("_class_name", "") if index.is_file() else ""
+    folder = Path(model)
+    name = str(read_index(folder).get("_class_name", "")) if (folder / INDEX).is_file() else ""
     return JointXLPipeline if "XL" in name else JointPipeline

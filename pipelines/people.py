@@ -19,7 +19,6 @@ from twinset.adapters.condition import Condition, Layout
 from twinset.errors import InputError
 from twinset.models.clip import GARMENT_SENTENCES
 from twinset.models.face_finder import CROP, Face, align
-from twinset.models.face_judge import judge_face
 from twinset.models.figure.flat import flat_keypoints, warp_flat
 from twinset.models.figure.keypoints import FRAME, Keypoints
 from twinset.models.figure.labels import FACE, GARMENT_KINDS, garment_labels
@@ -28,7 +27,6 @@ from twinset.models.figure.poses import preset
 from twinset.models.figure.retarget import ORDINARY, head_share, retarget
 from twinset.models.figure_reader import Figure
 from twinset.models.garment_photo import cut_out
-from twinset.models.onnx_faces import choose_face
 from twinset.models.seen import Seen
 from twinset.models.vae import decode
 from twinset.scoring.clip_score import clip_score, similarity
@@ -36,6 +34,7 @@ from twinset.scoring.garment import FEWEST_PIXELS
 from twinset.scoring.iqa import clip_iqa, rn50
 from twinset.scoring.niqe import NiqeModel, niqe
 
+from .chosen_face import chosen_face
 from .memo import weights_hash
 
 if TYPE_CHECKING:
@@ -203,16 +202,12 @@ class DrawnPeople:
     def selfie(self, picture: np.ndarray, path: Path, notes: list[str], choice: str = "largest") -> Selfie:
         """The face of an ordinary picture, or of an aligned 112 × 112 crop."""
         faces = self.faces(picture)
-        if faces:
-            face = choose_face(faces, choice, (picture.shape[1], picture.shape[0]))
-            note_several(len(faces), path, notes, choice)
-            crop, quality = align(picture, face.landmarks).copy(), judge_face(picture, face).quality
-        elif picture.shape[:2] == (CROP, CROP):
+        if not faces and picture.shape[:2] == (CROP, CROP):
             notes.append(f"selfie {str(path)!r} is taken as an aligned crop: no face was found in it")
-            crop, quality = picture, 1.0
-        else:
-            raise no_face(path)
-        return Selfie(crop, crop, quality)
+            return Selfie(picture, picture)
+        face, report = chosen_face(picture, faces, path, notes, choice)
+        crop = align(picture, face.landmarks).copy()
+        return Selfie(crop, crop, report.quality)
 
     def embedding(self, selfie: Selfie) -> np.ndarray:
         """By the bundled face encoder."""
@@ -340,18 +335,6 @@ def found_faces(
     known = seen("faces", work, picture, revision=revision)
     rows = zip(known["landmarks"], known["scores"], known["boxes"], strict=True)
     return [Face(points, float(score), None if np.isnan(box).any() else box) for points, score, box in rows]
-
-
-def note_several(faces: int, path: Path, notes: list[str], choice: str = "largest") -> None:
-    """Say which face is taken where there are several."""
-    if faces > 1:
-        chosen = {"largest": "the largest", "centre": "the middle one"}.get(choice, f"number {choice} from the left")
-        notes.append(f"selfie {str(path)!r} shows {faces} faces; {chosen} is used")
-
-
-def no_face(path: Path) -> InputError:
-    """What to say of a picture without a face."""
-    return InputError(f"selfie {str(path)!r} shows no face; give a picture with the face upright and well visible")
 
 
 def fit_flat(picture: np.ndarray, kind: str) -> np.ndarray:

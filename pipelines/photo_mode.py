@@ -17,24 +17,20 @@ from twinset.models.figure.labels import (
     DRESS,
     FACE,
     LABELS,
-    LEFT_ARM,
-    LEFT_LEG,
     LEFT_SHOE,
     PANTS,
-    RIGHT_ARM,
-    RIGHT_LEG,
     RIGHT_SHOE,
     SKIRT,
     UPPER,
     garment_labels,
 )
 from twinset.models.figure_reader import Figure
+from twinset.scoring.skin import LIMBS
 
 from .people import People
 from .pictures import read_picture
 from .seam import Blend, blend
 
-LIMBS = (LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM)
 IN_FRONT = tuple(LABELS.index(name) for name in ("hat", "hair", "sunglasses", "face", "bag", "scarf"))
 """What covers clothes and is not covered by them."""
 GIVES_WAY: dict[int, tuple[int, ...]] = {
@@ -115,7 +111,7 @@ def read_photo(
     if face and not (figure.labels == FACE).any():
         raise InputError(f"photo {str(path)!r} shows no face to replace; leave --selfie out, or give another photo")
     kinds = dressed_as(figure.labels, flats)
-    wanted = redressed(figure.labels, people.labels(figure.keypoints, kinds, "short"), flats)
+    wanted = dressed_anew(figure.labels, people.labels(figure.keypoints, kinds, "short"), flats)
     redrawn = changes(figure.labels, wanted, flats, face)
     share = redrawn.mean()
     notes.append(f"photo {str(path)!r}: {share:.0%} of what is looked at is drawn anew")
@@ -153,7 +149,7 @@ def dressed_as(labels: np.ndarray, flats: Sequence[str]) -> tuple[str, ...]:
     return (*flats, *(kind for kind in stays if kind not in flats))
 
 
-def redressed(labels: np.ndarray, drawn: np.ndarray, flats: Sequence[str]) -> np.ndarray:
+def dressed_anew(labels: np.ndarray, drawn: np.ndarray, flats: Sequence[str]) -> np.ndarray:
     """The photo's parsing map with new garments in it, occlusions kept.
 
     Where old garments were, the figure drawn in the new ones says what is seen now; where new ones reach further they

@@ -12,7 +12,6 @@ from twinset.adapters.condition import FACE_LABELS, Condition, Layout
 from twinset.adapters.regions import soften
 from twinset.errors import InputError
 from twinset.models.face_finder import Face
-from twinset.models.face_judge import judge_face
 from twinset.models.figure.body_map import body_map
 from twinset.models.figure.keypoints import Keypoints
 from twinset.models.figure.labels import ALL_KINDS, garment_labels
@@ -20,11 +19,12 @@ from twinset.models.figure.ordinary import ordinary_preset
 from twinset.models.figure_reader import Figure
 from twinset.models.garment_outline import class_by_shape
 from twinset.models.garment_photo import KINDS_OF, cut_out, worn_or_flat
-from twinset.models.onnx_faces import Detector, Recogniser, aligned, choose_face
+from twinset.models.onnx_faces import Detector, Recogniser, aligned
 from twinset.scoring.iqa import rn50
 
+from .chosen_face import chosen_face
 from .fitted import AdapterRack
-from .people import Selfie, cut_garment, found_faces, no_face, note_several
+from .people import Selfie, cut_garment, found_faces
 from .photo_pose import PhotoReader
 
 CROP = 224
@@ -72,13 +72,7 @@ class RealPeople:
 
     def selfie(self, picture: np.ndarray, path: Path, notes: list[str], choice: str = "largest") -> Selfie:
         """The chosen face of a photograph; `notes` receives what makes it hard to recognise."""
-        faces = self.faces(picture)
-        if not faces:
-            raise no_face(path)
-        face = choose_face(faces, choice, (picture.shape[1], picture.shape[0]))
-        note_several(len(faces), path, notes, choice)
-        report = judge_face(picture, face)
-        notes += [f"selfie {str(path)!r}: {warning}" for warning in report.warnings]
+        face, report = chosen_face(picture, self.faces(picture), path, notes, choice)
         crop, small = (aligned(picture, face.landmarks, size) for size in (CROP, 112))
         return Selfie(crop, small, report.quality)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from twinset.errors import InputError
 from twinset.models.figure.keypoints import FRAME, draw_skeleton, openpose_skeleton
 from twinset.models.figure.labels import colourise
+from twinset.models.whole import write_whole
 from twinset.pipelines.compose import Composition
+from twinset.pipelines.labels.xmp import encode
 from twinset.pipelines.pictures import contact_sheet, file_hash, in_rows
 from twinset.pipelines.request import Request
 
@@ -31,7 +33,7 @@ class Record(BaseModel):
     Attributes:
         format: Version of these keys.
         picture: File name beside the record.
-        sha256: Of that file's bytes.
+        sha256: Of that file's bytes before it was signed; a signature holds the time and is never the same twice.
         index: Which picture of the request, from 0.
         seed: The picture's own seed, `request.seed + index`.
         request: As asked, with the seed that was drawn and absolute paths.
@@ -44,11 +46,14 @@ class Record(BaseModel):
         faults: What is still wrong with it, in words.
         controller: What the controller tried: `what`, `fault`, `kept`, and the measure `before` and `after`.
         seconds: Duration of this picture's pass.
+        labels: What was put on the picture, see `twinset.pipelines.labels.labelled.Labelled`; empty without labels. Its
+            `mark` is what the pixel mark says, its `file_sha256` that of the signed file.
+        safety: `level`, whether a checker was `active`, and its `concern`; see `twinset.pipelines.safety`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 2
+    format: int = 3
     picture: str
     sha256: str
     index: int
@@ -63,6 +68,16 @@ class Record(BaseModel):
     faults: list[str]
     controller: list[dict[str, Any]]
     seconds: float
+    labels: dict[str, Any] = {}
+    safety: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, fields: Any) -> Any:
+        """Pictures of format 2 had no labels, and are replayed without."""
+        if not isinstance(fields, dict) or fields.get("format") != 2 or not isinstance(fields.get("request"), dict):
+            return fields
+        return fields | {"request": {"labels": False} | fields["request"]}
 
 
 def located(request: Request) -> Request:
@@ -78,12 +93,16 @@ def located(request: Request) -> Request:
 
 
 def input_hashes(request: Request) -> dict[str, str]:
-    """SHA-256 of every file a request names, by path."""
+    """SHA-256 of every file a request names and that can be read, by path."""
     files = [garment.path for garment in request.garments]
     files += [*request.selfies, *([request.photo] if request.photo else [])]
     files += [lora.path for lora in request.loras]
     files += [Path(request.pose)] if request.pose and Path(request.pose).is_file() else []
-    return {str(path): file_hash(path) for path in files}
+    hashes: dict[str, str] = {}
+    for path in files:
+        with suppress(OSError):  # whoever reads it says what is wrong
+            hashes[str(path)] = file_hash(path)
+    return hashes
 
 
 def weights_revision(folder: Path) -> str:
@@ -122,16 +141,19 @@ def composed(composition: Composition) -> dict[str, Any]:
 
 def save_picture(picture: Image.Image, path: Path) -> str:
     """Write a PNG of the pixels alone (no metadata) in one step; returns its SHA-256."""
-    part = path.with_suffix(".part")
-    Image.fromarray(np.asarray(picture.convert("RGB"))).save(part, format="PNG")
-    os.replace(part, path)
+    return save_file(encode(picture, {}), path)
+
+
+def save_file(data: bytes, path: Path) -> str:
+    """Write a file in one step; returns its SHA-256."""
+    write_whole(path, data)
     return file_hash(path)
 
 
 def save_record(record: Record, folder: Path) -> Path:
-    """Write a record beside its picture; returns its path."""
+    """Write a record beside its picture in one step; returns its path."""
     path = folder / Path(record.picture).with_suffix(".json")
-    path.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_whole(path, record.model_dump_json(indent=2) + "\n")
     return path
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from twinset.pipelines.harmony import even_shading, match_skin, reinhard, relight
-from twinset.pipelines.measures import NEARLY_WHITE, Seen, Wanted
+from twinset.pipelines.measures import Measured, Wanted
 
 PERSON = ("face", "skin")
 
@@ -28,22 +28,25 @@ class Repair:
     apply: Callable[[float], np.ndarray]
 
 
-def colour_repairs(seen: Seen, wanted: Wanted, skin_tone_match: float, allowed: np.ndarray) -> Iterator[Repair]:
+def colour_repairs(
+    seen: Measured, faults: Collection[str], wanted: Wanted, skin_tone_match: float, allowed: np.ndarray
+) -> Iterator[Repair]:
     """Repairs that only change colours and light.
 
     Args:
         seen: the picture, measured.
+        faults: measures that are to get better.
         wanted: what it should show.
         skin_tone_match: 0 to 1, how far skins are brought together.
         allowed: bool (H, W), what may change.
     """
-    if "light_mismatch" in seen.faults:
+    if "light_mismatch" in faults:
         yield from _one_light(seen, allowed)
-    if "garment_colour" in seen.faults:
+    if "garment_colour" in faults:
         yield from _own_colours(seen, wanted, allowed)
-    if "skin_difference" in seen.faults:
+    if "skin_difference" in faults:
         yield from _one_skin(seen, skin_tone_match, allowed)
-    if "shading_mismatch" in seen.faults:
+    if "shading_mismatch" in faults:
         face, body = seen.region("face"), seen.body
         yield Repair(
             "shading of the face",
@@ -52,10 +55,11 @@ def colour_repairs(seen: Seen, wanted: Wanted, skin_tone_match: float, allowed: 
         )
 
 
-def _one_light(seen: Seen, allowed: np.ndarray) -> Iterator[Repair]:
-    """Each region to the middle of all lights, the farthest first, at its own brightness."""
+def _one_light(seen: Measured, allowed: np.ndarray) -> Iterator[Repair]:
+    """Each region to the mean of all lights by area, the farthest first, at its own brightness."""
     lights = {name: light / max(float(light.mean()), 1e-6) for name, light in seen.lights.items()}
-    middle = np.median(list(lights.values()), axis=0)
+    areas = [seen.region(name).sum() for name in lights]
+    middle = np.average(list(lights.values()), axis=0, weights=areas)
     for name in sorted(lights, key=lambda name: -float(np.linalg.norm(lights[name] - middle))):
         gain = middle / np.maximum(lights[name], 1e-6)
         region = seen.region(name) & allowed
@@ -64,12 +68,14 @@ def _one_light(seen: Seen, allowed: np.ndarray) -> Iterator[Repair]:
         )
 
 
-def _own_colours(seen: Seen, wanted: Wanted, allowed: np.ndarray) -> Iterator[Repair]:
+def _own_colours(seen: Measured, wanted: Wanted, allowed: np.ndarray) -> Iterator[Repair]:
     """Garments to the colours of their pictures, in the light of the person."""
     known = [seen.lights[name] for name in PERSON if name in seen.lights]
     light = np.mean(known, axis=0) if known else np.ones(3)
-    for kind, flat in wanted.flats.items():
-        cloth = flat[(flat < NEARLY_WHITE).any(-1)]
+    for kind in wanted.flats:
+        cloth = wanted.cloth(kind, seen.figure.labels)[1] if seen.figure is not None else []
+        if kind not in seen.lights or not len(cloth):
+            continue
         like = (cloth * light).clip(0, 255).astype(np.uint8)
         region = seen.region(kind) & allowed
         yield Repair(
@@ -79,7 +85,7 @@ def _own_colours(seen: Seen, wanted: Wanted, allowed: np.ndarray) -> Iterator[Re
         )
 
 
-def _one_skin(seen: Seen, match: float, allowed: np.ndarray) -> Iterator[Repair]:
+def _one_skin(seen: Measured, match: float, allowed: np.ndarray) -> Iterator[Repair]:
     """Arms and legs to the face, whose skin is the selfie's; where they may not change, the face to them."""
     face, limbs = seen.region("face"), seen.region("skin")
     pairs = (("arms and legs", limbs, face), ("face", face, limbs))
@@ -91,11 +97,13 @@ def _one_skin(seen: Seen, match: float, allowed: np.ndarray) -> Iterator[Repair]
         )
 
 
-def redrawn_regions(seen: Seen, allowed: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
+def redrawn_regions(
+    seen: Measured, faults: Collection[str], allowed: np.ndarray
+) -> Iterator[tuple[str, str, np.ndarray]]:
     """What to draw anew where colours don't help: (what, fault, region bool (H, W))."""
-    if "identity" in seen.faults and seen.region("face").any():
+    if "identity" in faults and "identity" in seen.values and seen.region("face").any():
         yield "face drawn anew", "identity", seen.region("face") & allowed
-    if "garment_colour" in seen.faults:
+    if "garment_colour" in faults:
         for kind in seen.lights.keys() - set(PERSON):
             yield f"{said(kind)} drawn anew", "garment_colour", seen.region(kind) & allowed
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from twinset.errors import InputError
+from twinset.pipelines.labels.visible import WORDINGS, Corner
 from twinset.pipelines.seam import Blend
 
 Framing = Literal["portrait", "half", "three_quarter", "full"]
@@ -61,6 +63,10 @@ class LoraChoice(BaseModel):
             return {"path": str(value)}
 
 
+_SHORT = Repr()  # aliases of YAML make small files that name billions of values
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 200, 200
+
+
 class Request(BaseModel):
     """One order for pictures.
 
@@ -93,6 +99,13 @@ class Request(BaseModel):
         guidance: Classifier-free guidance, 1 switches it off; the model's own when absent.
         economical: Reuse what changes little from step to step: about half the work, a picture a little different.
         model: A profile's name or a folder.
+        labels: Say of each picture that it was generated, see `twinset.pipelines.labels.labelled`; laws may ask for it.
+        label_text: Words of the visible label; those of `WORDINGS` fulfil GB 45438.
+        label_corner: Where the visible label is; "none" leaves it out and keeps mark, XMP and signature.
+        consent: Reference of the consent of the person in `selfies`, see `twinset.pipelines.consent`; checked before
+            anything is drawn, and needed in batches and by the service.
+        safety: What is done with pictures, given or drawn, that the safety checker takes for nudity: "warn" tells,
+            "refuse" neither uses nor saves them, "off" asks nobody. See `twinset.pipelines.safety`.
         show_regions: Also write `<picture>-regions.png`: the picture with the region of each condition tinted.
     """
 
@@ -123,6 +136,11 @@ class Request(BaseModel):
     pose_strength: float = Strength
     economical: bool = False
     model: str = "studio"
+    labels: bool = True
+    label_text: str = Field(default=WORDINGS[0], max_length=40)
+    label_corner: Corner = "bottom_right"
+    consent: str | None = Field(default=None, pattern=r"^[0-9a-f]{16}$")
+    safety: Literal["off", "warn", "refuse"] = "warn"
     show_regions: bool = False
 
     @model_validator(mode="before")
@@ -166,4 +184,4 @@ def read_request(fields: dict[str, Any]) -> Request:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "request"
         message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{name} = {first['input']!r}: {message}") from None
+        raise InputError(f"{name} = {_SHORT.repr(first['input'])}: {message}") from None

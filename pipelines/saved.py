@@ -12,7 +12,23 @@ import torch
 from twinset.errors import InputError
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
+INDEX = "model_index.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """What a diffusers folder says of its parts.
+
+    Raises:
+        InputError: it is no JSON table.
+    """
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        index = None
+    if not isinstance(index, dict):
+        raise InputError(f"{str(folder / INDEX)!r} is no JSON table; save or download the model again")
+    return index
 
 
 class Saved:
@@ -25,14 +41,16 @@ class Saved:
         A folder of plain Stable Diffusion will do: parts that it lacks may be given by name (`controlnet=`), and
         without any it draws from words alone.
 
+        Weights are read from safetensors alone; `use_safetensors=False` reads pickles too, tensors only.
+
         Raises:
             InputError: there is no such model.
         """
         name = str(pretrained_model_name_or_path)
-        folder = BUNDLED / name if (BUNDLED / name / "model_index.json").is_file() else Path(name)
-        if (folder / "model_index.json").is_file():
+        folder = BUNDLED / name if (BUNDLED / name / INDEX).is_file() else Path(name)
+        if (folder / INDEX).is_file():
             name = str(folder)
-            if "controlnet" not in json.loads((folder / "model_index.json").read_text(encoding="utf-8")):
+            if "controlnet" not in read_index(folder):
                 kwargs.setdefault("controlnet", None)
         elif folder.exists() or not HUB_ID.fullmatch(name):
             raise InputError(
@@ -41,5 +59,6 @@ class Saved:
             )
         if not {"dtype", "torch_dtype"} & kwargs.keys():
             kwargs["dtype"] = torch.float32
+        kwargs.setdefault("use_safetensors", True)
         diffusers_own: Any = super()
         return diffusers_own.from_pretrained(name, **kwargs)

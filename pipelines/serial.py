@@ -20,10 +20,11 @@ from twinset.models.garment_photo import KINDS_OF, cut_out
 from twinset.models.garment_warp import warp_to_pose
 from twinset.pipelines.compose import Composition
 from twinset.pipelines.face_fusion import face_fusion
-from twinset.pipelines.harmony import match_skin, reinhard
+from twinset.pipelines.harmony import even_shading, match_skin, reinhard
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.people import People, Selfie
-from twinset.pipelines.photo_mode import LIMBS, changes, dressed_as, redressed
+from twinset.pipelines.photo_mode import changes, dressed_anew, dressed_as
+from twinset.scoring.skin import LIMBS
 
 Pass = Callable[..., np.ndarray]
 """One pass of the model over (layout, conditions): uint8 (H, W, 3)."""
@@ -109,7 +110,7 @@ def try_on(
     """The garment pass: garments warped by a thin-plate spline, then what they change drawn anew."""
     kinds = tuple(flats)
     dressed = people.labels(layout.keypoints, dressed_as(layout.labels, kinds), "short")
-    wanted = Layout(layout.keypoints, redressed(layout.labels, dressed, kinds))
+    wanted = Layout(layout.keypoints, dressed_anew(layout.labels, dressed, kinds))
     anew = changes(layout.labels, wanted.labels, kinds, face=False)
     worn = [warped(pipe, people.garment(flat, kind, wanted, 1.0), flat, kind, wanted) for kind, flat in flats.items()]
     return np.where(anew[..., None], draw(wanted, [*worn, pipe.photo(picture, anew)]), picture)
@@ -131,8 +132,14 @@ def warped(pipe: JointPass, garment: Condition, flat: np.ndarray, kind: str, lay
 
 
 def repair(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Colour repair: the swapped face takes the tone of the skin that was there; without any, of the whole picture."""
+    """Colour and light: the swapped face takes the body's shading and its skin's tone; without any skin, the picture's.
+
+    Args:
+        picture: uint8 (H, W, 3), dressed.
+        labels: uint8 (H, W) parsing map of the first picture.
+    """
     face, skin = labels == FACE, np.isin(labels, LIMBS)
+    picture = even_shading(picture, face, ~np.isin(labels, (BACKGROUND, FACE)))
     if skin.sum() >= face.sum() * 0.1:
         return match_skin(picture, face, skin)
     return reinhard(picture, face, picture[labels != FACE], strength=0.2, spread=False)

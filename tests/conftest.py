@@ -5,6 +5,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before diffusers and transformers are imported
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,18 @@ def same_random_numbers() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What perception finds in tests is not kept among the user's results."""
+    """What perception finds in tests is not kept among the user's results, nor is a certificate made for the user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TWINSET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TWINSET_DATA", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(scope="session")
+def studio() -> Any:
+    """The bundled pipeline, loaded once for all tests that look at pictures."""
+    from twinset.pipelines.joint import JointPipeline
+
+    pipe = JointPipeline.from_pretrained("studio")
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

@@ -221,11 +221,19 @@ def test_generate_writes_pictures_records_and_sheet(
     assert set(records[0].inputs) == {str(selfie), str(dress)}
     assert {"identity", "clip_iqa_quality"} <= set(records[0].scores) <= set(MEASURES)
     with Image.open(tmp_path / "out" / "0007.png") as picture:
-        assert picture.size == (192, 256) and not picture.info and not picture.getexif()
+        assert picture.size == (192, 256) and not picture.getexif()
+        assert set(picture.info) <= {"XML:com.adobe.xmp", "xmp"}  # its labels
 
 
 def test_regions_are_shown(pipe: JointPipeline, selfie: Path, dress: Path, tmp_path: Path) -> None:
-    fields = {"prompt": "short hair", "selfie": selfie, "garments": [f"dress={dress}"], "seed": 3, "steps": 1}
+    fields = {
+        "prompt": "short hair",
+        "selfie": selfie,
+        "garments": [f"dress={dress}"],
+        "seed": 3,
+        "steps": 1,
+        "labels": False,
+    }
     generate(pipe, Request(**fields), tmp_path)
     plain = np.asarray(Image.open(tmp_path / "0003.png")).astype(int)
     generate(pipe, Request(**fields, show_regions=True), tmp_path)  # the same picture, so no second name
@@ -238,7 +246,8 @@ def test_regions_are_shown(pipe: JointPipeline, selfie: Path, dress: Path, tmp_p
 
 
 def test_replay_gives_the_same_bytes(pipe: JointPipeline, selfie: Path, tmp_path: Path) -> None:
-    request = read_request({"prompt": "x", "selfie": selfie, "num": 2, "seed": 1, "steps": 2, "pose": "walking:mirror"})
+    fields = {"prompt": "x", "selfie": selfie, "num": 2, "seed": 1, "steps": 2, "pose": "walking:mirror"}
+    request = read_request(fields | {"labels": False})  # with them: tests/test_labels.py
     generate(pipe, request, tmp_path / "out")
     path, equal = replay(pipe, load_record(tmp_path / "out" / "0002.json"), tmp_path / "again")
     assert equal

@@ -29,9 +29,14 @@ def front_door() -> list[Path]:
     return sorted((ROOT / "twinset").glob("*.py"))
 
 
+def comfyui_nodes() -> list[Path]:
+    """The node pack, a client of the service that imports nothing of the rooms (`tests/test_comfyui_rules.py`)."""
+    return sorted((ROOT / "comfyui").glob("*.py"))
+
+
 def tracked_sources() -> list[Path]:
     """Every Python file that the project's rules hold for."""
-    return [*front_door(), *room_sources(), *sorted((ROOT / "tests").rglob("*.py"))]
+    return [*front_door(), *room_sources(), *comfyui_nodes(), *sorted((ROOT / "tests").rglob("*.py"))]
 
 
 def parse(path: Path) -> ast.Module:
@@ -160,7 +165,9 @@ def test_upward_imports_are_recognised(source: str, upward: list[str]) -> None:
     assert upward_imports("adapters", ast.parse(source), ["twinset", "adapters"]) == upward
 
 
-@pytest.mark.parametrize("path", [*front_door(), *room_sources()], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [*front_door(), *room_sources(), *comfyui_nodes()], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_public_names_have_docstrings(path: Path) -> None:
     assert undocumented(parse(path)) == []
 

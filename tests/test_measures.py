@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from typer.testing import CliRunner
 from twinset.cli import app
 from twinset.errors import InputError
 from twinset.models.face_finder import align
-from twinset.models.figure.labels import FACE, UPPER
+from twinset.models.figure.labels import BACKGROUND, FACE, UPPER, garment_labels
 from twinset.pipelines.compose import people_of
 from twinset.pipelines.joint import JointPipeline
-from twinset.pipelines.measures import MEASURES, Seen, Wanted, is_blank, look
+from twinset.pipelines.measures import MEASURES, Measured, Wanted, is_blank, look, region_lights
 from twinset.pipelines.people import Selfie
 from twinset.scoring import iqa
 from twinset.scoring.iqa import ANTONYMS, OpenClipIqa
@@ -31,11 +32,6 @@ from twinset.training.mannequin.spec import draw_spec
 PERSON, OTHER = draw_spec(61_002, "train"), draw_spec(61_502, "train")
 PICTURE, LABELS = render.render_picture(PERSON), render.render_parsing(PERSON)
 KIND = PERSON.garments["upper"].kind
-
-
-@pytest.fixture(scope="module")
-def studio() -> JointPipeline:
-    return JointPipeline.from_pretrained("studio")
 
 
 def selfie_of(spec) -> Selfie:
@@ -51,7 +47,7 @@ def wanted(studio: JointPipeline) -> Wanted:
     return Wanted(people.embedding(selfie), people.skin(selfie), flats, keypoints, labels, "a person")
 
 
-def seen(studio: JointPipeline, picture: np.ndarray, wanted: Wanted) -> Seen:
+def seen(studio: JointPipeline, picture: np.ndarray, wanted: Wanted) -> Measured:
     return look(people_of(studio), picture, wanted)
 
 
@@ -83,6 +79,35 @@ def test_what_is_spoilt_is_measured(studio, wanted, change, worse) -> None:
 def test_a_face_in_other_light_is_named(studio, wanted) -> None:
     faults = seen(studio, tinted((FACE,), (1.2, 0.9, 0.45)), wanted).faults
     assert faults["light_mismatch"] == "regions are in different light"
+
+
+def test_a_draft_tells_what_is_seen_of_a_garment(studio, wanted) -> None:
+    """A garment of two colours of which the pose hides one: its light is right by the draft only."""
+    flat = np.full((256, 192, 3), 255, np.uint8)
+    flat[40:128, 40:150], flat[128:216, 40:150] = (200, 60, 60), (60, 60, 200)
+    owned, picture = LABELS == UPPER, PICTURE.copy()
+    picture[owned] = (180, 54, 54)
+    draft = np.where(owned[..., None], np.array((200, 60, 60), np.uint8), np.uint8(127))
+    whole = replace(wanted, flats={KIND: flat}, labels=LABELS)
+    by_draft = replace(whole, drafts={KIND: draft})
+    roughly, exactly = (region_lights(picture, LABELS, one)[KIND] for one in (whole, by_draft))
+    np.testing.assert_allclose(exactly, 0.9, atol=0.01)
+    assert np.abs(roughly - 0.9).max() > 0.2
+    assert seen(studio, picture, whole).roughly and not seen(studio, picture, by_draft).roughly
+
+
+def test_slivers_tell_no_light(wanted) -> None:
+    labels = np.where(np.isin(LABELS, garment_labels(KIND)), BACKGROUND, LABELS)
+    labels[100:110, 90:102] = UPPER
+    assert KIND not in region_lights(PICTURE, labels, replace(wanted, labels=None))
+    labels[100:130, 90:120] = UPPER
+    assert KIND in region_lights(PICTURE, labels, replace(wanted, labels=None))
+
+
+def test_limits_are_wider_where_garments_are_known_as_a_whole() -> None:
+    light = MEASURES["light_mismatch"]
+    assert light.is_bad(5.0) and not light.is_bad(5.0, roughly=True) and light.is_bad(7.0, roughly=True)
+    assert MEASURES["skin_difference"].limit(True) == MEASURES["skin_difference"].limit()
 
 
 def test_shading_from_two_sides_is_a_mismatch(studio, wanted) -> None:

@@ -58,7 +58,7 @@ def test_parts_hold_nothing_that_may_run_or_lies_outside(path: str) -> None:
 def test_unknown_profile_and_part_list_the_known() -> None:
     with pytest.raises(InputError, match=r"'sd3' is unknown; choose one of studio, sd15, sdxl"):
         resolve("sd3")
-    with pytest.raises(InputError, match=r"'nose' is unknown in profile 'sd15'; choose among base, vae"):
+    with pytest.raises(InputError, match=r"'nose' is unknown in profile 'sd15'; choose among base, safety_checker"):
         resolve("sd15").part("nose")
 
 

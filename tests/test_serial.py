@@ -19,6 +19,7 @@ from twinset.pipelines import face_fusion
 from twinset.pipelines.compose import compose, people_of
 from twinset.pipelines.generate import draw
 from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.measures import shading_mismatch
 from twinset.pipelines.people import Selfie
 from twinset.pipelines.request import read_request
 from twinset.pipelines.serial import draw_serially, repair, warped
@@ -28,13 +29,6 @@ from twinset.training.mannequin.spec import draw_spec
 PERSON, OTHER = draw_spec(61_001, "train"), draw_spec(61_501, "train")
 UPPER = OTHER.garments["upper"]
 LAYOUT = Layout(render.layout_keypoints(PERSON), render.render_parsing(PERSON))
-
-
-@pytest.fixture(scope="module")
-def studio() -> JointPipeline:
-    pipe = JointPipeline.from_pretrained("studio")
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def painted(layout: Layout, conditions) -> np.ndarray:
@@ -100,6 +94,13 @@ def test_repair_brings_the_face_to_the_skin_that_was_there() -> None:
 
     assert away(repair(tinted, labels)) < 0.6 * away(tinted)
     np.testing.assert_array_equal(repair(tinted, labels)[~face], tinted[~face])
+
+
+def test_repair_compensates_light_from_another_side() -> None:
+    picture, labels = render.render_picture(PERSON), render.render_parsing(PERSON)
+    ramp = np.linspace(1.4, 0.4, 192)[None, :, None]
+    lit = np.where((labels == FACE)[..., None], picture * ramp, picture).clip(0, 255).astype(np.uint8)
+    assert shading_mismatch(repair(lit, labels), labels) < 0.5 * shading_mismatch(lit, labels)
 
 
 def test_a_request_is_drawn_serially(studio: JointPipeline, tmp_path: Path) -> None:

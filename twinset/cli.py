@@ -12,22 +12,29 @@ from typing import Annotated, Any
 
 import typer
 
+from twinset.batch_command import batch_app
 from twinset.brief_command import brief
 from twinset.cache_command import cache_app
+from twinset.consent_command import consent_app
 from twinset.console import (
     Candidates,
     Commercial,
+    ConsentOf,
     Face,
     Fusion,
     Garments,
     Json,
+    LabelCorner,
+    LabelText,
     Loras,
     MinIdentity,
     Model,
+    NoLabels,
     Num,
     Offline,
     Out,
     Repair,
+    Safety,
     Seed,
     Selfies,
     SkinTone,
@@ -35,6 +42,7 @@ from twinset.console import (
     Strength,
     Way,
     load,
+    mishap,
     report,
     save_sheet,
     say,
@@ -44,7 +52,9 @@ from twinset.errors import InputError
 from twinset.lora_command import lora_app
 from twinset.models_command import models_app
 from twinset.score_command import score
+from twinset.serve_command import keys_app, serve
 from twinset.train_command import train_app
+from twinset.verify_command import verify
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,8 +67,13 @@ app.add_typer(models_app, name="models")
 app.add_typer(cache_app, name="cache")
 app.add_typer(train_app, name="train")
 app.add_typer(lora_app, name="lora")
+app.add_typer(consent_app, name="consent")
+app.add_typer(batch_app, name="batch")
 app.command()(brief)
 app.command()(score)
+app.command()(verify)
+app.command()(serve)
+app.add_typer(keys_app, name="serve-keys")
 
 
 @app.callback()
@@ -97,6 +112,11 @@ def generate(
     model: Model = "studio",
     commercial: Commercial = False,
     offline: Offline = False,
+    label_text: LabelText = "AI生成",
+    label_corner: LabelCorner = "bottom_right",
+    no_labels: NoLabels = False,
+    safety: Safety = "warn",
+    consent: ConsentOf = None,
     show_regions: Annotated[bool, typer.Option(help="Also write what each condition owns, as overlays.")] = False,
     out: Out = Path("out"),
     as_json: Json = False,
@@ -122,7 +142,14 @@ def generate(
     fields |= {"identity_strength": identity_strength, "garment_strength": garment_strength}
     fields |= {"pose_strength": pose_strength, "economical": economical, "model": model, "show_regions": show_regions}
     fields |= {"way": way, "repair": repair, "fusion_strength": fusion_strength, "skin_tone_match": skin_tone_match}
-    draw_request(fields | {"candidates": candidates, "min_identity": min_identity}, commercial, offline, out, as_json)
+    fields |= {"labels": not no_labels, "label_text": label_text, "label_corner": label_corner, "consent": consent}
+    draw_request(
+        fields | {"candidates": candidates, "min_identity": min_identity, "safety": safety},
+        commercial,
+        offline,
+        out,
+        as_json,
+    )
 
 
 @app.command()
@@ -148,6 +175,11 @@ def tryon(
     model: Model = "studio",
     commercial: Commercial = False,
     offline: Offline = False,
+    label_text: LabelText = "AI生成",
+    label_corner: LabelCorner = "bottom_right",
+    no_labels: NoLabels = False,
+    safety: Safety = "warn",
+    consent: ConsentOf = None,
     show_regions: Annotated[bool, typer.Option(help="Also write what changes and what is kept, as overlays.")] = False,
     out: Out = Path("out/tryon"),
     as_json: Json = False,
@@ -170,7 +202,14 @@ def tryon(
     fields |= {"identity_strength": identity_strength}
     fields |= {"garment_strength": garment_strength, "model": model, "show_regions": show_regions}
     fields |= {"way": way, "repair": repair, "fusion_strength": fusion_strength, "skin_tone_match": skin_tone_match}
-    draw_request(fields | {"candidates": candidates, "min_identity": min_identity}, commercial, offline, out, as_json)
+    fields |= {"labels": not no_labels, "label_text": label_text, "label_corner": label_corner, "consent": consent}
+    draw_request(
+        fields | {"candidates": candidates, "min_identity": min_identity, "safety": safety},
+        commercial,
+        offline,
+        out,
+        as_json,
+    )
 
 
 def draw_request(fields: dict[str, Any], commercial: bool, offline: bool, out: Path, as_json: bool) -> None:
@@ -197,7 +236,7 @@ def replay(
     commercial: Annotated[bool, typer.Option(help="If it was drawn so.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Draw a record's picture again and tell whether its bytes are the same.
+    """Draw a record's picture again and tell whether its bytes are the same, its signature aside, which holds the time.
 
     Example: `twinset replay out/0007.json -o out/again`
     """
@@ -312,6 +351,12 @@ def main() -> None:
         app()
     except InputError as error:
         say.print(f"twinset: {error}", style="red", markup=False)
+        sys.exit(2)
+    except (OSError, MemoryError, RuntimeError, FloatingPointError) as error:
+        line = mishap(error)
+        if line is None:
+            raise
+        say.print(f"twinset: {line}", style="red", markup=False)
         sys.exit(2)
 
 

@@ -47,6 +47,20 @@ Candidates = Annotated[int, typer.Option(help="Seeds to try at most while someth
 MinIdentity = Annotated[float | None, typer.Option(help="Refuse pictures whose face is less like the selfie (cosine).")]
 
 
+ConsentOf = Annotated[str | None, typer.Option("--consent", help="Reference of the person's consent.")]
+NoLabels = Annotated[
+    bool,
+    typer.Option("--no-labels", help="No visible label, pixel mark, XMP or signature; the law may require them."),
+]
+Safety = Annotated[
+    str, typer.Option(help="Of pictures that the safety checker takes for nudity: warn, refuse, or off: do not look.")
+]
+LabelText = Annotated[
+    str, typer.Option(help="The visible label: AI生成, 人工智能生成, AI合成, 人工智能合成, or your own.")
+]
+LabelCorner = Annotated[str, typer.Option(help="top_left, top_right, bottom_left, bottom_right; none: not visible.")]
+
+
 def load(model: str, commercial: bool = False, offline: bool = False) -> JointPass:
     """The pipeline of a profile or a folder, with one status line while it loads."""
     import diffusers
@@ -70,8 +84,12 @@ def report(records: list[Record], out: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=2, ensure_ascii=False))
         return
-    for note in records[0].composed["notes"]:
+    for note in [*records[0].composed["notes"], *records[0].labels.get("notes", ())]:
         say.print(f"note: {note}", markup=False)
+    if records[0].safety.get("level") == "warn" and not records[0].safety["active"]:
+        from twinset.pipelines.safety import INACTIVE
+
+        say.print(f"note: {INACTIVE}", markup=False)
     for record in records:
         scores = "  ".join(f"{name} {record.scores[name]:.2f}" for name in TOLD if name in record.scores)
         say.print(f"{out / record.picture}  seed {record.seed}  {scores}  {record.seconds:.1f} s", markup=False)
@@ -108,3 +126,18 @@ def save_sheet(pictures: list[Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(in_rows(pictures, columns=8)).save(path)
     say.print(str(path), markup=False)
+
+
+def mishap(error: Exception) -> str | None:
+    """What to say of an error that is nobody's fault in one line: no room, no memory, no numbers; None for others."""
+    from twinset.models.whole import disk_full
+    from twinset.serving.memory import out_of_memory
+
+    told = " ".join(str(error).split())[:400]
+    if disk_full(error):
+        return f"{told}; make room, and run the same command again"
+    if isinstance(error, OSError | FloatingPointError):
+        return told
+    if out_of_memory(error):
+        return f"the memory does not suffice ({told[:200]}); ask for less at a time, or for a smaller model"
+    return None

@@ -13,7 +13,7 @@ from rich.table import Table
 from twinset.console import Face, Garments, Model, Offline, Selfies, load, say
 
 if TYPE_CHECKING:
-    from twinset.pipelines.measures import Seen, Wanted
+    from twinset.pipelines.measures import Measured, Wanted
     from twinset.pipelines.people import People
     from twinset.pipelines.request import Request
 
@@ -91,12 +91,12 @@ def _wanted(people: People, request: Request | None, prompt: str | None, notes: 
     return Wanted(embedding, people.skin(selfie), flats, prompt=words)
 
 
-def _json(path: Path, seen: Seen, scored_by: str) -> dict[str, Any]:
+def _json(path: Path, seen: Measured, scored_by: str) -> dict[str, Any]:
     scores = {name: round(value, 5) for name, value in seen.values.items()}
     return {"picture": str(path), "scored_by": scored_by, "scores": scores, "faults": list(seen.faults.values())}
 
 
-def _table(path: Path, seen: Seen) -> Table:
+def _table(path: Path, seen: Measured) -> Table:
     from twinset.pipelines.measures import MEASURES
 
     table = Table("measure", "value", "unit", "better", "", title=str(path))
