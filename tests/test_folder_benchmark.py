@@ -73,6 +73,7 @@ def test_what_is_missing_is_said(tmp_path: Path, viton: Path) -> None:
         items_of(tmp_path, "viton-hd", "paired")
 
 
+@pytest.mark.slow
 def test_a_run_writes_results_keeps_pictures_and_names_failures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

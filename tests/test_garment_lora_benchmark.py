@@ -14,6 +14,7 @@ from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.training.lora.train import train_lora
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (FOLDER / "garment" / "config.json").is_file(), reason="the judges are not here")
 def test_from_a_garment_to_its_figures(tmp_path: Path) -> None:
     pipe = pipeline()

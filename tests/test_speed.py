@@ -106,6 +106,7 @@ def test_shapes_alone_give_the_count_of_real_numbers(way: type, shapes: Parts) -
     assert flops_of(lambda: real.run(2))[0] == flops_of(lambda: counted.run(2))[0] > 0
 
 
+@pytest.mark.slow
 def test_counts_of_a_pass_go_on_in_a_straight_line(shapes: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed_count, "LENGTHS", (6,))
     for way, period in ((Ours(shapes), 1), (Ours(shapes, economy=ECONOMICAL[0], guided=ECONOMICAL[1]), 4)):
@@ -151,6 +152,7 @@ def test_ratios_are_those_of_passes_of_30_steps() -> None:
     assert ratio(section, "ours, full stack", speed.PLAIN) == {"flops": 2, "minimum": 3, "median": 3}
 
 
+@pytest.mark.slow
 def test_the_command_writes_results_and_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = (speed.PLAIN, "diffusers' assembly", "ours, same conditions", "ours, full stack", "ours, economical")
     field = {name: speed.FIELD[name] for name in (*names, "naive: reference at every step")}
