@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings |= {"samples": 0, "sample_every": 0}
         trained = train_lora(pipe, read_options(settings), options.runs / f"{index}.safetensors")
         spent.append(trained.fit.seconds)
-        pictures = all_ways(pipe, subject, trained.file, options.denoising)
+        pictures = all_ways(pipe, subject, trained.out, options.denoising)
         for way, figures in judged(judges, subject, pictures).items():
             rows.setdefault(way, []).append(figures)
         columns["flat"] += [subject.flat] * 2

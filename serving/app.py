@@ -62,6 +62,7 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Guard, most=service.limits.body, patience=service.limits.patience, local=local)
     _add_uploads(app, service)
     _add_consents(app, service)
+    _add_orders(app, service)
     _add_jobs(app, service)
     _add_health(app, service)
     return app
@@ -117,7 +118,7 @@ def _add_consents(app: FastAPI, service: Service) -> None:
         service.withdraw(consent)
 
 
-def _add_jobs(app: FastAPI, service: Service) -> None:
+def _add_orders(app: FastAPI, service: Service) -> None:
     full: dict[int | str, dict[str, Any]] = {409: {"model": ProblemDetails}, 429: {"model": ProblemDetails}}
 
     def accepted(job: str, owner: str, response: Response) -> JobOut:
@@ -146,6 +147,8 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         sent = {name: [one.file for one in some] for name, some in files.items()}
         return accepted(service.order_form(request, sent, owner, idempotency), owner, response)
 
+
+def _add_jobs(app: FastAPI, service: Service) -> None:
     @app.get("/v1/jobs")
     def jobs(owner: Owner) -> list[JobOut]:
         """Your latest hundred jobs."""

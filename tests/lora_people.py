@@ -18,9 +18,10 @@ from PIL import Image
 from tests.tiny import tiny_pipeline
 from twinset.models.figure.labels import UPPER
 from twinset.training.lora.options import LoraOptions, read_options
-from twinset.training.lora.train import Trained, train_lora
+from twinset.training.lora.train import train_lora
 from twinset.training.mannequin.render import render_parsing, render_picture
 from twinset.training.mannequin.spec import Garment, Spec, draw_garment, draw_spec
+from twinset.training.run_folder import Trained
 
 STRAIGHT: dict[str, Any] = {"steps": 8, "ema": 0.5, "dropout": 0.1}
 """A run to compare with: everything that has a state is on."""

@@ -24,7 +24,7 @@ def test_from_a_garment_to_its_figures(tmp_path: Path) -> None:
     assert worn == {subject.garment} and all(p.spec.garments["upper"] != subject.garment for p in subject.others)
     assert not {spec.identity for spec in subject.shown} & {person.spec.identity for person in subject.people}
     data = bench.photographed(subject, tmp_path / "data")
-    lora = train_lora(pipe, options(data, steps=1), tmp_path / "x.safetensors").file
+    lora = train_lora(pipe, options(data, steps=1), tmp_path / "x.safetensors").out
     pictures = bench.all_ways(pipe, subject, lora, 1)
     assert {way: rows.shape for way, rows in pictures.items()} == dict.fromkeys(bench.WAYS, (2, 256, 192, 3))
     assert not np.array_equal(pictures["words"], pictures["flat picture"])

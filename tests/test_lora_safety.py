@@ -194,7 +194,7 @@ def test_the_recipe_gives_the_same_file_again(data: Path, tmp_path: Path) -> Non
     first = lp.train(data, tmp_path / "a.safetensors", steps=3)
     options = read_options(read_recipe(first.recipe, LoraOptions))
     second = train_room.train_lora(tiny_pipeline(), options, tmp_path / "b.safetensors")
-    one, other = (read_lora(x.file).components["unet"] for x in (first, second))
+    one, other = (read_lora(x.out).components["unet"] for x in (first, second))
     assert all(
         torch.equal(low.up, other[name].up) and torch.equal(low.down, other[name].down) for name, low in one.items()
     )
@@ -219,5 +219,5 @@ def test_several_processes_train_one_lora(data: Path, tmp_path: Path) -> None:
     alone = lp.train(data, tmp_path / "one.safetensors")
     assert state["step"] == 6 and alone.fit.step == 6
     ours = read_lora(tmp_path / "two.safetensors").components["unet"]
-    theirs = read_lora(alone.file).components["unet"]
+    theirs = read_lora(alone.out).components["unet"]
     assert not all(torch.equal(ours[name].up, low.up) for name, low in theirs.items())  # twice the pictures a step

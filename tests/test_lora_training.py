@@ -266,7 +266,7 @@ def test_a_garment_is_learnt_and_the_base_stays_as_it_was(
         float(line.split()[-1].rstrip("}")) for line in (trained.run / "validation.jsonl").read_text().splitlines()
     ]
     assert len(losses) == 5 and losses[-1] < 0.97 * losses[0]
-    lora = read_lora(trained.file)
+    lora = read_lora(trained.out)
     assert lora.metadata["modelspec.trigger_phrase"] == "jckt" and set(lora.components) == {"unet", "text_encoder"}
     assert trained.recipe.is_file() and (trained.run / "tensorboard").is_dir()
 
@@ -277,7 +277,7 @@ def test_public_families_train_and_diffusers_loads_the_file(family: str, form: s
     more = {"model": family, "steps": 3, "text_encoder": True, "alpha": 1.0, "form": form, "targets": "attention-mlp"}
     pipe = ours(family)
     base, options = bits(pipe.unet), lp.options(data, resolution=64, **more)
-    file = train_lora(pipe, options, tmp_path / "x.safetensors").file
+    file = train_lora(pipe, options, tmp_path / "x.safetensors").out
     assert same(bits(pipe.unet), base)
     lora = read_lora(file)
     assert lora.form == form and {low.alpha for low in lora.components["unet"].values()} == {
@@ -318,7 +318,7 @@ def test_options_train(more: dict[str, Any], data: Path, tmp_path: Path) -> None
     pipe = ours("sd15")
     options = lp.options(data, model="sd15", resolution=64, steps=2, **more)
     trained = train_lora(pipe, options, tmp_path / "x.safetensors")
-    layers = read_lora(trained.file).components["unet"].values()
+    layers = read_lora(trained.out).components["unet"].values()
     assert trained.fit.step == 2 and any(low.up.any() for low in layers)
     assert all((low.magnitude is not None) == bool(more.get("dora")) for low in layers)
 
@@ -326,7 +326,7 @@ def test_options_train(more: dict[str, Any], data: Path, tmp_path: Path) -> None
 def test_gradient_checkpointing_and_accumulation_change_nothing(data: Path, tmp_path: Path) -> None:
     def ups(name: str, **more: Any) -> list[torch.Tensor]:
         options = lp.options(data, model="sd15", resolution=64, steps=2, caption_dropout=0, **more)
-        file = train_lora(ours("sd15"), options, tmp_path / f"{name}.safetensors").file
+        file = train_lora(ours("sd15"), options, tmp_path / f"{name}.safetensors").out
         return [low.up for low in read_lora(file).components["unet"].values()]
 
     for one, other in zip(ups("plain"), ups("checkpointed", gradient_checkpointing=True), strict=True):

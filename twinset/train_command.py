@@ -109,9 +109,9 @@ def lora(
 
     with _stoppable(folder):
         trained = train_lora(load(options.model, commercial, offline), options, out, folder, _tell)
-    told = _told(trained.file, trained.recipe, folder, trained.fit) | {"trigger": options.word}
+    told = _told(trained.out, trained.recipe, folder, trained.fit) | {"trigger": options.word}
     called = " ".join(filter(None, (options.word, (options.kind or "").replace("_", " "))))
-    _report(told, f'twinset generate --prompt "wearing {called}" --lora {trained.file}', as_json)
+    _report(told, f'twinset generate --prompt "wearing {called}" --lora {trained.out}', as_json)
 
 
 @train_app.command()

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -23,7 +23,7 @@ from twinset.training.denoising import denoising_loss, noise_schedule
 from twinset.training.loop import FitResult, fit
 from twinset.training.optimisers import fit_settings, optimiser_of, rate_of
 from twinset.training.options import recipe_text
-from twinset.training.run_folder import claimed, processes, same_run
+from twinset.training.run_folder import Trained, claimed, processes, same_run
 from twinset.training.stored import Stored, key_of
 from twinset.training.validation import stops
 
@@ -34,23 +34,6 @@ from .prepare import prepare
 from .trained import TrainedAdapter, adapter_kind
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training gave.
-
-    Attributes:
-        out: the adapter: a file, or a folder.
-        recipe: TOML beside it, which gives the same again.
-        run: folder with checkpoints, samples, validation losses and tensorboard's scalars.
-        fit: steps, seconds and last figures.
-    """
-
-    out: Path
-    recipe: Path
-    run: Path
-    fit: FitResult
 
 
 def train_adapter(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from twinset.training.denoising import denoising_loss, noise_schedule
 from twinset.training.loop import FitResult, fit
 from twinset.training.optimisers import fit_settings, optimiser_of, rate_of
 from twinset.training.options import recipe_text
-from twinset.training.run_folder import claimed, processes, same_run
+from twinset.training.run_folder import Trained, claimed, processes, same_run
 from twinset.training.stored import Stored, key_of
 from twinset.training.validation import stops
 
@@ -34,23 +33,6 @@ from .networks import LoraNetworks
 from .options import LoraOptions
 from .prepare import Row, Say, prepare
 from .previews import Previews
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training gave.
-
-    Attributes:
-        file: the LoRA.
-        recipe: TOML beside it, which gives the same again.
-        run: folder with checkpoints, samples, validation losses and tensorboard's scalars.
-        fit: steps, seconds and last figures.
-    """
-
-    file: Path
-    recipe: Path
-    run: Path
-    fit: FitResult
 
 
 def family_of(pipe: JointPass) -> str:
