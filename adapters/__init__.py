@@ -1,1 +1,1 @@
-"""The room for conditions: identity, garment, control, regions and joint attention."""
+"""Conditions of a pass: identity, garment, control, regions and joint attention."""

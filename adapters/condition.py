@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from twinset.models.figure.labels import LABELS
+from twinset.adapters.regions import region
+from twinset.figure.labels import LABELS
 from twinset.models.region_controlnet import Paint
 
-from .regions import region
-
 if TYPE_CHECKING:
-    from .joint_attention import SiteProjections
+    from twinset.adapters.joint_attention import SiteProjections
 
 Kind = Literal["identity", "garment", "photo"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -7,9 +7,9 @@ from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from .condition import Words
-from .joint_attention import JointAttention, SiteProjections
-from .resampler import Resampler
+from twinset.adapters.condition import Words
+from twinset.adapters.joint_attention import JointAttention, SiteProjections
+from twinset.adapters.resampler import Resampler
 
 
 class GarmentAdapter(ModelMixin, ConfigMixin):

@@ -9,8 +9,8 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .joint_attention import SiteProjections
-from .resampler import Resampler
+from twinset.adapters.joint_attention import SiteProjections
+from twinset.adapters.resampler import Resampler
 
 # ArcFace's template for 112×112 crops (insightface, `arcface_dst`): image-left eye, image-right eye, nose.
 TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366]], np.float64)

@@ -25,10 +25,9 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from twinset.adapters.attention_memory import EVERY_ROW, Memory, Place
+from twinset.adapters.condition import Condition
 from twinset.errors import InputError
-
-from .condition import Condition
-from .memory import EVERY_ROW, Memory, Place
 
 
 @dataclass

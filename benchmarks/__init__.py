@@ -1,1 +1,1 @@
-"""The room for measurements: the joint benchmark on held-out people, and speed."""
+"""Measurements: the joint benchmark on held-out people, and speed."""

@@ -22,8 +22,8 @@ from torch import nn
 
 from twinset.benchmarks.drawing import Drawing, joint_pass, load_pipeline, serial_pass
 from twinset.benchmarks.people import Person, person_of
+from twinset.pipelines.denoising.condition_cache import Memo
 from twinset.pipelines.joint import JointPipeline
-from twinset.pipelines.memo import Memo
 
 Draw = Callable[[JointPipeline, Person, int, float], object]
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")

@@ -20,13 +20,13 @@ from rich.progress import track
 from twinset.adapters.condition import Condition
 from twinset.benchmarks.people import FIRST_SEED, Person, person_of
 from twinset.models.vae import decode, encode
+from twinset.pipelines.baseline.serial import Stages, draw_serially, passes
 from twinset.pipelines.compose import Composition
-from twinset.pipelines.consistency import Outcome, controlled
+from twinset.pipelines.controller.controller import Outcome, controlled
+from twinset.pipelines.denoising.condition_cache import Memo
+from twinset.pipelines.families.drawn import DrawnPeople, Selfie
 from twinset.pipelines.joint import JointPipeline
-from twinset.pipelines.memo import Memo
-from twinset.pipelines.people import DrawnPeople, Selfie
 from twinset.pipelines.request import Request
-from twinset.pipelines.serial import Stages, draw_serially, passes
 from twinset.prompts.sentence import understand
 
 BATCH = 8

@@ -10,8 +10,8 @@ Layouts:
     own         photos/NAME.*, garments/NAME.* or garments/NAME.KIND.*; selfies/NAME.*, prompts/NAME.txt where wanted
 
 Paired, everybody is dressed in the garment of the photo, which is then the truth: SSIM and PSNR. Otherwise, and beside
-it, the pipeline's own measures (`twinset.pipelines.measures`), which are no independent judges. An interrupted run goes
-on. The bundled model recognises the garments' kinds by itself.
+it, the pipeline's own measures (`twinset.pipelines.controller.measures`), which are no independent judges. An
+interrupted run goes on. The bundled model recognises the garments' kinds by itself.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from rich.progress import track
 from twinset.benchmarks.figures import Estimate, psnr, ssim, summarise
 from twinset.errors import InputError
 from twinset.pipelines.compose import compose, people_of
-from twinset.pipelines.consistency import framed, wanted_of
+from twinset.pipelines.controller.controller import framed, wanted_of
+from twinset.pipelines.controller.measures import MEASURES, look
 from twinset.pipelines.generate import draw, settled
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.load import load_pipeline
-from twinset.pipelines.measures import MEASURES, look
-from twinset.pipelines.pictures import contact_sheet, read_picture
 from twinset.pipelines.record import machine
 from twinset.pipelines.request import GarmentPicture, Request
+from twinset.pipelines.sheets import contact_sheet, read_picture
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 CATEGORIES = {"upper_body": "t_shirt", "lower_body": "trousers", "dresses": "dress"}

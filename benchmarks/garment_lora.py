@@ -32,11 +32,11 @@ from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.logos import logo_is_right
 from twinset.benchmarks.page import grid
 from twinset.benchmarks.people import Person, drawn_person
-from twinset.models.figure.labels import GARMENT_KINDS
+from twinset.figure.labels import GARMENT_KINDS
 from twinset.pipelines.joint import JointPipeline
-from twinset.pipelines.loras import loras_on
 from twinset.pipelines.record import machine
 from twinset.pipelines.request import LoraChoice
+from twinset.pipelines.request_loras import loras_on
 from twinset.scoring.identity import cosine
 from twinset.training.lora.captions import noun
 from twinset.training.lora.options import read_options

@@ -42,9 +42,9 @@ from twinset.benchmarks.light import PERSON, SCENE, light_figures
 from twinset.benchmarks.page import cost_table, grid, table
 from twinset.benchmarks.people import FIRST_SEED, Person, albedo, in_other_light, person_of
 from twinset.benchmarks.perceptual import perceptual_distance
+from twinset.figure.keypoints import draw_skeleton
+from twinset.figure.labels import GARMENT_KINDS
 from twinset.models.face_finder import align
-from twinset.models.figure.keypoints import draw_skeleton
-from twinset.models.figure.labels import GARMENT_KINDS
 from twinset.pipelines.compose import people_of
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import machine, weights_revision

@@ -11,14 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twinset.training.judge_networks import (
-    FaceJudge,
-    GarmentJudge,
-    PictureJudge,
-    flat_mask,
-    garment_crop,
-    peaks,
-)
+from twinset.training.studio.judge_networks import FaceJudge, GarmentJudge, PictureJudge, flat_mask, garment_crop, peaks
 
 FOLDER = Path(__file__).with_name("judges")
 
@@ -46,14 +39,14 @@ class Judges:
 
     @classmethod
     def load(cls, folder: Path = FOLDER, device: str = "cpu") -> Judges:
-        """Reads the judges that `twinset.training.judges` wrote, computing in single precision.
+        """Reads the judges that `twinset.training.studio.judges` wrote, computing in single precision.
 
         Raises:
             ValueError: One of them is missing.
         """
         for name in ("face", "picture", "garment"):
             if not (folder / name / "config.json").is_file():
-                raise ValueError(f"no {name} judge in {folder}: train it with python -m twinset.training.judges")
+                raise ValueError(f"no {name} judge in {folder}: train it with python -m twinset.training.studio.judges")
         judges = cls(
             FaceJudge.from_pretrained(folder / "face"),
             PictureJudge.from_pretrained(folder / "picture"),

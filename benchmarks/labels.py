@@ -19,8 +19,8 @@ import skimage
 from PIL import Image
 from rich.progress import track
 
-from twinset.pipelines.labels.find import find_mark
-from twinset.pipelines.labels.mark import add_mark
+from twinset.compliance.labels.find import find_mark
+from twinset.compliance.labels.mark import add_mark
 from twinset.pipelines.record import machine
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec

@@ -6,18 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from twinset.models.figure.labels import (
-    BACKGROUND,
-    DRESS,
-    FACE,
-    LEFT_ARM,
-    LEFT_LEG,
-    PANTS,
-    RIGHT_ARM,
-    RIGHT_LEG,
-    SKIRT,
-    UPPER,
-)
+from twinset.figure.labels import BACKGROUND, DRESS, FACE, LEFT_ARM, LEFT_LEG, PANTS, RIGHT_ARM, RIGHT_LEG, SKIRT, UPPER
 from twinset.scoring.garment import colour_difference, mean_albedo, region_inside
 from twinset.scoring.light import mismatch
 from twinset.scoring.skin import skin_difference

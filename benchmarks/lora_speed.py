@@ -38,11 +38,11 @@ from twinset.benchmarks.speed_parts import Parts, Setting, twin
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
 from twinset.pipelines.record import machine
-from twinset.training.denoising import denoising_loss
+from twinset.training.core.denoising import denoising_loss
+from twinset.training.core.optimisers import optimiser_of
+from twinset.training.core.tensor_cache import Stored, Tensors
 from twinset.training.lora.networks import LoraNetworks
 from twinset.training.lora.options import ATTENTION, LoraOptions
-from twinset.training.optimisers import optimiser_of
-from twinset.training.stored import Stored, Tensors
 
 Step = Callable[[int], None]
 RANK, TOKENS, SIZES = 16, 77, 6

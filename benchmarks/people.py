@@ -8,8 +8,8 @@ from itertools import count
 import numpy as np
 
 from twinset.adapters.condition import Layout
+from twinset.figure.rig import build_rig
 from twinset.models.face_finder import align
-from twinset.models.figure.rig import build_rig
 from twinset.pipelines.joint import JointPipeline
 from twinset.training.mannequin import face, render
 from twinset.training.mannequin.captions import captions

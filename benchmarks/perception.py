@@ -17,16 +17,16 @@ from PIL import Image
 from rich.progress import track
 
 from twinset.benchmarks.figures import bootstrap
+from twinset.figure.poses import EAR_X
+from twinset.figure.rig import build_rig
 from twinset.models.face_finder import FaceFinder, face_size
-from twinset.models.figure.poses import EAR_X
-from twinset.models.figure.rig import build_rig
 from twinset.models.figure_reader import FigureReader
-from twinset.models.profiles import BUNDLED
+from twinset.models.hub.profiles import BUNDLED
 from twinset.pipelines.record import machine
 from twinset.scoring.pose import mean_iou, pck, torso_length
-from twinset.training.face_finder import picture_landmarks
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import Spec, draw_spec
+from twinset.training.studio.face_finder import picture_landmarks
 
 FIRST_SEED = 900_700_000
 ABOUT = (

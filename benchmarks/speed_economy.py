@@ -17,8 +17,8 @@ from twinset.benchmarks.figures import bootstrap, psnr
 from twinset.benchmarks.joint import judge
 from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.people import Person, drawn_person
-from twinset.pipelines.economy import EXACT, LEAN, Economy
-from twinset.pipelines.guidance import Guidance
+from twinset.pipelines.denoising.economy import EXACT, LEAN, Economy
+from twinset.pipelines.denoising.guidance import Guidance
 from twinset.pipelines.joint import JointPipeline
 from twinset.training.mannequin.spec import draw_spec
 

@@ -19,10 +19,9 @@ from torch import Tensor, nn
 
 from twinset.adapters.condition import Words
 from twinset.adapters.joint_attention import SiteProjections
+from twinset.adapters.public.embedded_lora import lora_state
 from twinset.adapters.public.face_id import face_id_projector, face_id_shapes
 from twinset.adapters.public.ip_adapter import CLIP_WIDTH, ip_adapter_shapes, query_resampler
-from twinset.adapters.public.layout import Shapes, filled, part
-from twinset.adapters.public.lora import lora_state
 from twinset.adapters.public.sites import (
     cross_sites,
     numbered_sites,
@@ -31,6 +30,7 @@ from twinset.adapters.public.sites import (
     site_projections,
     text_width,
 )
+from twinset.adapters.state_tables import Shapes, filled, part
 
 Net = TypeVar("Net", bound=nn.Module)
 LATENT = 8  # pixels per latent position

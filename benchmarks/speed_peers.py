@@ -22,10 +22,10 @@ from twinset.adapters.condition import Condition, Words
 from twinset.adapters.garment import reference_features
 from twinset.adapters.joint_attention import JointAttention
 from twinset.benchmarks.speed_parts import Parts
-from twinset.pipelines.control import Control, Residuals, ask
-from twinset.pipelines.denoise import denoise, predict
-from twinset.pipelines.economy import EXACT, Economy
-from twinset.pipelines.guidance import Guidance
+from twinset.pipelines.denoising.controlnets import Control, Residuals, ask
+from twinset.pipelines.denoising.denoise import denoise, predict
+from twinset.pipelines.denoising.economy import EXACT, Economy
+from twinset.pipelines.denoising.guidance import Guidance
 
 SCALE = 7.5
 KINDS = ("garment", "identity")
@@ -244,7 +244,7 @@ class Ours(Contestant):
         return reference_features(self.reader, self.reference_unet, latents, self.parts.empty)
 
     def loop(self, ready: list[Control], steps: int) -> Tensor:
-        """The pass of `twinset.pipelines.denoise`."""
+        """The pass of `twinset.pipelines.denoising.denoise`."""
         p = self.parts
         scheduler, timesteps = self.timesteps(steps)
         counted = p.setting.device == "meta"

@@ -1,1 +1,1 @@
-"""Networks and the drawn figure that conditions them."""
+"""Networks, the bundled weights, and the profiles of the full-size families."""

@@ -172,7 +172,7 @@ class StudioCLIP(nn.Module):
         folder = Path(folder)
         head = folder / "clip" / "model.safetensors"
         if not head.is_file():
-            raise ValueError(f"{folder} holds no CLIP ({head} is missing): train one with twinset.training.clip")
+            raise ValueError(f"{folder} holds no CLIP ({head} is missing): train one with twinset.training.studio.clip")
         text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype)
         image = CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder", dtype=dtype)
         clip = cls(text, image)

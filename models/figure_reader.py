@@ -11,9 +11,9 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .face_finder import warp
-from .figure.keypoints import FRAME, Keypoints
-from .figure.labels import LABELS
+from twinset.figure.keypoints import FRAME, Keypoints
+from twinset.figure.labels import LABELS
+from twinset.models.face_finder import warp
 
 KEYPOINTS = 18
 STRIDE = 4

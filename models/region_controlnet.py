@@ -12,7 +12,7 @@ from diffusers import ControlNetModel, ModelMixin, MultiControlNetModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .figure.labels import PALETTE
+from twinset.figure.labels import PALETTE
 
 # diffusers loads a part through the ModelMixin that it finds beside it
 __all__ = ["JointControlNets", "ModelMixin", "Paint", "RegionControlNetModel", "embedded_conditions", "label_masks"]
@@ -84,7 +84,7 @@ class RegionControlNetModel(ControlNetModel):
     """A ControlNet on human-parsing maps whose condition embedding is painted region by region.
 
     With no `Paint` it is an ordinary ControlNet: any diffusers pipeline can run it on a palette picture
-    (`twinset.models.figure.labels.PALETTE`), and the words still reach their regions.
+    (`twinset.figure.labels.PALETTE`), and the words still reach their regions.
     """
 
     def __init__(self, *args, **kwargs):

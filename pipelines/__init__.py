@@ -1,1 +1,1 @@
-"""The room for generation: a Request becomes pictures in one denoising pass."""
+"""From a `Request` to pictures in one denoising pass."""

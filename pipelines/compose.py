@@ -12,23 +12,23 @@ from scipy.ndimage import binary_fill_holes
 
 from twinset.adapters.condition import Condition, Layout
 from twinset.errors import InputError
-from twinset.models.colour_names import colour_names
-from twinset.models.face_judge import fuse
-from twinset.models.figure.hair import HAIR_LENGTHS, HAIR_STYLES
-from twinset.models.figure.keypoints import Keypoints
-from twinset.models.figure.labels import garment_slot
-from twinset.models.figure.poses import NAMED, PRESETS
-from twinset.models.garment_photo import KINDS_OF, class_by_parsing, cut_out
-from twinset.models.keypoint_files import mirror, read_keypoints
+from twinset.figure.hair import HAIR_LENGTHS, HAIR_STYLES
+from twinset.figure.keypoints import Keypoints
+from twinset.figure.labels import garment_slot
+from twinset.figure.poses import NAMED, PRESETS
+from twinset.perception.faces.quality import fuse
+from twinset.perception.garments.colours import colour_names
+from twinset.perception.garments.cutout import KINDS_OF, class_by_parsing, cut_out
+from twinset.perception.people.keypoint_files import mirror, read_keypoints
+from twinset.pipelines.families.drawn import DrawnPeople, People, Selfie
+from twinset.pipelines.families.photo_pose import photo_pose, redressed
+from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.measures import NEARLY_WHITE
-from twinset.pipelines.people import DrawnPeople, People, Selfie
-from twinset.pipelines.photo_mode import Photo, read_photo
-from twinset.pipelines.photo_pose import photo_pose, redressed
-from twinset.pipelines.pictures import read_picture
 from twinset.pipelines.request import GarmentPicture, Request
+from twinset.pipelines.sheets import read_picture
 from twinset.prompts.brief import Brief
 from twinset.prompts.sentence import Sentence, understand
+from twinset.scoring.garment import NEARLY_WHITE
 
 if TYPE_CHECKING:
     from twinset.pipelines.joint import JointPipeline

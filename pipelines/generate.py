@@ -15,19 +15,20 @@ import torch
 from PIL import Image
 
 from twinset.adapters.condition import Condition
+from twinset.common.hashing import file_hash
+from twinset.compliance.consent import ConsentBook
+from twinset.compliance.labels.key import key_name, mark_key
+from twinset.compliance.labels.labelled import Labelled, label_picture
+from twinset.compliance.labels.visible import check_text, draw_label
+from twinset.compliance.labels.xmp import encode
 from twinset.errors import InputError
 from twinset.models.region_controlnet import RegionControlNetModel
+from twinset.pipelines.baseline.serial import passes, serially
 from twinset.pipelines.compose import Composition, compose, people_of
-from twinset.pipelines.consent import ConsentBook
-from twinset.pipelines.consistency import Outcome, controlled
-from twinset.pipelines.economy import EXACT, LEAN
+from twinset.pipelines.controller.controller import Outcome, controlled
+from twinset.pipelines.denoising.economy import EXACT, LEAN
+from twinset.pipelines.denoising.locks import turn
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.labels.key import key_name, mark_key
-from twinset.pipelines.labels.labelled import Labelled, label_picture
-from twinset.pipelines.labels.visible import check_text, draw_label
-from twinset.pipelines.labels.xmp import encode
-from twinset.pipelines.loras import loras_on, trigger_notes
-from twinset.pipelines.pictures import file_hash, tinted
 from twinset.pipelines.record import (
     Record,
     composed,
@@ -42,9 +43,9 @@ from twinset.pipelines.record import (
     weights_revision,
 )
 from twinset.pipelines.request import LARGEST_SEED, Request
+from twinset.pipelines.request_loras import loras_on, trigger_notes
 from twinset.pipelines.safety import safety_of
-from twinset.pipelines.serial import passes, serially
-from twinset.pipelines.turns import turn
+from twinset.pipelines.sheets import tinted
 from twinset.prompts.sentence import Sentence
 from twinset.prompts.weighting import is_weighted, weighted_embeddings
 

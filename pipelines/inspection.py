@@ -11,16 +11,15 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from twinset.errors import InputError
-from twinset.models.colour_names import colour_names
+from twinset.figure.keypoints import KEYPOINT_NAMES, openpose_skeleton, stick_of
+from twinset.figure.labels import LABELS
 from twinset.models.face_finder import Face, face_centre, face_size
-from twinset.models.face_judge import FaceReport, judge_face
-from twinset.models.figure.keypoints import KEYPOINT_NAMES, openpose_skeleton, stick_of
-from twinset.models.figure.labels import LABELS
 from twinset.models.figure_reader import Figure
-from twinset.models.garment_photo import Cutout, cut_out
-
-from .people import People
-from .pictures import contact_sheet, read_picture, tinted
+from twinset.perception.faces.quality import FaceReport, judge_face
+from twinset.perception.garments.colours import colour_names
+from twinset.perception.garments.cutout import Cutout, cut_out
+from twinset.pipelines.families.drawn import People
+from twinset.pipelines.sheets import contact_sheet, read_picture, tinted
 
 TILE = (288, 384)
 WORN = {"upper-clothes": (4,), "dress": (7,), "skirt": (5,), "trousers": (6,), "shoes": (9, 10), "bag": (16,)}

@@ -23,15 +23,14 @@ from twinset.adapters.condition import FACE_LABELS, Condition, Layout, Words
 from twinset.adapters.garment import GarmentAdapter
 from twinset.adapters.identity import IdentityAdapter, face_placement
 from twinset.errors import InputError
+from twinset.figure.flat_garments import garment_draft
+from twinset.figure.labels import garment_labels
 from twinset.models.clip import StudioCLIP, letterbox, plain_forms
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.face_finder import FaceFinder
-from twinset.models.figure.flat import garment_draft
-from twinset.models.figure.labels import garment_labels
 from twinset.models.figure_reader import FigureReader
-
-from .joint_pass import JointPass, Text, several
-from .memo import Networks
+from twinset.pipelines.denoising.condition_cache import Networks
+from twinset.pipelines.joint_pass import JointPass, Text, several
 
 __all__ = ["JointPipeline", "Layout"]
 
@@ -173,7 +172,8 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         """The condition "this garment": a picture of it laid flat, in its region of the layout.
 
         Args:
-            flat: uint8 (256, 192, 3) on white, in the flat frame of its kind (`twinset.pipelines.people.fit_flat`).
+            flat: uint8 (256, 192, 3) on white, in the flat frame of its kind
+                (`twinset.pipelines.families.drawn.fit_flat`).
             kind: garment kind, a key of `GARMENT_KINDS`.
             layout: where it goes.
             weight, start, end: as for `identity`.

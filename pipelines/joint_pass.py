@@ -18,21 +18,20 @@ from torch import Tensor
 from twinset.adapters.condition import Condition, Layout, Words, paint
 from twinset.adapters.garment import reference_features
 from twinset.adapters.joint_attention import JointAttention
-from twinset.models.figure.keypoints import draw_skeleton, openpose_skeleton, stick_of
-from twinset.models.figure.labels import colourise
+from twinset.figure.keypoints import draw_skeleton, openpose_skeleton, stick_of
+from twinset.figure.labels import colourise
 from twinset.models.region_controlnet import JointControlNets, Paint, RegionControlNetModel
 from twinset.models.vae import decode, encode
-
-from .callbacks import AfterStep, Callback
-from .control import Control
-from .denoise import denoise
-from .economy import EXACT, Economy
-from .fitted import AdapterRack
-from .guidance import Branch, Guidance
-from .kept import Kept, photo_condition
-from .memo import Memo
-from .saved import Saved
-from .turns import in_turn
+from twinset.pipelines.denoising.callbacks import AfterStep, Callback
+from twinset.pipelines.denoising.condition_cache import Memo
+from twinset.pipelines.denoising.controlnets import Control
+from twinset.pipelines.denoising.denoise import denoise
+from twinset.pipelines.denoising.economy import EXACT, Economy
+from twinset.pipelines.denoising.guidance import Branch, Guidance
+from twinset.pipelines.denoising.kept_photo import Kept, photo_condition
+from twinset.pipelines.denoising.locks import in_turn
+from twinset.pipelines.pretrained import Saved
+from twinset.pipelines.public_adapters import AdapterRack
 
 Text = str | list[str] | None
 """One prompt, several, or none (embeddings are given)."""
@@ -54,7 +53,7 @@ class JointPass(AdapterRack, Saved):
     device: torch.device
     name_or_path: str
     attention: JointAttention
-    draws: Any = None  # the `twinset.pipelines.people.People` of a full-size family
+    draws: Any = None  # the `twinset.pipelines.families.drawn.People` of a full-size family
     revision: str | None = None  # of all its files, where they are not one folder's
     interrupt: bool
     progress_bar: Any
@@ -208,7 +207,7 @@ class JointPass(AdapterRack, Saved):
         Args:
             picture: uint8 (H, W, 3), of the layout's size.
             redrawn: bool (H, W) of the pixels that may change. The pass changes whole cells of the latent grid, and
-                those next to them: `twinset.pipelines.seam` lays the other pixels over the result.
+                those next to them: `twinset.pipelines.blending` lays the other pixels over the result.
         """
         return photo_condition(self.encode(picture), redrawn)
 

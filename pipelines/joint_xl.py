@@ -15,8 +15,7 @@ from diffusers import (
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from twinset.adapters.condition import Words
-
-from .joint_pass import JointPass, Text, several
+from twinset.pipelines.joint_pass import JointPass, Text, several
 
 
 class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):

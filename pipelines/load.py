@@ -10,18 +10,17 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from twinset.adapters.public.weights import open_weights
+from twinset.adapters.weights import open_weights
 from twinset.errors import InputError
-from twinset.models.assembly import Parts, load_parts
-from twinset.models.part import Profile
-from twinset.models.profiles import ON_HUB
-
-from .joint import JointPipeline
-from .joint_pass import JointPass
-from .joint_xl import JointXLPipeline
-from .photo_pose import PhotoReader
-from .real_people import RealPeople
-from .saved import INDEX, read_index
+from twinset.models.hub.parts import Profile
+from twinset.models.hub.profiles import ON_HUB
+from twinset.pipelines.assembly import Parts, load_parts
+from twinset.pipelines.families.photo import RealPeople
+from twinset.pipelines.families.photo_pose import PhotoReader
+from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.joint_xl import JointXLPipeline
+from twinset.pipelines.pretrained import INDEX, read_index
 
 UNLOADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
 """What the libraries raise where a folder's files are damaged, lacking, of other shapes, or name foreign code."""

@@ -15,14 +15,15 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from twinset.common.atomic_files import write_whole
+from twinset.common.hashing import file_hash
+from twinset.compliance.labels.xmp import encode
 from twinset.errors import InputError
-from twinset.models.figure.keypoints import FRAME, draw_skeleton, openpose_skeleton
-from twinset.models.figure.labels import colourise
-from twinset.models.whole import write_whole
+from twinset.figure.keypoints import FRAME, draw_skeleton, openpose_skeleton
+from twinset.figure.labels import colourise
 from twinset.pipelines.compose import Composition
-from twinset.pipelines.labels.xmp import encode
-from twinset.pipelines.pictures import contact_sheet, file_hash, in_rows
 from twinset.pipelines.request import Request
+from twinset.pipelines.sheets import contact_sheet, in_rows
 
 LIBRARIES = ("twinset", "torch", "diffusers", "transformers", "numpy", "pillow", "resvg_py")
 
@@ -41,13 +42,13 @@ class Record(BaseModel):
         composed: What was decided: prompt, pose, hair, kinds worn, notes.
         model: Name and revision (SHA-256 over all weights).
         machine: Libraries, device and number of threads: bytes are equal where these are.
-        scores: Measures of the picture by name, see `twinset.pipelines.measures`.
+        scores: Measures of the picture by name, see `twinset.pipelines.controller.measures`.
         scored_by: Which CLIP gave the CLIP-IQA scores.
         faults: What is still wrong with it, in words.
         controller: What the controller tried: `what`, `fault`, `kept`, and the measure `before` and `after`.
         seconds: Duration of this picture's pass.
-        labels: What was put on the picture, see `twinset.pipelines.labels.labelled.Labelled`; empty without labels. Its
-            `mark` is what the pixel mark says, its `file_sha256` that of the signed file.
+        labels: What was put on the picture, see `twinset.compliance.labels.labelled.Labelled`; empty without labels.
+            Its `mark` is what the pixel mark says, its `file_sha256` that of the signed file.
         safety: `level`, whether a checker was `active`, and its `concern`; see `twinset.pipelines.safety`.
     """
 

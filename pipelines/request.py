@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from twinset.compliance.labels.visible import WORDINGS, Corner
 from twinset.errors import InputError
-from twinset.pipelines.labels.visible import WORDINGS, Corner
-from twinset.pipelines.seam import Blend
+from twinset.pipelines.blending import Blend
 
 Framing = Literal["portrait", "half", "three_quarter", "full"]
 Strength = Field(default=1.0, ge=0.0, le=2.0)
@@ -82,9 +82,9 @@ class Request(BaseModel):
         framing: How much of the body is seen.
         photo: A photo in which the selfie's face and the garments take the place of what was there; all else stays.
             Pose, framing and layout are then its own.
-        blend: How what is drawn anew is laid into the photo, see `twinset.pipelines.seam.blend`.
+        blend: How what is drawn anew is laid into the photo, see `twinset.pipelines.blending.blend`.
         way: "joint" draws face and outfit in one pass; "serial" swaps, tries on and repairs, to compare with.
-        repair: Measure each picture, and repair what is wrong with it, see `twinset.pipelines.consistency`.
+        repair: Measure each picture, and repair what is wrong with it, see `twinset.pipelines.controller.controller`.
         fusion_strength: How far repairs of colour and light go, 0 to 1.
         skin_tone_match: How far the face's skin is brought to the tone of the body's, 0 to 1.
         candidates: Seeds that may be tried for a picture: another one follows while something is still wrong.
@@ -99,10 +99,11 @@ class Request(BaseModel):
         guidance: Classifier-free guidance, 1 switches it off; the model's own when absent.
         economical: Reuse what changes little from step to step: about half the work, a picture a little different.
         model: A profile's name or a folder.
-        labels: Say of each picture that it was generated, see `twinset.pipelines.labels.labelled`; laws may ask for it.
+        labels: Say of each picture that it was generated, see `twinset.compliance.labels.labelled`; laws may ask
+            for it.
         label_text: Words of the visible label; those of `WORDINGS` fulfil GB 45438.
         label_corner: Where the visible label is; "none" leaves it out and keeps mark, XMP and signature.
-        consent: Reference of the consent of the person in `selfies`, see `twinset.pipelines.consent`; checked before
+        consent: Reference of the consent of the person in `selfies`, see `twinset.compliance.consent`; checked before
             anything is drawn, and needed in batches and by the service.
         safety: What is done with pictures, given or drawn, that the safety checker takes for nudity: "warn" tells,
             "refuse" neither uses nor saves them, "off" asks nobody. See `twinset.pipelines.safety`.

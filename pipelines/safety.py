@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from twinset.compliance.moderation import Moderator, cached_moderator
 from twinset.errors import InputError
-from twinset.models.moderation import Moderator, cached_moderator
-from twinset.models.profiles import SD15
-
-from .joint_pass import JointPass
-from .pictures import read_picture
-from .request import Request, read_request
+from twinset.models.hub.profiles import SD15
+from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.request import Request, read_request
+from twinset.pipelines.sheets import read_picture
 
 PULL = "twinset models pull sd15 --part safety_checker"
 INACTIVE = f"no safety checker looks at the pictures; get it: {PULL}"

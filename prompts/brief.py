@@ -8,8 +8,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .glossary import COUNTABLE, GARMENT_WORDS, HAIR_LENGTH_WORDS, HAIR_STYLE_WORDS, POSE_WORDS, SCENE_WORDS
-from .marks import Mark, Meaning, find_marks, normalise, uncovered
+from twinset.prompts.glossary import (
+    COUNTABLE,
+    GARMENT_WORDS,
+    HAIR_LENGTH_WORDS,
+    HAIR_STYLE_WORDS,
+    POSE_WORDS,
+    SCENE_WORDS,
+)
+from twinset.prompts.marks import Mark, Meaning, find_marks, normalise, uncovered
 
 __all__ = [
     "GARMENT_WORDS", "HAIR_LENGTH_WORDS", "HAIR_STYLE_WORDS", "POSE_WORDS", "SCENE_WORDS",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .brief import Brief, Garment, colour_words
-from .glossary import COLOUR_WORDS
+from twinset.prompts.brief import Brief, Garment, colour_words
+from twinset.prompts.glossary import COLOUR_WORDS
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import cache
 
 from rapidfuzz.distance import OSA
 
-from .glossary import FIELDS
+from twinset.prompts.glossary import FIELDS
 
 #: English words that are one slip away from a glossary word and yet mean what they say.
 ORDINARY = frozenset(

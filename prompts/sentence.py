@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .brief import Brief, read_brief
-from .conflicts import correct_words, follow_pictures
-from .translation import is_chinese, translate
-from .weighting import is_weighted, plain_words
-from .wildcards import expand
-from .wording import write_prompts
+from twinset.prompts.brief import Brief, read_brief
+from twinset.prompts.conflicts import correct_words, follow_pictures
+from twinset.prompts.translation import is_chinese, translate
+from twinset.prompts.weighting import is_weighted, plain_words
+from twinset.prompts.wildcards import expand
+from twinset.prompts.wording import write_prompts
 
 
 @dataclass(frozen=True)

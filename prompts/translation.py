@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from twinset.errors import InputError
-
-from .brief import read_brief
-from .wording import write_prompts
+from twinset.prompts.brief import read_brief
+from twinset.prompts.wording import write_prompts
 
 MODEL = "Helsinki-NLP/opus-mt-zh-en"
 FILES = ("config.json", "vocab.json", "source.spm", "target.spm")

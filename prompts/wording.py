@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from twinset.errors import InputError
-
-from .brief import Brief, Garment
+from twinset.prompts.brief import Brief, Garment
 
 FAMILIES = ("studio", "sd15", "sdxl")
 #: Phrases of the captions that `studio` was trained on.

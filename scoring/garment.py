@@ -6,6 +6,8 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+NEARLY_WHITE = 250
+"""Level from which a pixel of a flat picture counts as its white ground."""
 FEWEST_PIXELS = 24
 """A region smaller than this has no colour worth stating."""
 

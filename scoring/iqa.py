@@ -31,7 +31,7 @@ def clip_iqa(clip: StudioCLIP, picture: np.ndarray) -> dict[str, float]:
     scale as in the authors' code.
 
     Args:
-        clip: A CLIP that was trained with these pairs (`twinset.training.clip`).
+        clip: A CLIP that was trained with these pairs (`twinset.training.studio.clip`).
         picture: uint8 (H, W, 3).
 
     Returns:

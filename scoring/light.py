@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from .garment import FEWEST_PIXELS
+from twinset.scoring.garment import FEWEST_PIXELS
 
 DARKEST = 2.0
 """Of 255; what is darker tells nothing of the light's colour."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from twinset.models.figure.labels import FACE, LEFT_ARM, LEFT_LEG, RIGHT_ARM, RIGHT_LEG
-
-from .garment import FEWEST_PIXELS, colour_difference, region_inside
+from twinset.figure.labels import FACE, LEFT_ARM, LEFT_LEG, RIGHT_ARM, RIGHT_LEG
+from twinset.scoring.garment import FEWEST_PIXELS, colour_difference, region_inside
 
 LIMBS = (LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM)
 

@@ -1,1 +1,1 @@
-"""The room for serving: REST service, job queue and workers around the same Request as the command line."""
+"""REST service, job queue and workers around the same `Request` as the command line."""

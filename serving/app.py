@@ -15,11 +15,10 @@ from fastapi.security import APIKeyHeader
 from prometheus_client import generate_latest
 
 from twinset.errors import InputError
-
-from .contract import ConsentIn, ConsentOut, Health, JobOut, JobRequest, UploadOut
-from .guard import Guard
-from .problems import Problem, ProblemDetails, install
-from .service import Limits, Service
+from twinset.serving.contract import ConsentIn, ConsentOut, Health, JobOut, JobRequest, UploadOut
+from twinset.serving.middleware import Guard
+from twinset.serving.problem_details import Problem, ProblemDetails, install
+from twinset.serving.service import Limits, Service
 
 __all__ = ["Limits", "Service", "create_app"]
 

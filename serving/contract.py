@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from twinset.compliance.consent import Purpose
 from twinset.errors import InputError
-from twinset.models.figure.poses import NAMED
-from twinset.pipelines.consent import Purpose
+from twinset.figure.poses import NAMED
 from twinset.pipelines.request import Request
 
 UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="Id that POST /v1/uploads gave.")]

@@ -14,17 +14,16 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from twinset.compliance.consent import ConsentBook
 from twinset.errors import InputError
-from twinset.pipelines.consent import ConsentBook
 from twinset.pipelines.record import Record
 from twinset.pipelines.request import Request
-
-from .app import Limits, Service, create_app
-from .files import CONSENTS, Files
-from .keys import Keys
-from .page.page import add_page
-from .queue import JobQueue
-from .worker import DrawRequest, LostError, StoppedError, Tell, Worker
+from twinset.serving.api_keys import Keys
+from twinset.serving.app import Limits, Service, create_app
+from twinset.serving.queue import JobQueue
+from twinset.serving.storage import CONSENTS, Files
+from twinset.serving.web.page import add_page
+from twinset.serving.worker import DrawRequest, LostError, StoppedError, Tell, Worker
 
 LEASE = 60.0
 MANY = 100

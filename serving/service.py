@@ -13,16 +13,15 @@ from typing import Any, BinaryIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from twinset.compliance.consent import ConsentBook, ConsentError, read_statement
 from twinset.errors import InputError, TooLargeError, WrongFormatError
-from twinset.pipelines.consent import ConsentBook, ConsentError, read_statement
-
-from .contract import ConsentIn, form_fields, read_order, uploads_of
-from .files import CONSENTS, Decoder, Files
-from .journal import log
-from .keys import OPEN_OWNER, Keys
-from .problems import Problem
-from .queue import JobQueue, OtherRequestError, QueueFullError
-from .webhooks import Courier, Secrets
+from twinset.serving.api_keys import OPEN_OWNER, Keys
+from twinset.serving.contract import ConsentIn, form_fields, read_order, uploads_of
+from twinset.serving.event_log import log
+from twinset.serving.problem_details import Problem
+from twinset.serving.queue import JobQueue, OtherRequestError, QueueFullError
+from twinset.serving.storage import CONSENTS, Decoder, Files
+from twinset.serving.webhooks import Courier, Secrets
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from .contract import JobOut
-from .queue import JobQueue
+from twinset.serving.contract import JobOut
+from twinset.serving.queue import JobQueue
 
 WAITS = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0)
 """Seconds after each failed try; after as many, and one more, it is given up."""

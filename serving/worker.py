@@ -16,16 +16,15 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
+from twinset.common.atomic_files import disk_full
 from twinset.errors import InputError
-from twinset.models.whole import disk_full
 from twinset.pipelines.record import Record
 from twinset.pipelines.request import Request, read_request
-
-from .contract import to_request
-from .files import CONSENTS, Files, publish
-from .journal import log, log_to_stderr
-from .memory import SMALLER, free_memory, out_of_memory, smaller
-from .queue import Job, JobQueue
+from twinset.serving.contract import to_request
+from twinset.serving.event_log import log, log_to_stderr
+from twinset.serving.out_of_memory import SMALLER, free_memory, out_of_memory, smaller
+from twinset.serving.queue import Job, JobQueue
+from twinset.serving.storage import CONSENTS, Files, publish
 
 PAUSE = 15.0
 """Seconds until a worker looks whether a full disk has room again."""
@@ -231,7 +230,7 @@ def _without_paths(text: str, files: Files) -> str:
 
 def drawing(model: str, commercial: bool = False, offline: bool = False, keeps: bool = True) -> DrawRequest:
     """Draws by a pipeline, loaded now; `keeps` what perception finds, from one job to the next."""
-    from twinset.models.seen import Seen, default_folder
+    from twinset.common.result_cache import Seen, default_folder
     from twinset.pipelines.generate import generate, settled
     from twinset.pipelines.load import load_pipeline
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import nn
 
-from ..joint_attention import SiteProjections
-from .weights import Weights
+from twinset.adapters.joint_attention import SiteProjections
+from twinset.adapters.weights import Weights
 
 
 @dataclass(frozen=True, eq=False)

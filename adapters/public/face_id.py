@@ -11,12 +11,12 @@ from typing import Literal
 import torch
 from diffusers import UNet2DConditionModel
 
-from .adapter import PublicAdapter
-from .layout import Shapes, expect, filled, part, prefixed, shapes_of
-from .lora import lora_shapes, lora_state
-from .projectors import FaceIDPlusTokens, FaceIDTokens
-from .sites import cross_sites, numbered_sites, projection_shapes, site_projections, text_width
-from .weights import read_weights
+from twinset.adapters.public.adapter import PublicAdapter
+from twinset.adapters.public.embedded_lora import lora_shapes, lora_state
+from twinset.adapters.public.projectors import FaceIDPlusTokens, FaceIDTokens
+from twinset.adapters.public.sites import cross_sites, numbered_sites, projection_shapes, site_projections, text_width
+from twinset.adapters.state_tables import Shapes, expect, filled, part, prefixed, shapes_of
+from twinset.adapters.weights import read_weights
 
 FaceIDForm = Literal["face-id", "face-id-plus", "face-id-plus-v2"]
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from diffusers import UNet2DConditionModel
 
-from .adapter import PublicAdapter
-from .ip_adapter import CLIP_WIDTH, query_resampler
-from .layout import Shapes, expect, filled, part, prefixed, shapes_of
-from .magic_clothing import reference_unet_shapes
-from .sites import projection_shapes, self_sites, site_projections, text_width
-from .weights import read_weights
+from twinset.adapters.public.adapter import PublicAdapter
+from twinset.adapters.public.ip_adapter import CLIP_WIDTH, query_resampler
+from twinset.adapters.public.magic_clothing import reference_unet_shapes
+from twinset.adapters.public.sites import projection_shapes, self_sites, site_projections, text_width
+from twinset.adapters.state_tables import Shapes, expect, filled, part, prefixed, shapes_of
+from twinset.adapters.weights import read_weights
 
 PREFIX = "module."
 BASE = "module.unet."  # a copy of the frozen base model, which the authors do not load either

@@ -12,11 +12,11 @@ from typing import Literal
 import torch
 from diffusers import UNet2DConditionModel
 
-from .adapter import PublicAdapter
-from .layout import Shapes, expect, filled, part, prefixed, shapes_of
-from .projectors import HEAD, QueryResampler
-from .sites import cross_sites, projection_shapes, site_projections, text_width
-from .weights import Weights, read_weights
+from twinset.adapters.public.adapter import PublicAdapter
+from twinset.adapters.public.projectors import HEAD, QueryResampler
+from twinset.adapters.public.sites import cross_sites, projection_shapes, site_projections, text_width
+from twinset.adapters.state_tables import Shapes, expect, filled, part, prefixed, shapes_of
+from twinset.adapters.weights import Weights, read_weights
 
 CLIP_WIDTH, FACE_WIDTH = 1280, 512
 QueryForm = Literal["ip-adapter-plus", "instant-id"]

@@ -13,9 +13,9 @@ from typing import cast
 import torch
 from diffusers import UNet2DConditionModel
 
-from .adapter import PublicAdapter
-from .layout import Shapes, expect, shapes_of
-from .weights import read_weights
+from twinset.adapters.public.adapter import PublicAdapter
+from twinset.adapters.state_tables import Shapes, expect, shapes_of
+from twinset.adapters.weights import read_weights
 
 
 def reference_unet_shapes(unet: UNet2DConditionModel) -> Shapes:

@@ -9,13 +9,13 @@ from typing import Literal, get_args
 
 from diffusers import UNet2DConditionModel
 
-from .adapter import PublicAdapter
-from .face_id import read_face_id
-from .imagdressing import read_imagdressing
-from .ip_adapter import FACE_WIDTH, read_ip_adapter
-from .magic_clothing import read_magic_clothing
-from .story_maker import read_story_maker
-from .weights import LayoutError, Weights, open_weights
+from twinset.adapters.public.adapter import PublicAdapter
+from twinset.adapters.public.face_id import read_face_id
+from twinset.adapters.public.imagdressing import read_imagdressing
+from twinset.adapters.public.ip_adapter import FACE_WIDTH, read_ip_adapter
+from twinset.adapters.public.magic_clothing import read_magic_clothing
+from twinset.adapters.public.story_maker import read_story_maker
+from twinset.adapters.weights import LayoutError, Weights, open_weights
 
 Form = Literal[
     "face-id",

@@ -15,9 +15,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 
-from ..joint_attention import SiteProjections
-from .layout import Shapes, filled
-from .weights import Weights
+from twinset.adapters.joint_attention import SiteProjections
+from twinset.adapters.state_tables import Shapes, filled
+from twinset.adapters.weights import Weights
 
 BLOCKS = ("down_blocks.", "up_blocks.", "mid_block.")
 

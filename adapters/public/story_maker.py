@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel
 
-from .adapter import PublicAdapter
-from .face_id import indexed_shapes
-from .layout import Shapes, expect, filled, part, prefixed, shapes_of
-from .lora import lora_state
-from .projectors import StoryMakerTokens
-from .sites import cross_sites, numbered_sites, site_projections, text_width
-from .weights import read_weights
+from twinset.adapters.public.adapter import PublicAdapter
+from twinset.adapters.public.embedded_lora import lora_state
+from twinset.adapters.public.face_id import indexed_shapes
+from twinset.adapters.public.projectors import StoryMakerTokens
+from twinset.adapters.public.sites import cross_sites, numbered_sites, site_projections, text_width
+from twinset.adapters.state_tables import Shapes, expect, filled, part, prefixed, shapes_of
+from twinset.adapters.weights import read_weights
 
 STRENGTH = 0.8  # of tokens and LoRA, the authors' defaults
 

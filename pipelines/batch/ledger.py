@@ -17,11 +17,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from twinset.common.atomic_files import sync, write_whole
+from twinset.common.hashing import file_hash
 from twinset.errors import InputError
-from twinset.models.whole import sync, write_whole
-from twinset.pipelines.pictures import file_hash
-
-from .manifest import Item
+from twinset.pipelines.batch.manifest import Item
 
 ENTRY = "item.json"
 

@@ -12,11 +12,10 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from twinset.compliance.labels.visible import Corner
 from twinset.errors import InputError
-from twinset.pipelines.labels.visible import Corner
+from twinset.pipelines.batch.formats import FORMATS
 from twinset.pipelines.request import LARGEST_SEED, GarmentPicture, LoraChoice, Request, read_request
-
-from .formats import FORMATS
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
 MOST_BYTES, MOST_ITEMS = 1_000_000, 100_000

@@ -10,11 +10,10 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from twinset.models.whole import write_whole
-from twinset.pipelines.pictures import contact_sheet, in_rows
-
-from .ledger import Ledger
-from .manifest import Item
+from twinset.common.atomic_files import write_whole
+from twinset.pipelines.batch.ledger import Ledger
+from twinset.pipelines.batch.manifest import Item
+from twinset.pipelines.sheets import contact_sheet, in_rows
 
 COLUMNS, SHOWN = 8, 200
 """Pictures in a row of a sheet, and the most on one sheet."""

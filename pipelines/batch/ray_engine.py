@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from twinset.errors import InputError
-
-from .ledger import Ledger
-from .manifest import Item
-from .run import Draw, Gate, Outcome, State, Told, draw_item, paused
+from twinset.pipelines.batch.ledger import Ledger
+from twinset.pipelines.batch.manifest import Item
+from twinset.pipelines.batch.run import Draw, Gate, Outcome, State, Told, draw_item, paused
 
 
 class Worker:

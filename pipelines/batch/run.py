@@ -12,19 +12,18 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from twinset.common.atomic_files import disk_full
+from twinset.compliance.consent import ConsentBook
+from twinset.compliance.labels.labelled import label_picture
 from twinset.errors import InputError
-from twinset.models.whole import disk_full
+from twinset.pipelines.batch.formats import composed
+from twinset.pipelines.batch.ledger import Ledger
+from twinset.pipelines.batch.manifest import Item
 from twinset.pipelines.compose import people_of
-from twinset.pipelines.consent import ConsentBook
 from twinset.pipelines.generate import REMEDY, generate
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.labels.labelled import label_picture
-from twinset.pipelines.pictures import read_picture
 from twinset.pipelines.record import Record
-
-from .formats import composed
-from .ledger import Ledger
-from .manifest import Item
+from twinset.pipelines.sheets import read_picture
 
 Focus = tuple[float, float]
 """Where the head is, as shares of the picture's width and height."""

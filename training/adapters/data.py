@@ -9,16 +9,15 @@ import numpy as np
 import torch
 from accelerate.utils import send_to_device
 
-from twinset.pipelines.pictures import contact_sheet, in_rows
 from twinset.pipelines.record import save_picture
-from twinset.training.batches import PictureData, TextStates
-from twinset.training.denoising import Batch, Loss
-from twinset.training.stored import Stored
-from twinset.training.validation import Validation
-
-from .networks import AdapterNetworks
-from .options import AdapterOptions
-from .prepare import Row
+from twinset.pipelines.sheets import contact_sheet, in_rows
+from twinset.training.adapters.networks import AdapterNetworks
+from twinset.training.adapters.options import AdapterOptions
+from twinset.training.adapters.prepare import Row
+from twinset.training.core.batches import PictureData, TextStates
+from twinset.training.core.denoising import Batch, Loss
+from twinset.training.core.tensor_cache import Stored
+from twinset.training.core.validation import Validation
 
 STEPS = 12
 """Denoising steps of sample pictures."""

@@ -8,14 +8,13 @@ from torch import Tensor, nn
 
 from twinset.adapters.condition import Condition, Words
 from twinset.models.region_controlnet import embedded_conditions
-from twinset.pipelines.control import Residuals, ask
-from twinset.pipelines.denoise import predict
+from twinset.pipelines.denoising.controlnets import Residuals, ask
+from twinset.pipelines.denoising.denoise import predict
 from twinset.pipelines.joint_pass import JointPass
-from twinset.training.denoising import Batch
-from twinset.training.frozen import embedded_condition, freeze, thaw, words_of
-
-from .options import AdapterOptions
-from .trained import adapter_of
+from twinset.training.adapters.options import AdapterOptions
+from twinset.training.adapters.trained import adapter_of
+from twinset.training.core.denoising import Batch
+from twinset.training.core.frozen import embedded_condition, freeze, thaw, words_of
 
 
 class AdapterNetworks(nn.Module):

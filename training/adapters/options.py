@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from twinset.training.options import TrainOptions
+from twinset.training.core.options import TrainOptions
 
 
 class AdapterOptions(TrainOptions):
@@ -62,7 +62,7 @@ class ControlOptions(AdapterOptions):
     """A ControlNet that makes a picture obey a human-parsing map or a skeleton.
 
     Attributes:
-        kind: "parsing": a map in the colours of `twinset.models.figure.labels.PALETTE`; "pose": OpenPose's skeleton.
+        kind: "parsing": a map in the colours of `twinset.figure.labels.PALETTE`; "pose": OpenPose's skeleton.
     """
 
     kind: Literal["parsing", "pose"] = "parsing"

@@ -18,9 +18,8 @@ from torch.nn import functional as F
 from twinset.adapters.condition import FACE_LABELS, Layout
 from twinset.adapters.identity import face_placement
 from twinset.errors import InputError
-from twinset.models.face_finder import CROP
-from twinset.models.figure.flat import garment_draft
-from twinset.models.figure.keypoints import (
+from twinset.figure.flat_garments import garment_draft
+from twinset.figure.keypoints import (
     L_EYE,
     NOSE,
     R_EYE,
@@ -30,16 +29,16 @@ from twinset.models.figure.keypoints import (
     stick_of,
     with_visibility,
 )
-from twinset.models.figure.labels import colourise, garment_labels, garment_slot
+from twinset.figure.labels import colourise, garment_labels, garment_slot
+from twinset.models.face_finder import CROP
 from twinset.pipelines.compose import people_of
+from twinset.pipelines.families.drawn import Selfie
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.people import Selfie
-from twinset.training.buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
-from twinset.training.latents import latents_of
-from twinset.training.stored import Stored, Tensors, key_of
-
-from .options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
-from .shown import Shown, Source, sources
+from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
+from twinset.training.adapters.shown import Shown, Source, sources
+from twinset.training.core.buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
+from twinset.training.core.latents import latents_of
+from twinset.training.core.tensor_cache import Stored, Tensors, key_of
 
 FEWEST = 16
 """Pixels of the smallest face or garment that is learnt from."""
@@ -270,7 +269,7 @@ def content(shown: Shown) -> list[object]:
 
 def pipe_revision(pipe: JointPass) -> str:
     """Of the networks that encode, so that another model finds nothing of this one's."""
-    from twinset.pipelines.memo import weights_hash
+    from twinset.pipelines.denoising.condition_cache import weights_hash
 
     names = ("vae", "image_encoder", "figure_reader", "face_finder", "face_encoder")
     parts = [getattr(pipe, name, None) for name in names]

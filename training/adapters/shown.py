@@ -22,18 +22,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from twinset.common.image_io import read_picture
 from twinset.errors import InputError
-from twinset.models.figure.keypoints import Keypoints
-from twinset.models.figure.labels import ALL_KINDS, DRESS, FACE, PALETTE, UPPER
-from twinset.models.keypoint_files import read_keypoints
-from twinset.models.parsing_photo import LIP
-from twinset.models.picture import read_picture
+from twinset.figure.keypoints import Keypoints
+from twinset.figure.labels import ALL_KINDS, DRESS, FACE, PALETTE, UPPER
+from twinset.perception.people.keypoint_files import read_keypoints
+from twinset.perception.people.parsing import LIP
+from twinset.training.adapters.options import AdapterOptions
 from twinset.training.lora.dataset import PICTURES, caption_beside
 from twinset.training.mannequin import render
 from twinset.training.mannequin.captions import captions
 from twinset.training.mannequin.spec import draw_spec
-
-from .options import AdapterOptions
 
 WORDS = "a photo of a person"
 NECK = 10

@@ -16,22 +16,21 @@ from pathlib import Path
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from twinset.errors import InputError
+from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.memo import weights_hash
-from twinset.training.batches import TextStates
-from twinset.training.denoising import denoising_loss, noise_schedule
-from twinset.training.loop import FitResult, fit
-from twinset.training.optimisers import fit_settings, optimiser_of, rate_of
-from twinset.training.options import recipe_text
-from twinset.training.run_folder import Trained, claimed, processes, same_run
-from twinset.training.stored import Stored, key_of
-from twinset.training.validation import stops
-
-from .data import AdapterData, Drawn
-from .networks import AdapterNetworks
-from .options import AdapterOptions
-from .prepare import prepare
-from .trained import TrainedAdapter, adapter_kind
+from twinset.training.adapters.data import AdapterData, Drawn
+from twinset.training.adapters.networks import AdapterNetworks
+from twinset.training.adapters.options import AdapterOptions
+from twinset.training.adapters.prepare import prepare
+from twinset.training.adapters.trained import TrainedAdapter, adapter_kind
+from twinset.training.core.batches import TextStates
+from twinset.training.core.denoising import denoising_loss, noise_schedule
+from twinset.training.core.loop import FitResult, fit
+from twinset.training.core.optimisers import fit_settings, optimiser_of, rate_of
+from twinset.training.core.options import recipe_text
+from twinset.training.core.run_folder import Trained, claimed, processes, same_run
+from twinset.training.core.tensor_cache import Stored, key_of
+from twinset.training.core.validation import stops
 
 Say = Callable[[str], None]
 

@@ -17,17 +17,16 @@ from torch import Tensor, nn
 from twinset.adapters.condition import Condition
 from twinset.adapters.identity import IdentityAdapter
 from twinset.adapters.joint_attention import SiteProjections
-from twinset.adapters.public.lora import RANK, TARGETS
-from twinset.adapters.public.lora_install import remove_lora
+from twinset.adapters.lora.install import remove_lora
+from twinset.adapters.public.embedded_lora import RANK, TARGETS
 from twinset.adapters.public.projectors import FaceIDTokens, QueryResampler
 from twinset.adapters.public.sites import cross_sites, numbered_sites, text_width
-from twinset.models.figure.labels import LABELS, PALETTE
+from twinset.figure.labels import LABELS, PALETTE
 from twinset.models.region_controlnet import RegionControlNetModel
-from twinset.pipelines.control import Residuals, ask
+from twinset.pipelines.denoising.controlnets import Residuals, ask
 from twinset.pipelines.joint_pass import JointPass
-from twinset.training.denoising import Batch
-
-from .options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
+from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
+from twinset.training.core.denoising import Batch
 
 NAME = "adapter-in-training"
 EMBEDDING = (16, 32, 96, 256)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from twinset.training.batches import PictureData, TextStates
-from twinset.training.denoising import Batch
-from twinset.training.stored import Stored
-
-from .captions import calls, varied, without_trigger
-from .options import LoraOptions
-from .prepare import Row
+from twinset.training.core.batches import PictureData, TextStates
+from twinset.training.core.denoising import Batch
+from twinset.training.core.tensor_cache import Stored
+from twinset.training.lora.captions import calls, varied, without_trigger
+from twinset.training.lora.options import LoraOptions
+from twinset.training.lora.prepare import Row
 
 CHECKED = 8
 """Pictures of a validation."""

@@ -7,9 +7,8 @@ import re
 import numpy as np
 from skimage.color import rgb2lab
 
-from twinset.models.colour_names import colour_names
-
-from .dataset import Example
+from twinset.perception.garments.colours import colour_names
+from twinset.training.lora.dataset import Example
 
 FEWEST = 24
 """Smallest side of a garment whose pattern is named, px."""

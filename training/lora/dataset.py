@@ -33,9 +33,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinset.errors import InputError
-from twinset.training.options import nearest
-
-from .options import LoraOptions
+from twinset.training.core.options import nearest
+from twinset.training.lora.options import LoraOptions
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".heic", ".heif")
 MASK, METADATA, TABLE = ".mask.png", "metadata.jsonl", "dataset.toml"

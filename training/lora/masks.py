@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
+from twinset.common.image_io import read_picture
 from twinset.errors import InputError
-from twinset.models.figure.labels import garment_labels
-from twinset.models.garment_photo import CLASSES, KINDS_OF, is_plain, plain_mask
-from twinset.models.picture import read_picture
-from twinset.pipelines.people import People
-
-from .dataset import Example
+from twinset.figure.labels import garment_labels
+from twinset.perception.garments.cutout import CLASSES, KINDS_OF, is_plain, plain_mask
+from twinset.pipelines.families.drawn import People
+from twinset.training.lora.dataset import Example
 
 FEWEST = 16
 """Pixels of the smallest garment that counts as seen."""

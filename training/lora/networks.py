@@ -12,18 +12,17 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from twinset.adapters.condition import Condition, Words
-from twinset.adapters.public.lora_files import COMPONENTS, Layers, LowRank
-from twinset.adapters.public.lora_install import remove_lora
+from twinset.adapters.lora.files import COMPONENTS, Layers, LowRank
+from twinset.adapters.lora.install import remove_lora
 from twinset.errors import InputError
 from twinset.models.region_controlnet import embedded_conditions
-from twinset.pipelines.control import Residuals, ask
-from twinset.pipelines.denoise import predict
+from twinset.pipelines.denoising.controlnets import Residuals, ask
+from twinset.pipelines.denoising.denoise import predict
 from twinset.pipelines.joint_pass import JointPass
-from twinset.training.denoising import Batch
-from twinset.training.frozen import embedded_condition, freeze, thaw, words_of
-
-from .options import TEXT_TARGETS, LoraOptions
-from .prepare import sees_layouts
+from twinset.training.core.denoising import Batch
+from twinset.training.core.frozen import embedded_condition, freeze, thaw, words_of
+from twinset.training.lora.options import TEXT_TARGETS, LoraOptions
+from twinset.training.lora.prepare import sees_layouts
 
 NAME = "in-training"
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from twinset.models.figure.labels import ALL_KINDS
-from twinset.training.options import TrainOptions, checked
+from twinset.figure.labels import ALL_KINDS
+from twinset.training.core.options import TrainOptions, checked
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 PERCEPTRONS = ("ff.net.0.proj", "ff.net.2", "proj_in", "proj_out")
@@ -32,7 +32,7 @@ class LoraOptions(TrainOptions):
     Attributes:
         data: Folder of pictures, or a TOML data set file (see `twinset.training.lora.dataset`).
         trigger: Word that calls the garment; the folder's name, letters and digits alone, when absent.
-        kind: Garment kind of `twinset.models.figure.labels.ALL_KINDS`; the class that covers most of the pictures when
+        kind: Garment kind of `twinset.figure.labels.ALL_KINDS`; the class that covers most of the pictures when
             absent.
         rank: Directions of each layer's addition.
         alpha: The addition is multiplied by alpha / rank; the rank when absent.
@@ -137,5 +137,5 @@ class LoraOptions(TrainOptions):
 
 
 def read_options(fields: Mapping[str, Any], where: str = "train lora") -> LoraOptions:
-    """Check what a user gave; see `twinset.training.options.checked`."""
+    """Check what a user gave; see `twinset.training.core.options.checked`."""
     return checked(LoraOptions, fields, where)

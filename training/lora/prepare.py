@@ -13,20 +13,19 @@ import torch
 from torch.nn import functional as F
 
 from twinset.adapters.condition import Condition, Layout
-from twinset.models.figure.keypoints import L_EYE, NOSE, R_EYE, draw_skeleton
+from twinset.figure.keypoints import L_EYE, NOSE, R_EYE, draw_skeleton
 from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.compose import people_of
+from twinset.pipelines.denoising.condition_cache import weights_hash
+from twinset.pipelines.families.drawn import People
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.memo import weights_hash
-from twinset.pipelines.people import People
-from twinset.training.buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
-from twinset.training.latents import latents_of
-from twinset.training.stored import Stored, Tensors, key_of
-
-from .captions import automatic_caption, with_trigger
-from .dataset import Example, read_examples
-from .masks import Look, garment_mask, likeliest_class, look_at, owned_labels, said_kind
-from .options import LoraOptions
+from twinset.training.core.buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
+from twinset.training.core.latents import latents_of
+from twinset.training.core.tensor_cache import Stored, Tensors, key_of
+from twinset.training.lora.captions import automatic_caption, with_trigger
+from twinset.training.lora.dataset import Example, read_examples
+from twinset.training.lora.masks import Look, garment_mask, likeliest_class, look_at, owned_labels, said_kind
+from twinset.training.lora.options import LoraOptions
 
 Say = Callable[[str], None]
 

@@ -11,16 +11,15 @@ import torch
 from twinset.pipelines.compose import compose
 from twinset.pipelines.generate import draw, settled
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.pictures import contact_sheet, in_rows
 from twinset.pipelines.record import save_picture
 from twinset.pipelines.request import GarmentPicture, Request
-from twinset.training.denoising import Loss
-from twinset.training.validation import Validation
-
-from .batches import LoraData
-from .captions import noun
-from .networks import LoraNetworks
-from .options import LoraOptions
+from twinset.pipelines.sheets import contact_sheet, in_rows
+from twinset.training.core.denoising import Loss
+from twinset.training.core.validation import Validation
+from twinset.training.lora.batches import LoraData
+from twinset.training.lora.captions import noun
+from twinset.training.lora.networks import LoraNetworks
+from twinset.training.lora.options import LoraOptions
 
 
 class Previews(Validation):

@@ -14,25 +14,24 @@ from pathlib import Path
 
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from twinset.adapters.public.lora_files import Layers, read_lora
-from twinset.adapters.public.lora_write import standard_metadata, write_lora
+from twinset.adapters.lora.files import Layers, read_lora
+from twinset.adapters.lora.write import standard_metadata, write_lora
 from twinset.errors import InputError
+from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.memo import weights_hash
-from twinset.training.batches import TextStates
-from twinset.training.denoising import denoising_loss, noise_schedule
-from twinset.training.loop import FitResult, fit
-from twinset.training.optimisers import fit_settings, optimiser_of, rate_of
-from twinset.training.options import recipe_text
-from twinset.training.run_folder import Trained, claimed, processes, same_run
-from twinset.training.stored import Stored, key_of
-from twinset.training.validation import stops
-
-from .batches import LoraData
-from .networks import LoraNetworks
-from .options import LoraOptions
-from .prepare import Row, Say, prepare
-from .previews import Previews
+from twinset.training.core.batches import TextStates
+from twinset.training.core.denoising import denoising_loss, noise_schedule
+from twinset.training.core.loop import FitResult, fit
+from twinset.training.core.optimisers import fit_settings, optimiser_of, rate_of
+from twinset.training.core.options import recipe_text
+from twinset.training.core.run_folder import Trained, claimed, processes, same_run
+from twinset.training.core.tensor_cache import Stored, key_of
+from twinset.training.core.validation import stops
+from twinset.training.lora.batches import LoraData
+from twinset.training.lora.networks import LoraNetworks
+from twinset.training.lora.options import LoraOptions
+from twinset.training.lora.prepare import Row, Say, prepare
+from twinset.training.lora.previews import Previews
 
 
 def family_of(pipe: JointPass) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ...models.figure.hair import HAIR_STYLES
-from . import colours
-from .spec import EXPRESSIONS, LOGOS, LOWERS, PATTERNS, SCENES, UPPERS, Spec
+from twinset.figure.hair import HAIR_STYLES
+from twinset.training.mannequin import colours
+from twinset.training.mannequin.spec import EXPRESSIONS, LOGOS, LOWERS, PATTERNS, SCENES, UPPERS, Spec
 
 #: Attribute -> class names; the order of both is part of the store's format.
 ATTRIBUTES: dict[str, tuple[str, ...]] = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .spec import Garment, Spec
-from .words import CHINESE, ENGLISH, Words
+from twinset.training.mannequin.spec import Garment, Spec
+from twinset.training.mannequin.words import CHINESE, ENGLISH, Words
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...models.figure.body import ears_path, head_outline
-from ...models.figure.poses import EAR_X, EYE_X, EYE_Y, NOSE_Y, TURN_SHIFT
-from .colours import IRIS, SKIN, along, shaded
-from .spec import Identity
+from twinset.figure.body import ears_path, head_outline
+from twinset.figure.poses import EAR_X, EYE_X, EYE_Y, NOSE_Y, TURN_SHIFT
+from twinset.training.mannequin.colours import IRIS, SKIN, along, shaded
+from twinset.training.mannequin.spec import Identity
 
 
 def skin_colour(identity: Identity) -> np.ndarray:

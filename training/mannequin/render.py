@@ -7,20 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...models.figure.body import body_parts, head_parts
-from ...models.figure.flat import flat_keypoints
-from ...models.figure.garments import garment_parts
-from ...models.figure.hair import hair_parts
-from ...models.figure.keypoints import FRAME, L_EAR, NOSE, R_EYE, Keypoints, with_visibility
-from ...models.figure.layout import draw_layout
-from ...models.figure.parts import Part, label_map
-from ...models.figure.poses import Arm, Pose, place, placement
-from ...models.figure.raster import matrix_text, rasterise
-from ...models.figure.rig import Rig, build_rig
-from . import face
-from .paint import paint
-from .scenes import scene_svg
-from .spec import Garment, Light, Spec, white_light
+from twinset.figure.body import body_parts, head_parts
+from twinset.figure.drawn_parsing import draw_layout
+from twinset.figure.flat_garments import flat_keypoints
+from twinset.figure.garments import garment_parts
+from twinset.figure.hair import hair_parts
+from twinset.figure.keypoints import FRAME, L_EAR, NOSE, R_EYE, Keypoints, with_visibility
+from twinset.figure.parts import Part, label_map
+from twinset.figure.poses import Arm, Pose, place, placement
+from twinset.figure.raster import matrix_text, rasterise
+from twinset.figure.rig import Rig, build_rig
+from twinset.training.mannequin import face
+from twinset.training.mannequin.paint import paint
+from twinset.training.mannequin.scenes import scene_svg
+from twinset.training.mannequin.spec import Garment, Light, Spec, white_light
 
 #: ArcFace's 5-point template in a 112x112 crop (insightface, face_align.py).
 ARCFACE_TEMPLATE = np.array(

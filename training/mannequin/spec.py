@@ -6,10 +6,10 @@ from dataclasses import astuple, dataclass, fields, replace
 
 import numpy as np
 
-from ...models.figure.hair import HAIR_LENGTHS, HAIR_STYLES
-from ...models.figure.poses import Placement, Pose, placement, random_pose
-from . import colours
-from .colours import RGB
+from twinset.figure.hair import HAIR_LENGTHS, HAIR_STYLES
+from twinset.figure.poses import Placement, Pose, placement, random_pose
+from twinset.training.mannequin import colours
+from twinset.training.mannequin.colours import RGB
 
 SPLITS: dict[str, tuple[int, int]] = {
     "train": (0, 400_000_000),

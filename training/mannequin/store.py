@@ -16,12 +16,12 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ...models.figure.flat import garment_draft
-from ...models.figure.keypoints import FRAME
-from . import render
-from .attributes import attributes
-from .captions import captions
-from .spec import SPLITS, Spec, draw_spec
+from twinset.figure.flat_garments import garment_draft
+from twinset.figure.keypoints import FRAME
+from twinset.training.mannequin import render
+from twinset.training.mannequin.attributes import attributes
+from twinset.training.mannequin.captions import captions
+from twinset.training.mannequin.spec import SPLITS, Spec, draw_spec
 
 SHARD = 256
 FLAT_SIZE = (FRAME[0] // 2, FRAME[1] // 2)

@@ -1,7 +1,7 @@
 """Mannequin in the folder layout of VITON-HD, for try-on code that reads that data set.
 
 Source of the layout: Choi et al., "VITON-HD" (CVPR 2021), https://github.com/shadow2496/VITON-HD. Two things differ:
-pictures are 192x256 and the parsing maps carry the ATR labels of `models/figure/labels.py`. The cloth is the upper
+pictures are 192x256 and the parsing maps carry the ATR labels of `figure/labels.py`. The cloth is the upper
 garment or the dress.
 """
 
@@ -18,16 +18,15 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from twinset.errors import InputError
-
-from ...models.figure.flat import flat_keypoints
-from ...models.figure.garments import garment_parts
-from ...models.figure.keypoints import BODY_25, FRAME, L_HIP, R_HIP, Keypoints, draw_skeleton, with_visibility
-from ...models.figure.labels import PALETTE
-from ...models.figure.parts import in_order, part_map
-from ...models.figure.rig import build_rig
-from . import render
-from .spec import Garment, draw_spec
-from .store import HELD_OUT_START, Speed
+from twinset.figure.flat_garments import flat_keypoints
+from twinset.figure.garments import garment_parts
+from twinset.figure.keypoints import BODY_25, FRAME, L_HIP, R_HIP, Keypoints, draw_skeleton, with_visibility
+from twinset.figure.labels import PALETTE
+from twinset.figure.parts import in_order, part_map
+from twinset.figure.rig import build_rig
+from twinset.training.mannequin import render
+from twinset.training.mannequin.spec import Garment, draw_spec
+from twinset.training.mannequin.store import HELD_OUT_START, Speed
 
 #: Split -> VITON-HD's half and the first seed, which is sample 00000.
 HALVES = {"train": ("train", 0), "held_out": ("test", HELD_OUT_START)}

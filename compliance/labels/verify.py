@@ -1,0 +1,105 @@
+"""What the labels of a picture's file say, each layer by itself, and whether they agree."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from twinset.common.image_io import read_picture
+from twinset.compliance.labels.find import find_mark
+from twinset.compliance.labels.key import keys_to_try
+from twinset.compliance.labels.signing import GENERATED, can_sign, read_manifest
+from twinset.compliance.labels.xmp import AIGC, SOURCE_TYPE, read_property, read_xmp
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found of a picture.
+
+    Attributes:
+        picture: The file.
+        mark: `payload` (eight hexadecimal digits), `key` ("own" or "public"), `pilot`, `scale`, `turn` in degrees and
+            `mirrored`; None where there is none.
+        xmp: `aigc` (the JSON of the TC260 field) and `source_type`; None where XMP says nothing of either.
+        c2pa: See `twinset.compliance.labels.signing.read_manifest`; None where there is none.
+        notes: What could not be looked at, and layers that contradict each other.
+    """
+
+    picture: str
+    mark: dict[str, Any] | None
+    xmp: dict[str, Any] | None
+    c2pa: dict[str, Any] | None
+    notes: tuple[str, ...]
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers that say that the picture was generated, and hold."""
+        signed = self.c2pa is not None and self.c2pa["generated"] and self.c2pa["state"] != "Invalid"
+        said = {"mark": self.mark is not None, "xmp": self.xmp is not None, "c2pa": signed}
+        return [name for name, holds in said.items() if holds]
+
+    @property
+    def broken(self) -> bool:
+        """Whether the file was changed after it was signed."""
+        return self.c2pa is not None and self.c2pa["state"] == "Invalid"
+
+    def to_json(self) -> dict[str, Any]:
+        """Keys as in the attributes, and `layers` and `broken`."""
+        return asdict(self) | {"notes": list(self.notes), "layers": self.layers, "broken": self.broken}
+
+
+def verify(path: Path) -> Verified:
+    """Read all layers of a picture's file.
+
+    Raises:
+        InputError: The file is missing or is no picture.
+    """
+    pixels = read_picture(path, "picture")
+    data, notes = path.read_bytes(), []
+    mark, xmp = None, _xmp(data, notes)
+    for name, key in keys_to_try().items():
+        found = find_mark(pixels, key)
+        if found is not None:
+            mark = asdict(found) | {"payload": f"{found.payload:08x}", "key": name}
+            break
+    manifest = read_manifest(data) if can_sign() else None
+    if not can_sign():
+        notes.append("C2PA was not looked at: c2pa-python is missing; pip install 'twinset[provenance]'")
+    notes += _contradictions(mark, xmp, manifest)
+    return Verified(str(path), mark, xmp, manifest, tuple(notes))
+
+
+def _xmp(data: bytes, notes: list[str]) -> dict[str, Any] | None:
+    """What XMP says; a field that is damaged is noted."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as picture:
+            picture.load()
+            packet = read_xmp(picture)
+        aigc, source = (read_property(packet, name) if packet else None for name in (AIGC, SOURCE_TYPE))
+        field = json.loads(aigc) if aigc else None
+    except (OSError, ValueError, SyntaxError) as error:
+        notes.append(f"XMP cannot be read ({str(error).splitlines()[0]})")
+        return None
+    generated = source is not None and source.rpartition("/")[2] in GENERATED
+    if not (isinstance(field, dict) and field.get("Label") in ("1", "2", "3")) and not generated:
+        return None
+    return {"aigc": field, "source_type": source}
+
+
+def _contradictions(
+    mark: dict[str, Any] | None, xmp: dict[str, Any] | None, manifest: dict[str, Any] | None
+) -> list[str]:
+    """Layers that are of different pictures: somebody put one file's metadata to another's pixels."""
+    names = {} if mark is None else {"the pixel mark": mark["payload"]}
+    if xmp is not None and isinstance(xmp["aigc"], dict) and xmp["aigc"].get("ProduceID"):
+        names["the XMP"] = str(xmp["aigc"]["ProduceID"])[:8]
+    if manifest is not None and isinstance(manifest["mark"], dict) and manifest["mark"].get("mark"):
+        names["the manifest"] = str(manifest["mark"]["mark"])
+    if len(set(names.values())) < 2:
+        return []
+    return [f"the layers contradict: {', '.join(f'{layer} says {name}' for layer, name in names.items())}"]

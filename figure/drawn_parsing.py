@@ -1,0 +1,40 @@
+"""Layouts: the label map of the average person in a pose, from keypoints alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from twinset.figure.body import body_parts, ears_path, head_outline, head_parts
+from twinset.figure.garments import garment_parts
+from twinset.figure.hair import HAIR_STYLES, hair_parts
+from twinset.figure.keypoints import Keypoints
+from twinset.figure.parts import Part, label_map
+from twinset.figure.rig import build_rig
+
+__all__ = ["HAIR_STYLES", "draw_layout", "layout_parts"]
+
+
+def layout_parts(keypoints: Keypoints, garments: Sequence[str], hair: str) -> list[Part]:
+    """The parts of the average person wearing the given garment kinds."""
+    rig = build_rig(keypoints)
+    clothes = [part for kind in garments for part in garment_parts(kind, rig)]
+    return body_parts(rig) + clothes + head_parts(rig, head_outline(), ears_path()) + hair_parts(rig, hair)
+
+
+def draw_layout(keypoints: Keypoints, garments: Sequence[str], hair: str = "short") -> np.ndarray:
+    """Draws the average head and dressed body as ATR labels.
+
+    Args:
+        keypoints: float32 (18, 3) in the 192x256 frame; unknown joints (0, 0, 0) are filled.
+        garments: garment kinds, for instance ("t_shirt", "trousers", "shoes") or ("dress", "shoes").
+        hair: one of HAIR_STYLES.
+
+    Returns:
+        uint8 (256, 192).
+
+    Raises:
+        ValueError: for unknown kinds or styles, or if fewer than two joints are known.
+    """
+    return label_map(layout_parts(keypoints, garments, hair))

@@ -1,0 +1,171 @@
+"""Garments as parts that follow the limbs; the same paths draw the worn and the flat garment."""
+
+from __future__ import annotations
+
+from twinset.figure.body import HOOD, LEFT_LIMB, LOWER, RIGHT_LIMB, SHOES, UPPER
+from twinset.figure.labels import GARMENT_KINDS, LEFT_SHOE, RIGHT_SHOE, garment_slot
+from twinset.figure.parts import Part, capsule, mirrored
+from twinset.figure.poses import SHIN, UPPER_ARM
+from twinset.figure.rig import Rig
+
+_SIDE_R = "C-.31 .42 -.262 .5 -.255 .6C-.25 .74 -.29 .86 -.3 1.0"
+_HEM = "C-.15 1.035 .15 1.035 .3 1.0"
+_SIDE_L = "C.29 .86 .25 .74 .255 .6C.262 .5 .31 .42 .31 .24"
+_TORSO = (
+    "M-.15 -.088C-.25 -.062 -.33 -.065 -.375 .02L-.31 .24" + _SIDE_R + _HEM + _SIDE_L
+    + "L.375 .02C.33 -.065 .25 -.062 .15 -.088C.12 .0 .06 .03 0 .03C-.06 .03 -.12 .0 -.15 -.088Z"
+)  # fmt: skip
+_TANK = (
+    "M-.22 -.072L-.14 -.085C-.13 .04 -.07 .13 0 .13C.07 .13 .13 .04 .14 -.085L.22 -.072C.225 .08 .25 .17 .31 .24"
+    "C.31 .42 .262 .5 .255 .6C.25 .74 .29 .86 .3 1.0C.15 1.035 -.15 1.035 -.3 1.0"
+    "C-.29 .86 -.25 .74 -.255 .6C-.262 .5 -.31 .42 -.31 .24C-.25 .17 -.225 .08 -.22 -.072Z"
+)
+_BODICE = (
+    "M-.2 -.075C-.25 -.062 -.33 -.065 -.375 .02L-.31 .24C-.31 .42 -.27 .55 -.258 .7L.258 .7C.27 .55 .31 .42 .31 .24"
+    "L.375 .02C.33 -.065 .25 -.062 .2 -.075C.17 .04 .08 .09 0 .09C-.08 .09 -.17 .04 -.2 -.075Z"
+)
+_SHORT_SLEEVE = (
+    "M-.128 .0C-.13 -.09 -.07 -.122 0 -.122C.07 -.122 .13 -.09 .128 .0L.138 .235C.06 .262 -.06 .262 -.138 .235Z"
+)
+_UPPER_SLEEVE = capsule(0.122, 0.105, UPPER_ARM)
+_LOWER_SLEEVE = "M-.105 0A.105 .105 0 0 1 .105 0L.092 .4C.04 .42 -.04 .42 -.092 .4Z"
+_HOOD = "M-.2 -.02C-.36 -.12 -.34 -.3 -.2 -.34L.2 -.34C.34 -.3 .36 -.12 .2 -.02C.1 .12 -.1 .12 -.2 -.02Z"
+_YOKE = "M-.262 -.17C-.1 -.155 .1 -.155 .262 -.17C.3 -.06 .335 .02 .335 .1C.3 .18 .1 .2 0 .17C-.1 .2 -.3 .18 -.335 .1C-.335 .02 -.3 -.06 -.262 -.17Z"
+_SHORT_LEG = "M-.165 0A.165 .165 0 0 1 .165 0L.178 .4C.08 .425 -.08 .425 -.178 .4Z"
+_SHIN_LEG = f"M-.128 0A.128 .128 0 0 1 .128 0L.118 {SHIN - 0.09:.2f}C.05 {SHIN - 0.06:.2f} -.05 {SHIN - 0.06:.2f} -.118 {SHIN - 0.09:.2f}Z"
+_SHOE = "M-.092 -.1C-.03 -.085 .03 -.085 .092 -.1C.095 0 .1 .05 .105 .12C.105 .15 -.2 .155 -.205 .12C-.21 .04 -.115 .03 -.092 -.1Z"
+
+_RIB = "M-.1 .0C-.06 .055 .06 .055 .1 .0"
+_T_DETAILS = (("line", "M-.165 -.08C-.13 .03 -.07 .065 0 .065C.07 .065 .13 .03 .165 -.08"),)
+_SHIRT_DETAILS = (
+    ("line", "M0 .05L0 1.02"),
+    ("light", "M-.15 -.1L-.19 .03L-.09 .11L0 .03L.09 .11L.19 .03L.15 -.1C.1 0 .06 .03 0 .03C-.06 .03 -.1 0 -.15 -.1Z"),
+    ("dots", "M0 .2h0M0 .38h0M0 .56h0M0 .74h0M0 .92h0"),
+)
+_HOODIE_DETAILS = (
+    (
+        "dark",
+        "M-.15 -.088C-.2 -.05 -.16 .05 0 .09C.16 .05 .2 -.05 .15 -.088C.12 .0 .06 .03 0 .03C-.06 .03 -.12 .0 -.15 -.088Z",
+    ),
+    ("line", "M-.13 .7L.13 .7L.19 .9L-.19 .9Z"),
+    ("cord", "M-.06 .07L-.07 .24M.06 .07L.07 .24"),
+)
+_COAT_DETAILS = (
+    ("inner", "M-.09 -.06C-.06 .02 .06 .02 .09 -.06L.075 1.03L-.075 1.03Z"),
+    ("dark", "M-.15 -.09L-.21 .08L-.07 .42L-.075 .1ZM.15 -.09L.21 .08L.07 .42L.075 .1Z"),
+)
+_SLEEVE_HEM = (("line", "M-.135 .2C-.06 .225 .06 .225 .135 .2"),)
+_CUFF = (("line", "M-.095 .33C-.04 .35 .04 .35 .095 .33"),)
+
+
+def _sleeves(rig: Rig, label: int, length: str) -> list[Part]:
+    found: list[Part] = []
+    for side, layer in (("right", RIGHT_LIMB + 2), ("left", LEFT_LIMB + 2)):
+        upper, fore = rig.frames[f"{side}_upper_arm"], rig.frames[f"{side}_forearm"]
+        if length == "short":
+            found.append(Part(f"{side}_sleeve", _SHORT_SLEEVE, upper, label, "upper", layer, _SLEEVE_HEM))
+        else:
+            found.append(Part(f"{side}_sleeve", _UPPER_SLEEVE, upper, label, "upper", layer))
+            found.append(Part(f"{side}_cuff", _LOWER_SLEEVE, fore, label, "upper", layer, _CUFF))
+    return found
+
+
+def _skirt_path(rig: Rig, top: float, waist: float, hem: float, flare: float) -> str:
+    """A skirt in pelvis coordinates, wide enough at the hem for both thighs."""
+    inverse, sides = rig.frames["pelvis"], []
+    for side in (-1.0, 1.0):
+        thigh = rig.frames["right_thigh" if side < 0 else "left_thigh"]
+        knee = thigh[:, 2] + thigh[:, 1] * hem - inverse[:, 2]
+        local = float((_solve(inverse, knee))[0])
+        sides.append(side * max(flare, min(side * local + 0.19, flare + 0.35)))
+    left, right = sides
+    return (
+        f"M{-waist} {top}C{-waist / 3:.3f} {top + 0.015} {waist / 3:.3f} {top + 0.015} {waist} {top}"
+        f"C{waist + 0.09:.3f} {top * 0.3:.3f} {0.85 * right:.3f} .2 {right:.3f} {hem}"
+        f"C{right / 2:.3f} {hem + 0.05} {left / 2:.3f} {hem + 0.05} {left:.3f} {hem}"
+        f"C{0.85 * left:.3f} .2 {-waist - 0.09:.3f} {top * 0.3:.3f} {-waist} {top}Z"
+    )
+
+
+def _solve(frame, offset):
+    """Part coordinates of a pixel offset from the frame's origin."""
+    (a, c), (b, d) = frame[:, :2].tolist()
+    det = a * d - b * c or 1e-6
+    return (d * offset[0] - c * offset[1]) / det, (a * offset[1] - b * offset[0]) / det
+
+
+def _upper(kind: str, rig: Rig, label: int) -> list[Part]:
+    torso = rig.frames["torso"]
+    if kind == "tank_top":
+        return [Part("torso", _TANK, torso, label, "upper", UPPER)]
+    details = {"t_shirt": _T_DETAILS, "shirt": _SHIRT_DETAILS, "hoodie": _HOODIE_DETAILS, "coat": _COAT_DETAILS}[kind]
+    found = [Part("torso", _TORSO, torso, label, "upper", UPPER, details)]
+    if kind == "hoodie":
+        found.append(Part("hood", _HOOD, torso, label, "upper", HOOD))
+    if kind == "coat":
+        tail = (("inner", "M-.075 -.1L.075 -.1L.1 .46L-.1 .46Z"),)
+        path = _skirt_path(rig, -0.16, 0.285, 0.4, 0.36)
+        found.insert(0, Part("tail", path, rig.frames["pelvis"], label, "upper", UPPER - 1, tail))
+    return found + _sleeves(rig, label, "short" if kind == "t_shirt" else "long")
+
+
+def _dress(rig: Rig, label: int) -> list[Part]:
+    folds = (("line", "M-.12 .05L-.19 .5M.12 .05L.19 .5M0 .1L0 .52"),)
+    skirt = Part(
+        "skirt", _skirt_path(rig, -0.25, 0.26, 0.56, 0.46), rig.frames["pelvis"], label, "upper", UPPER - 1, folds
+    )
+    belt = (("dark", "M-.262 .64L.262 .64L.26 .71L-.26 .71Z"),)
+    bodice = Part("torso", _BODICE, rig.frames["torso"], label, "upper", UPPER, belt)
+    return [skirt, bodice, *_sleeves(rig, label, "short")]
+
+
+def _skirt(rig: Rig, label: int) -> list[Part]:
+    details = (
+        ("line", "M-.26 -.08C-.1 -.065 .1 -.065 .27 -.08M-.2 -.02L-.29 .4M-.07 0L-.1 .44M.07 0L.1 .44M.2 -.02L.29 .4"),
+    )
+    path = _skirt_path(rig, -0.17, 0.262, 0.42, 0.42)
+    return [Part("skirt", path, rig.frames["pelvis"], label, "lower", LOWER, details)]
+
+
+def _legs(kind: str, rig: Rig, label: int) -> list[Part]:
+    found: list[Part] = []
+    for side in ("right", "left"):
+        thigh, shin = rig.frames[f"{side}_thigh"], rig.frames[f"{side}_shin"]
+        if kind == "shorts":
+            hem = (("line", "M-.17 .34C-.08 .365 .08 .365 .17 .34"),)
+            found.append(Part(f"{side}_leg", _SHORT_LEG, thigh, label, "lower", LOWER, hem))
+        else:
+            found.append(Part(f"{side}_lower_leg", _SHIN_LEG, shin, label, "lower", LOWER))
+            found.append(Part(f"{side}_leg", capsule(0.165, 0.128, 0.78), thigh, label, "lower", LOWER))
+    fly = (
+        (
+            "line",
+            "M-.27 -.08C-.1 -.065 .1 -.065 .27 -.08M0 -.07L0 .14M-.28 -.05C-.2 .04 -.24 .06 -.32 .08M.28 -.05C.2 .04 .24 .06 .32 .08",
+        ),
+    )
+    return [*found, Part("yoke", _YOKE, rig.frames["pelvis"], label, "lower", LOWER, fly)]
+
+
+def _shoes(rig: Rig) -> list[Part]:
+    details = (("light", "M.107 .1L.105 .13C.1 .155 -.2 .16 -.205 .125L-.207 .1Z"), ("line", "M-.09 -.03L.09 -.03"))
+    right, left = rig.frames["right_foot"], mirrored(rig.frames["left_foot"])
+    return [
+        Part("right_shoe", _SHOE, right, RIGHT_SHOE, "shoes", SHOES, details),
+        Part("left_shoe", _SHOE, left, LEFT_SHOE, "shoes", SHOES, details),
+    ]
+
+
+def garment_parts(kind: str, rig: Rig) -> list[Part]:
+    """The parts of one garment on a figure.
+
+    Raises:
+        ValueError: if the kind is unknown.
+    """
+    slot, labels = garment_slot(kind), GARMENT_KINDS[kind][1]
+    if slot == "shoes":
+        return _shoes(rig)
+    if kind == "dress":
+        return _dress(rig, labels[0])
+    if kind == "skirt":
+        return _skirt(rig, labels[0])
+    return _upper(kind, rig, labels[0]) if slot == "upper" else _legs(kind, rig, labels[0])

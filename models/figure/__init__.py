@@ -1,1 +1,0 @@
-"""The drawn figure: keypoints, poses, labels, layouts and flat garments."""

@@ -1,0 +1,1 @@
+"""Parts of full-size families: where they come from, their download, hashes and licences."""

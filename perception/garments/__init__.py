@@ -1,0 +1,1 @@
+"""Garments in pictures: cut out, outlined, warped, their colours named."""

@@ -1,0 +1,1 @@
+"""Poses and parsing maps of photographs, and keypoint files."""

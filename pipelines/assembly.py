@@ -1,0 +1,242 @@
+"""From a profile to the networks that a full-size pipeline needs: pulled, hashed, bound to each other and loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel
+from safetensors import SafetensorError
+from transformers import CLIPVisionModelWithProjection
+
+from twinset.errors import InputError
+from twinset.models.hub.download import FileReport, PartReport, pull
+from twinset.models.hub.parts import Part, Profile
+from twinset.models.hub.profiles import clean_names, require_commercial
+from twinset.perception.faces.onnx import Detector, Recogniser
+from twinset.perception.people.parsing import Parser, segformer_parser
+
+#: Parts by what becomes of them; others (parser, pose, person detector) are loaded by those who use them.
+NETWORKS: dict[str, Any] = {
+    "vae": AutoencoderKL,
+    "pose_controlnet": ControlNetModel,
+    "instantid_controlnet": ControlNetModel,
+    "image_encoder": CLIPVisionModelWithProjection,
+}
+ADAPTERS = ("identity_adapter", "garment_adapter", "face_adapter", "instantid_adapter")
+RECOGNISERS = ("buffalo_l", "antelopev2", "auraface")
+DETECTORS = ("buffalo_l_detector", "antelopev2_detector", "yunet")
+ASSEMBLED = ("base", *NETWORKS, *ADAPTERS, *RECOGNISERS, *DETECTORS)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a family as a pipeline takes them; None where the profile, or the choice, has none.
+
+    Attributes:
+        base: diffusers folder with UNet, text encoders, tokenizers and scheduler. It holds no VAE, safety checker or
+            feature extractor: give `from_pretrained` the VAE from here, and None for the others.
+        vae: in place of the base's own.
+        pose_controlnet: for drawn skeletons.
+        image_encoder: CLIP's, for adapters that look at pictures.
+        adapters: weight file by part name (`ADAPTERS`).
+        recogniser: the one that the identity adapter was trained with.
+        detector: finds the faces that the recogniser measures.
+        notes: one line each, of what a user of these parts must know.
+        variant: of the base's weight files, as `from_pretrained` takes it: "fp16" or None.
+        instantid_controlnet: InstantID's IdentityNet.
+        revision: one SHA-256 over all files of all parts, names included.
+    """
+
+    base: Path
+    vae: AutoencoderKL | None
+    pose_controlnet: ControlNetModel | None
+    image_encoder: CLIPVisionModelWithProjection | None
+    adapters: dict[str, Path]
+    recogniser: Recogniser | None
+    detector: Detector | None
+    notes: tuple[str, ...]
+    variant: str | None = None
+    instantid_controlnet: ControlNetModel | None = None
+    revision: str = ""
+
+
+def load_parts(
+    profile: Profile,
+    *,
+    dtype: torch.dtype,
+    names: Sequence[str] = (),
+    commercial: bool = False,
+    offline: bool = False,
+    endpoint: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Parts:
+    """Pulls what is missing of a profile, compares every file with its hash, and loads the networks on the CPU.
+
+    Args:
+        profile: of the family "sd15" or "sdxl".
+        dtype: of the networks; graphs of ONNX keep theirs.
+        names: parts to take beside the base, optional ones too; all that are not optional when empty.
+        commercial: take clean substitutes for parts that may not be used commercially.
+        offline: use the cache only.
+        endpoint: the hub or a mirror of it, as of `pull`.
+        progress: told in one line what comes next.
+
+    Returns:
+        Parts.
+
+    Raises:
+        InputError: a part is unknown, missing, damaged, another file, does not load, has no clean substitute, or is an
+            adapter without its recogniser; the line names the remedy.
+    """
+    wanted, notes = choose(profile, names, commercial)
+    recogniser = _bound_recogniser(wanted)
+    say = progress or (lambda line: None)
+    reports = _pull_all(profile, wanted, offline, endpoint, say)
+    say("loading the networks")
+    networks = {part.name: _load_network(reports[part.name], dtype) for part in wanted if part.name in NETWORKS}
+    detector = next((part.name for part in wanted if part.name in DETECTORS), None)
+    return Parts(
+        base=_folder(reports["base"]),
+        vae=networks.get("vae"),
+        pose_controlnet=networks.get("pose_controlnet"),
+        image_encoder=networks.get("image_encoder"),
+        adapters={name: _weights(reports[name])[0] for name in ADAPTERS if name in reports},
+        recogniser=_load_recogniser(reports[recogniser.name]) if recogniser else None,
+        detector=_load_detector(reports[detector]) if detector else None,
+        notes=notes,
+        variant=_variant(profile.part("base")),
+        instantid_controlnet=networks.get("instantid_controlnet"),
+        revision=_revision(reports),
+    )
+
+
+def load_parser(profile: Profile, *, offline: bool = False, endpoint: str | None = None) -> Parser:
+    """Pulls and loads the part `parser`, which reads pictures given as poses; `load_parts` leaves it where it is.
+
+    Args:
+        profile: of the family "sd15" or "sdxl".
+        offline: use the cache only.
+        endpoint: the hub or a mirror of it, as of `pull`.
+
+    Raises:
+        InputError: the profile has none, or it is missing, damaged or another network; the line names the remedy.
+    """
+    (report,) = pull(profile, [profile.part("parser")], offline=offline, endpoint=endpoint)
+    return segformer_parser(_weights(report)[0].parent)
+
+
+def choose(profile: Profile, names: Sequence[str], commercial: bool) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+    """The parts to assemble and what to know of them; for commercial use clean ones in place of others.
+
+    Raises:
+        InputError: a name is unknown, or a part has no clean substitute.
+    """
+    names = names or [part.name for part in profile.chosen()]
+    wanted = [part for part in profile.chosen([*dict.fromkeys(["base", *names])]) if part.name in ASSEMBLED]
+    replaced = [part for part in wanted if commercial and not part.commercial]
+    require_commercial(profile, [part for part in replaced if part.substitute is None])
+    taken = profile.chosen(clean_names(profile, wanted)) if replaced else tuple(wanted)
+    notes = [f"{part.name}: {part.note}" for part in taken if part.note]
+    instead = [f"{part.name} is replaced by {part.substitute} for commercial use" for part in replaced]
+    return taken, (*instead, *notes)
+
+
+def _bound_recogniser(parts: Sequence[Part]) -> Part | None:
+    """The one recogniser among parts, which every adapter that was trained with another one refuses."""
+    names = [part.name for part in parts]
+    for adapter in parts:
+        if adapter.name in ADAPTERS and adapter.recogniser and adapter.recogniser not in names:
+            raise InputError(
+                f"adapter {adapter.name!r} works only with recogniser {adapter.recogniser!r}, which is not among the "
+                f"parts ({', '.join(names)}); add part {adapter.recogniser!r}, or leave the adapter out"
+            )
+    recognisers = [part for part in parts if part.name in RECOGNISERS]
+    if len(recognisers) > 1:
+        raise InputError(
+            f"parts {', '.join(part.name for part in recognisers)} are {len(recognisers)} recognisers, but an adapter "
+            "works with its own only; keep one of them, and the adapters that belong to it"
+        )
+    return next(iter(recognisers), None)
+
+
+def _pull_all(
+    profile: Profile, parts: Sequence[Part], offline: bool, endpoint: str | None, say: Callable[[str], None]
+) -> dict[str, PartReport]:
+    reports = {}
+    for number, part in enumerate(parts, 1):
+        say(f"part {number} of {len(parts)}: {part.name}")
+        (reports[part.name],) = pull(profile, [part], offline=offline, endpoint=endpoint)
+    return reports
+
+
+def _revision(reports: Mapping[str, PartReport]) -> str:
+    files = sorted(f"{name}/{file.path} {file.sha256}" for name, part in reports.items() for file in part.files)
+    return hashlib.sha256("\n".join(files).encode()).hexdigest()
+
+
+def _weights(report: PartReport) -> tuple[Path, str]:
+    """Where the weight file of a pulled part lies, and its SHA-256."""
+    by_path: Mapping[str, FileReport] = {file.path: file for file in report.files}
+    file = by_path[str(report.part.file)]
+    return Path(str(file.local)), str(file.sha256)
+
+
+def _folder(report: PartReport) -> Path:
+    """The folder of a pulled diffusers folder: where its `model_index.json` lies, in the hub's cache a snapshot."""
+    for file in report.files:
+        if file.local and file.local.name == "model_index.json":
+            return file.local.parent
+    raise InputError(f"part {report.part.name!r} has no model_index.json; take a diffusers folder ({report.part.url})")
+
+
+def _variant(part: Part) -> str | None:
+    """ "fp16" where weight files are named so."""
+    return "fp16" if any(path.endswith(".fp16.safetensors") for path in part.wanted) else None
+
+
+def _load_network(report: PartReport, dtype: torch.dtype) -> Any:
+    part, (path, _) = report.part, _weights(report)
+    network_class: Any = NETWORKS[part.name]
+    usual = torch.get_default_dtype()
+    try:
+        network, loaded = network_class.from_pretrained(
+            path.parent,
+            variant=_variant(part),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            dtype=dtype,
+        )
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise _unfit(part, path, network_class, reason) from error
+    finally:
+        torch.set_default_dtype(usual)  # diffusers changes it for the process, and leaves it so when it fails
+    lacking = [*loaded["missing_keys"], *loaded["mismatched_keys"]]
+    if lacking:  # they would be left random
+        raise _unfit(part, path, network_class, f"{len(lacking)} tensors do not fit its config.json, as {lacking[0]!r}")
+    if not all(values.isfinite().all() for values in network.state_dict().values()):
+        raise _unfit(part, path, network_class, f"it holds NaN or infinity as {dtype}")
+    return network
+
+
+def _unfit(part: Part, path: Path, network_class: type, reason: str) -> InputError:
+    return InputError(
+        f"part {part.name!r}: {str(path)!r} does not load as {network_class.__name__} ({reason}); "
+        f"compare it with {part.url}, or delete {str(path.resolve())!r} and pull again"
+    )
+
+
+def _load_recogniser(report: PartReport) -> Recogniser:
+    path, sha256 = _weights(report)
+    return Recogniser(path, name=report.part.name, sha256=sha256)
+
+
+def _load_detector(report: PartReport) -> Detector:
+    path, sha256 = _weights(report)
+    return Detector(path, sha256=sha256)

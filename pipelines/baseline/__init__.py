@@ -1,0 +1,1 @@
+"""The serial way to compare with: face swap, try-on, colour repair."""

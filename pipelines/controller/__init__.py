@@ -1,0 +1,1 @@
+"""The consistency controller: measure, repair, draw again."""

@@ -1,0 +1,1 @@
+"""The denoising loop and what each of its steps needs."""

@@ -1,0 +1,135 @@
+"""The loop: noise becomes pictures, face and outfit together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from twinset.adapters.condition import Words
+from twinset.adapters.joint_attention import JointAttention
+from twinset.pipelines.denoising.controlnets import Control, Residuals, added
+from twinset.pipelines.denoising.economy import EXACT, Economy, deep_cache
+from twinset.pipelines.denoising.guidance import Branch
+from twinset.pipelines.denoising.kept_photo import Kept
+
+BranchesAt = Callable[[int, int], list[Branch]]
+OnStep = Callable[[int, Tensor, Tensor, Words, Words], tuple[Tensor, Words, Words]]
+
+
+def predict(
+    unet: UNet2DConditionModel,
+    latents: Tensor,
+    timestep: Tensor,
+    words: Words,
+    residuals: Residuals | None = None,
+    **more: Any,
+) -> Tensor:
+    """One evaluation of the UNet under what the ControlNets said.
+
+    Args:
+        unet: the UNet, with joint attention injected or not.
+        latents: (B, C, h, w) noisy latents.
+        timestep: () or (B,).
+        words: what the text encoders say, B rows.
+        residuals: of all ControlNets together.
+        more: further arguments of the UNet (`timestep_cond`, `cross_attention_kwargs`).
+
+    Returns:
+        What the network predicts (noise, v or x₀, by the scheduler's `prediction_type`), (B, C, h, w).
+    """
+    return unet(
+        latents,
+        timestep,
+        encoder_hidden_states=words.states,
+        added_cond_kwargs=added(words, unet),
+        down_block_additional_residuals=None if residuals is None else tuple(residuals.down),
+        mid_block_additional_residual=None if residuals is None else residuals.mid,
+        **more,
+    ).sample
+
+
+@torch.no_grad()
+def denoise(
+    # networks
+    unet: UNet2DConditionModel,
+    controls: Sequence[Control],
+    attention: JointAttention,
+    scheduler: Any,
+    # what is denoised
+    latents: Tensor,
+    timesteps: Tensor,
+    # what it must obey
+    words: Words,
+    empty: Words,
+    branches_at: BranchesAt,
+    kept: Kept | None = None,
+    # how
+    economy: Economy = EXACT,
+    unet_options: Mapping[str, Any] | None = None,
+    step_options: Mapping[str, Any] | None = None,
+    on_step: OnStep = lambda step, timestep, *going: going,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Tensor:
+    """Denoise `latents` (N, C, h, w) in one pass under text, controls and the conditions that `attention` remembers.
+
+    Args:
+        unet, controls, attention, scheduler: the networks, and the scheduler with its timesteps set.
+        latents: pure noise of unit variance.
+        timesteps: the scheduler's, (T,).
+        words, empty: the prompts and the negative prompts, one row for all or N.
+        branches_at: (step, steps) → the guidance branches of a step; those before a branch have less than it.
+        kept: the part of a photo that stays as it is.
+        economy: what may be reused although it would come out a little different.
+        unet_options: further arguments of the UNet.
+        step_options: further arguments of `scheduler.step` (`generator`, `eta`).
+        on_step: called after each step with (step, timestep, latents, words, empty); gives latents and words to go on
+            with.
+        interrupted: asked before each step; once true, the latents are given as they are.
+
+    Returns:
+        Clean latents (N, C, h, w).
+
+    Raises:
+        FloatingPointError: a latent is not finite.
+    """
+    latents = latents * scheduler.init_noise_sigma
+    latents = latents if kept is None else kept.laid_over(latents, 0)
+    steps, before, text, renewed = len(timesteps), (), words, True
+    with deep_cache(unet, economy.deep_every) as cache:
+        for step, timestep in enumerate(timesteps):
+            if interrupted():
+                break
+            branches = tuple(branches_at(step, steps))  # b branches
+            other = branches != before
+            attention.set_gates(step, steps, [b.kinds for b in branches], len(latents))
+            if other or renewed:
+                text = _text(branches, words, empty, len(latents))  # (b·N, n, X)
+            cache.begin(step, other)
+            noisy = scheduler.scale_model_input(latents, timestep).repeat(len(branches), 1, 1, 1)  # (b·N, C, h, w)
+            heard = [c for c in controls if c.runs(step, steps)]
+            said = [c.at(step, steps, noisy, timestep, text, branches, economy) for c in heard]
+            output = predict(unet, noisy, timestep, text, Residuals.sum(said), **(unet_options or {}))
+            guided = _guided(branches, output)
+            latents = scheduler.step(guided, timestep, latents, **(step_options or {}), return_dict=False)[0]
+            latents = latents if kept is None else kept.laid_over(latents, step + 1)
+            told, before = (words, empty), branches
+            latents, words, empty = on_step(step, timestep, latents, words, empty)
+            renewed = words is not told[0] or empty is not told[1]
+    if not torch.isfinite(latents).all():
+        raise FloatingPointError("the latents are not finite; lower the guidance or use float32")
+    return latents
+
+
+def _text(branches: Sequence[Branch], words: Words, empty: Words, count: int) -> Words:
+    """The words of all branches of `count` pictures, in the batch's order."""
+    return Words.cat([(words if b.prompted else empty).repeat(count) for b in branches])
+
+
+def _guided(branches: Sequence[Branch], output: Tensor) -> Tensor:
+    """What the branches predict (b·N, C, h, w), under their coefficients (N, C, h, w)."""
+    said = output.chunk(len(branches))
+    return torch.stack([b.coefficient * one for b, one in zip(branches, said, strict=True)]).sum(0)

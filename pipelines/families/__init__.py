@@ -1,0 +1,1 @@
+"""How each family of models sees people: what it takes of selfies, garments and poses."""

@@ -1,0 +1,382 @@
+"""How a family of models sees people: what it takes of a selfie, a garment and a pose, and what it makes of them.
+
+`compose` asks the `People` of its pipeline: `DrawnPeople` for the bundled model, those of
+`twinset.pipelines.families.photo` for the full-size families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from twinset.adapters.condition import Condition, Layout
+from twinset.common.result_cache import Seen
+from twinset.errors import InputError
+from twinset.figure.drawn_parsing import draw_layout
+from twinset.figure.flat_garments import flat_keypoints, warp_flat
+from twinset.figure.keypoints import FRAME, Keypoints
+from twinset.figure.labels import FACE, GARMENT_KINDS, garment_labels
+from twinset.figure.poses import preset
+from twinset.figure.retarget import ORDINARY, head_share, retarget
+from twinset.models.clip import GARMENT_SENTENCES
+from twinset.models.face_finder import CROP, Face, align
+from twinset.models.figure_reader import Figure
+from twinset.models.vae import decode
+from twinset.perception.garments.cutout import cut_out
+from twinset.pipelines.denoising.condition_cache import weights_hash
+from twinset.pipelines.families.choose_face import chosen_face
+from twinset.scoring.clip_score import clip_score, similarity
+from twinset.scoring.garment import FEWEST_PIXELS
+from twinset.scoring.iqa import clip_iqa, rn50
+from twinset.scoring.niqe import NiqeModel, niqe
+
+if TYPE_CHECKING:
+    from twinset.pipelines.joint import JointPipeline
+
+WIDTH, HEIGHT = FRAME
+LEAST_FACE = 0.015
+"""Share of a picture that the face must have for somebody to be in it."""
+NIQE_FILE = "niqe.npz"
+CHEEKS = (slice(50, 84), slice(33, 78))
+"""Rows and columns of ArcFace's frame that show skin, nose and eyes' lower lids."""
+FLAT_FILL = 0.86
+"""Share of the frame that a garment spans in the flat pictures that CLIP was trained on."""
+
+
+@dataclass(frozen=True)
+class Selfie:
+    """A face found in a selfie and aligned.
+
+    Attributes:
+        crop: uint8, square: what is shown, and what CLIP reads.
+        face: uint8 (112, 112, 3) in ArcFace's template: what the recogniser reads.
+        quality: 0 to 1, of `twinset.perception.faces.quality.judge_face`.
+        embedding: (512,) of length 1, of several selfies together; None for that of this one.
+    """
+
+    crop: np.ndarray
+    face: np.ndarray
+    quality: float = 1.0
+    embedding: np.ndarray | None = None
+
+
+class People(Protocol):
+    """What `compose` asks of a family.
+
+    Attributes:
+        size: (width, height) of its pictures in pixels.
+        kinds: of garments that it can be given.
+        family: "studio", "sd15" or "sdxl", whose words it reads.
+    """
+
+    size: tuple[int, int]
+    kinds: tuple[str, ...]
+    family: str
+
+    @property
+    def scored_by(self) -> str:
+        """Which CLIP gives the CLIP-IQA scores; "" for none."""
+        ...
+
+    def preset(self, name: str, framing: str) -> Keypoints:
+        """A named pose in the frame."""
+        ...
+
+    def adopt(self, keypoints: Keypoints, name: str, notes: list[str]) -> Keypoints:
+        """A pose from a file, in proportions that the family draws."""
+        ...
+
+    def labels(self, keypoints: Keypoints, kinds: Sequence[str], hair: str) -> np.ndarray:
+        """Parsing map (H, W) of a person in a pose, so dressed."""
+        ...
+
+    def selfie(self, picture: np.ndarray, path: Path, notes: list[str], choice: str = "largest") -> Selfie:
+        """The face of a picture uint8 (H, W, 3); which one, as `twinset.perception.faces.onnx.choose_face` has it.
+
+        Raises:
+            InputError: No face is found.
+        """
+        ...
+
+    def embedding(self, selfie: Selfie) -> np.ndarray:
+        """What the family's recogniser says of a selfie, (512,)."""
+        ...
+
+    def faces(self, picture: np.ndarray) -> list[Face]:
+        """The faces of a picture uint8 (H, W, 3), the largest first."""
+        ...
+
+    def figure(self, picture: np.ndarray) -> Figure:
+        """Keypoints and parsing map of a picture.
+
+        Raises:
+            InputError: The family has no network that reads them.
+        """
+        ...
+
+    def worn(self, picture: np.ndarray) -> np.ndarray | None:
+        """Parsing map (H, W) of a garment's picture in which somebody wears it; None for one laid flat."""
+        ...
+
+    def guess_kind(self, picture: np.ndarray, path: Path) -> str:
+        """Garment kind of a picture on a plain background.
+
+        Raises:
+            InputError: The family cannot tell.
+        """
+        ...
+
+    def fit(self, picture: np.ndarray, kind: str) -> np.ndarray:
+        """A garment's picture as the family takes it."""
+        ...
+
+    def identity(self, selfie: Selfie, layout: Layout, weight: float) -> Condition:
+        """The condition "this person"."""
+        ...
+
+    def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition:
+        """The condition "this garment"."""
+        ...
+
+    def scores(self, picture: np.ndarray) -> dict[str, float]:
+        """Measures of how a picture looks by name, as far as the family has judges."""
+        ...
+
+    def embedded(self, picture: np.ndarray) -> np.ndarray | None:
+        """What the recogniser says of the largest face of a picture, (512,); None without face or recogniser."""
+        ...
+
+    def skin(self, selfie: Selfie) -> np.ndarray | None:
+        """Colour (3,) of somebody's skin in white light, 0 to 255; None where that cannot be told."""
+        ...
+
+    def similarities(
+        self, picture: np.ndarray, labels: np.ndarray, flats: Mapping[str, np.ndarray], prompt: str | None
+    ) -> dict[str, float]:
+        """`garment_similarity` and `prompt`, as far as the family has a CLIP that knows such pictures.
+
+        Args:
+            picture: uint8 (H, W, 3).
+            labels: uint8 (H, W) its parsing map.
+            flats: garment kind to picture.
+            prompt: the words.
+        """
+        ...
+
+
+class DrawnPeople:
+    """The bundled model's people: stylised figures with big heads, and garments as flat drawings."""
+
+    size: tuple[int, int] = FRAME
+    kinds: tuple[str, ...] = tuple(GARMENT_KINDS)
+    family: str = "studio"
+
+    def __init__(self, pipe: JointPipeline):
+        self.pipe = pipe
+
+    def preset(self, name: str, framing: str) -> Keypoints:
+        """A named pose of the figure."""
+        return preset(name, framing)
+
+    def adopt(self, keypoints: Keypoints, name: str, notes: list[str]) -> Keypoints:
+        """Keypoints in the figure's proportions: those of an ordinary person are retargeted, with a note."""
+        share = head_share(keypoints)
+        if share is None or share >= ORDINARY:
+            return keypoints
+        notes.append(
+            f"pose {name!r} is of a person with a smaller head ({share:.2f} of the figure's); it is retargeted"
+        )
+        return retarget(keypoints)
+
+    def labels(self, keypoints: Keypoints, kinds: Sequence[str], hair: str) -> np.ndarray:
+        """The figure's parsing map."""
+        return draw_layout(keypoints, kinds, hair)
+
+    def selfie(self, picture: np.ndarray, path: Path, notes: list[str], choice: str = "largest") -> Selfie:
+        """The face of an ordinary picture, or of an aligned 112 × 112 crop."""
+        faces = self.faces(picture)
+        if not faces and picture.shape[:2] == (CROP, CROP):
+            notes.append(f"selfie {str(path)!r} is taken as an aligned crop: no face was found in it")
+            return Selfie(picture, picture)
+        face, report = chosen_face(picture, faces, path, notes, choice)
+        crop = align(picture, face.landmarks).copy()
+        return Selfie(crop, crop, report.quality)
+
+    def embedding(self, selfie: Selfie) -> np.ndarray:
+        """By the bundled face encoder."""
+        return self.pipe.embedding(selfie.face)[0].float().cpu().numpy()
+
+    def faces(self, picture: np.ndarray) -> list[Face]:
+        """The faces of a picture uint8 (H, W, 3), the largest first."""
+        finder = self.pipe.face_finder
+        return found_faces(lambda: finder.find(picture), picture, self.pipe.seen, lambda: weights_hash(finder))
+
+    def figure(self, picture: np.ndarray) -> Figure:
+        """Keypoints and parsing map by the bundled reader."""
+        reader = self.pipe.figure_reader
+        if reader is None:
+            raise InputError("this model has no figure_reader; use the bundled model 'studio'")
+
+        def work() -> dict[str, np.ndarray]:
+            figure = reader.read(picture)
+            return {"keypoints": figure.keypoints, "labels": figure.labels}
+
+        return Figure(**self.pipe.seen("figure", work, picture, revision=lambda: weights_hash(reader)))
+
+    def worn(self, picture: np.ndarray) -> np.ndarray | None:
+        """Told by the face: the reader has seen people only, and takes sleeves for arms."""
+        if getattr(self.pipe, "figure_reader", None) is None:
+            return None
+        figure = self.figure(picture)
+        return figure.labels if figure.found and (figure.labels == FACE).mean() > LEAST_FACE else None
+
+    def guess_kind(self, picture: np.ndarray, path: Path) -> str:
+        """Zero-shot by the bundled CLIP: as it is, and with the margins that CLIP is used to."""
+        known = self.pipe.seen(
+            "kind",
+            lambda: {"kind": np.array(self._likeliest(picture))},
+            picture,
+            revision=lambda: weights_hash(self.pipe.clip),
+        )
+        return str(known["kind"])
+
+    def _likeliest(self, picture: np.ndarray) -> str:
+        cut = Image.fromarray(cut_garment(picture))
+        inner = ImageOps.contain(cut, (round(FLAT_FILL * WIDTH), round(FLAT_FILL * HEIGHT)), Image.Resampling.LANCZOS)
+        framed = Image.new("RGB", FRAME, "white")
+        framed.paste(inner, ((WIDTH - inner.width) // 2, (HEIGHT - inner.height) // 2))
+        sentences = list(GARMENT_SENTENCES.values())
+        likely = sum(self.pipe.clip.choose(view, sentences) for view in (picture, np.array(framed)))
+        return list(GARMENT_SENTENCES)[int(np.argmax(likely))]
+
+    def fit(self, picture: np.ndarray, kind: str) -> np.ndarray:
+        """Fitted to the flat frame of its kind."""
+        return fit_flat(picture, kind)
+
+    def identity(self, selfie: Selfie, layout: Layout, weight: float) -> Condition:
+        """By the bundled identity adapter."""
+        return self.pipe.identity(selfie.face, layout, weight, embedding=selfie.embedding)
+
+    def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition:
+        """By the bundled garment adapter."""
+        return self.pipe.garment(flat, kind, layout, weight)
+
+    def scores(self, picture: np.ndarray) -> dict[str, float]:
+        """CLIP-IQA by the paper's CLIP where it is here, else by the bundled one; NIQE by what comes with the model."""
+        judge = rn50()
+        found = clip_iqa(self.pipe.clip, picture) if judge is None else judge(picture)
+        values = {f"clip_iqa_{name}": value for name, value in found.items()}
+        pristine = Path(self.pipe.name_or_path or ".") / NIQE_FILE
+        return values | ({"niqe": niqe(picture, NiqeModel.load(pristine))} if pristine.is_file() else {})
+
+    @property
+    def scored_by(self) -> str:
+        """OpenAI's RN50 where its weights are here, else the bundled CLIP."""
+        return "studio-clip" if rn50() is None else "clip-rn50"
+
+    def embedded(self, picture: np.ndarray) -> np.ndarray | None:
+        """By the bundled face encoder."""
+        faces = self.pipe.face_finder.find(picture)
+        if not faces:
+            return None
+        crop = align(picture, faces[0].landmarks).copy()
+        return self.embedding(Selfie(crop, crop))
+
+    @torch.no_grad()
+    def skin(self, selfie: Selfie) -> np.ndarray | None:
+        """Of the canvas: the neutral face in white light that the embedding means."""
+        given = torch.from_numpy(self.embedding(selfie))[None].to(self.pipe.device, self.pipe.unet.dtype)
+        canvas = decode(self.pipe.vae, self.pipe.identity_adapter.face(given))[0].float().cpu().numpy()
+        return np.median((canvas[:, *CHEEKS].reshape(3, -1) + 1) * 127.5, axis=1).clip(0, 255)
+
+    def similarities(
+        self, picture: np.ndarray, labels: np.ndarray, flats: Mapping[str, np.ndarray], prompt: str | None
+    ) -> dict[str, float]:
+        """By the bundled CLIP."""
+        clip = self.pipe.clip
+        worn = {kind: np.isin(labels, garment_labels(kind)) for kind in flats}
+        alike = [
+            similarity(clip, np.where(worn[kind][..., None], picture, np.uint8(255)), flat)
+            for kind, flat in flats.items()
+            if worn[kind].sum() >= FEWEST_PIXELS
+        ]
+        found = {"garment_similarity": float(np.mean(alike))} if alike else {}
+        return found if prompt is None else found | {"prompt": clip_score(clip, picture, prompt)}
+
+
+def found_faces(
+    find: Callable[[], list[Face]], picture: np.ndarray, seen: Seen, revision: str | Callable[[], str]
+) -> list[Face]:
+    """Faces, or those found in an earlier run.
+
+    Args:
+        find: looks for them.
+        picture: in which.
+        seen: what was found before.
+        revision: of the detector's weights.
+    """
+
+    def work() -> dict[str, np.ndarray]:
+        faces = find()
+        boxes = [np.full(4, np.nan) if face.box is None else face.box for face in faces]
+        return {
+            "landmarks": np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2),
+            "scores": np.array([face.score for face in faces]),
+            "boxes": np.array(boxes, np.float32).reshape(-1, 4),
+        }
+
+    known = seen("faces", work, picture, revision=revision)
+    rows = zip(known["landmarks"], known["scores"], known["boxes"], strict=True)
+    return [Face(points, float(score), None if np.isnan(box).any() else box) for points, score, box in rows]
+
+
+def fit_flat(picture: np.ndarray, kind: str) -> np.ndarray:
+    """Fit a garment picture to the flat frame: its box becomes the box in which the kind is drawn flat.
+
+    Args:
+        picture: uint8 (H, W, 3), the garment on a plain background.
+        kind: A key of `GARMENT_KINDS`.
+
+    Returns:
+        uint8 (256, 192, 3) on white.
+
+    Raises:
+        InputError: The picture has one colour, so there is no garment to find.
+    """
+    rows, columns = flat_box(kind)
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    flat = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    flat[rows, columns] = np.asarray(Image.fromarray(cut_garment(picture)).resize(size, Image.Resampling.LANCZOS))
+    return flat
+
+
+def cut_garment(picture: np.ndarray) -> np.ndarray:
+    """Cut a garment out of its picture: its box, on white.
+
+    Args:
+        picture: uint8 (H, W, 3) on a plain background, or one that is nearly so.
+
+    Returns:
+        uint8 (h, w, 3).
+
+    Raises:
+        InputError: The picture has one colour, or the garment cannot be told from its background.
+    """
+    return cut_out(picture).picture
+
+
+def flat_box(kind: str) -> tuple[slice, slice]:
+    """Rows and columns that a kind covers in its flat frame."""
+    _, coverage = warp_flat(np.zeros((HEIGHT, WIDTH, 3), np.uint8), kind, flat_keypoints(kind))
+    return _box(coverage > 0)
+
+
+def _box(region: np.ndarray) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

@@ -1,0 +1,172 @@
+"""Ordinary people in the full-size families: faces by ONNX graphs, layouts from the pose, public adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from twinset.adapters.condition import FACE_LABELS, Condition, Layout
+from twinset.adapters.regions import soften
+from twinset.errors import InputError
+from twinset.figure.keypoints import Keypoints
+from twinset.figure.labels import ALL_KINDS, garment_labels
+from twinset.figure.photo_parsing import body_map
+from twinset.figure.photo_poses import ordinary_preset
+from twinset.models.face_finder import Face
+from twinset.models.figure_reader import Figure
+from twinset.perception.faces.onnx import Detector, Recogniser, aligned
+from twinset.perception.garments.cutout import KINDS_OF, cut_out, worn_or_flat
+from twinset.perception.garments.outline import class_by_shape
+from twinset.pipelines.families.choose_face import chosen_face
+from twinset.pipelines.families.drawn import Selfie, cut_garment, found_faces
+from twinset.pipelines.families.photo_pose import PhotoReader
+from twinset.pipelines.public_adapters import AdapterRack
+from twinset.scoring.iqa import rn50
+
+CROP = 224
+SOFT = 1 / 64
+"""Width of a region's soft edge, as a share of the picture's width."""
+SURE = 0.7
+"""Least confidence of a garment's class by its outline that is taken without asking."""
+
+
+class RealPeople:
+    """`twinset.pipelines.families.drawn.People` of SD1.5 and SDXL.
+
+    Args:
+        pipe: with the adapters `identity_adapter` or `face_adapter`, and `garment_adapter`, fitted in.
+        size: (width, height) of the pictures in pixels.
+        recogniser: the one that the identity adapter was trained with.
+        detector: finds faces.
+        photos: reads the people on photographs.
+    """
+
+    kinds = tuple(ALL_KINDS)
+
+    def __init__(
+        self,
+        pipe: AdapterRack,
+        size: tuple[int, int],
+        recogniser: Recogniser | None,
+        detector: Detector | None,
+        photos: PhotoReader | None = None,
+    ):
+        self.family = "sd15" if getattr(pipe, "text_encoder_2", None) is None else "sdxl"
+        self.pipe, self.size, self.recogniser, self.detector, self.photos = pipe, size, recogniser, detector, photos
+
+    def preset(self, name: str, framing: str) -> Keypoints:
+        """A named pose in ordinary proportions."""
+        return ordinary_preset(name, framing, self.size)
+
+    def adopt(self, keypoints: Keypoints, name: str, notes: list[str]) -> Keypoints:
+        """Keypoints as they are."""
+        return keypoints
+
+    def labels(self, keypoints: Keypoints, kinds: Sequence[str], hair: str) -> np.ndarray:
+        """A parsing map made from the pose alone."""
+        return body_map(keypoints, self.size, kinds, hair)
+
+    def selfie(self, picture: np.ndarray, path: Path, notes: list[str], choice: str = "largest") -> Selfie:
+        """The chosen face of a photograph; `notes` receives what makes it hard to recognise."""
+        face, report = chosen_face(picture, self.faces(picture), path, notes, choice)
+        crop, small = (aligned(picture, face.landmarks, size) for size in (CROP, 112))
+        return Selfie(crop, small, report.quality)
+
+    def embedding(self, selfie: Selfie) -> np.ndarray:
+        """By the recogniser that the identity adapter was trained with, as long as it gives it."""
+        recogniser = self.recogniser
+        if recogniser is None:
+            raise InputError("this model has no recogniser; pull one: twinset models pull <profile> --part recogniser")
+
+        def work() -> dict[str, np.ndarray]:
+            return {"said": recogniser.embed(selfie.face)}
+
+        return self.pipe.seen("embedding", work, selfie.face, revision=recogniser.sha256)["said"]
+
+    def faces(self, picture: np.ndarray) -> list[Face]:
+        """The faces of a photograph, the largest first."""
+        if self.detector is None:
+            raise InputError("this model has no face detector; pull one: twinset models pull <profile>")
+        detector = self.detector
+        return found_faces(lambda: detector.find(picture), picture, self.pipe.seen, detector.sha256)
+
+    def figure(self, picture: np.ndarray) -> Figure:
+        """Keypoints and parsing map by the profile's networks."""
+        if self.photos is None:
+            raise InputError("this model has no networks that read people; give a preset or a keypoint file as pose")
+        return self.photos.read(picture)
+
+    def worn(self, picture: np.ndarray) -> np.ndarray | None:
+        """By the profile's parser, where it is here."""
+        if self.photos is None:
+            return None
+        try:
+            labels = self.figure(picture).labels
+        except InputError:
+            return None
+        return labels if labels.any() and worn_or_flat(picture, labels).name == "worn" else None
+
+    def guess_kind(self, picture: np.ndarray, path: Path) -> str:
+        """By the outline of a flat-lay, where it leaves little doubt; tops and bottoms of all lengths are refused."""
+        guess = class_by_shape(cut_out(picture).mask)
+        kinds = KINDS_OF[guess.name]
+        if guess.confidence >= SURE and len(kinds) == 1 and worn_or_flat(picture).name == "flat":
+            return kinds[0]
+        known = ", ".join(self.kinds)
+        likely = f" (by its outline {' or '.join(kinds)})"
+        raise InputError(
+            f"garment {str(path)!r} needs its kind with this model: kind={path}, kind one of {known}{likely}"
+        )
+
+    def fit(self, picture: np.ndarray, kind: str) -> np.ndarray:
+        """Cut out, on white."""
+        return cut_garment(picture)
+
+    def identity(self, selfie: Selfie, layout: Layout, weight: float) -> Condition:
+        """By FaceID where it is fitted in, else by what CLIP sees of the face (IP-Adapter-Plus-Face)."""
+        region = self._soft(layout, FACE_LABELS)
+        if "identity_adapter" in self.pipe.adapters and self.recogniser is not None:
+            embedding = self.embedding(selfie) if selfie.embedding is None else selfie.embedding
+            return self.pipe.face("identity_adapter", embedding, region, selfie.crop, weight=weight)
+        if "face_adapter" in self.pipe.adapters:
+            return replace(self.pipe.look("face_adapter", selfie.crop, region, weight=weight), kind="identity")
+        raise InputError("this model has neither identity_adapter nor face_adapter; leave the selfie out, or pull one")
+
+    def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition:
+        """By IP-Adapter-Plus."""
+        if "garment_adapter" not in self.pipe.adapters:
+            raise InputError("this model has no garment_adapter; leave the garments out, or pull it")
+        return self.pipe.look("garment_adapter", flat, self._soft(layout, garment_labels(kind)), weight=weight)
+
+    def scores(self, picture: np.ndarray) -> dict[str, float]:
+        """CLIP-IQA where the paper's CLIP is here; the bundled judges know drawings only."""
+        judge = rn50()
+        return {} if judge is None else {f"clip_iqa_{name}": value for name, value in judge(picture).items()}
+
+    @property
+    def scored_by(self) -> str:
+        """OpenAI's RN50, where its weights are here."""
+        return "" if rn50() is None else "clip-rn50"
+
+    def embedded(self, picture: np.ndarray) -> np.ndarray | None:
+        """By the recogniser, of the largest face that the detector finds."""
+        if self.detector is None or self.recogniser is None:
+            return None
+        faces = self.detector.find(picture)
+        return self.recogniser.embed(aligned(picture, faces[0].landmarks, 112)) if faces else None
+
+    def skin(self, selfie: Selfie) -> np.ndarray | None:
+        """Not told: the light of a photograph is unknown."""
+        return None
+
+    def similarities(
+        self, picture: np.ndarray, labels: np.ndarray, flats: Mapping[str, np.ndarray], prompt: str | None
+    ) -> dict[str, float]:
+        """None yet: the bundled CLIP knows drawings only."""
+        return {}
+
+    def _soft(self, layout: Layout, labels: tuple[int, ...]):
+        return soften(layout.region(labels), SOFT * self.size[0])

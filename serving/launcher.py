@@ -1,0 +1,92 @@
+"""The service with its workers: processes that are replaced when they die."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from twinset.serving.api_keys import Keys
+from twinset.serving.app import Limits, Service, create_app
+from twinset.serving.http_timeouts import ImpatientProtocol
+from twinset.serving.ray_serve import run_on_ray
+from twinset.serving.web.page import add_page
+from twinset.serving.worker import drawing, work
+
+LEASE = 60.0
+WATCH = 1.0
+"""Seconds between looks at the workers."""
+
+
+class Crew:
+    """Worker processes; each that dies is replaced, until the crew is sent home.
+
+    Args:
+        count: processes.
+        arguments: of `work`, without its events.
+    """
+
+    def __init__(self, count: int, *arguments: Any):
+        self.context, self.arguments = get_context("spawn"), arguments
+        self.ready, self.stop = self.context.Event(), self.context.Event()
+        self.processes = [self._hire() for _ in range(count)]
+        self.watch = threading.Thread(target=self._watch, daemon=True)
+        self.watch.start()
+
+    def _hire(self) -> Any:
+        process = self.context.Process(target=work, args=(*self.arguments, self.ready, self.stop))
+        process.start()
+        return process
+
+    def _watch(self) -> None:
+        while not self.stop.is_set():
+            time.sleep(WATCH)
+            self.processes = [p if p.is_alive() or self.stop.is_set() else self._hire() for p in self.processes]
+
+    def alive(self) -> bool:
+        """Whether a worker has its model loaded and none is missing."""
+        return self.ready.is_set() and any(process.is_alive() for process in self.processes)
+
+    def send_home(self, seconds: float = 60.0) -> None:
+        """Let every worker finish its job; one that takes longer is killed, and its job drawn after a restart."""
+        self.stop.set()
+        deadline = time.monotonic() + seconds
+        for process in self.processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+
+
+def run_service(
+    root: Path, host: str, port: int, open_: bool, *, model: str, commercial: bool, offline: bool, safety: str,
+    workers: int, room: int, pictures: int, keep: float, engine: str = "processes",
+) -> None:  # fmt: skip
+    """Serve until told to stop.
+
+    Args:
+        root: folder of everything that is kept.
+        host, port: to listen on.
+        open_: ask for no keys.
+        model, commercial, offline: which pipeline the workers load.
+        safety: level, see `Request`.
+        workers: processes.
+        room, pictures, keep: see `Limits`.
+        engine: "processes" of this machine draw, or "ray": replicas of Ray Serve.
+    """
+    keys, limits = None if open_ else Keys(root / "keys.json"), Limits(room=room, pictures=pictures, keep=keep)
+    if engine == "ray":
+        make = partial(drawing, model, commercial, offline, keeps=False)
+        run_on_ray(root, host, port, keys, limits, make=make, model=model, safety=safety, workers=workers)
+        return
+    crew = Crew(workers, root, model, commercial, offline, safety, room, LEASE)
+    service = Service(root, keys, limits, alive=crew.alive, lease=LEASE)
+    try:
+        app = add_page(create_app(service), keys, root, pictures)
+        uvicorn.run(app, host=host, port=port, access_log=False, timeout_keep_alive=10, http=ImpatientProtocol)
+    finally:
+        crew.send_home()

@@ -1,0 +1,121 @@
+"""What the service says when something is wrong: RFC 9457's problem details, with the remedy."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from twinset.common.atomic_files import disk_full
+from twinset.errors import InputError
+
+TITLES = {
+    400: "bad request", 401: "no valid key", 403: "not from there", 404: "not there", 405: "not so", 408: "too slow",
+    409: "conflict", 413: "too large", 415: "of another kind", 422: "not acceptable", 429: "queue is full",
+    500: "the service failed", 507: "disk is full",
+}  # fmt: skip
+
+
+class ProblemDetails(BaseModel):
+    """A problem, as `application/problem+json`.
+
+    Attributes:
+        type: `urn:twinset:` and the status in words.
+        title: The status in words.
+        status: HTTP's.
+        detail: What is wrong, in one line.
+        field: Which of the request's fields, where it is one.
+        remedy: What helps.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+    remedy: str | None = None
+
+
+class Problem(Exception):
+    """To be answered with problem details.
+
+    Args:
+        status: HTTP's.
+        detail: what is wrong; behind a semicolon the remedy.
+        field: which of the request's fields.
+        headers: of the answer.
+    """
+
+    def __init__(self, status: int, detail: str, field: str | None = None, headers: dict[str, str] | None = None):
+        super().__init__(detail)
+        self.status, self.detail, self.field, self.headers = status, detail, field, headers
+
+    def answer(self) -> JSONResponse:
+        """The response."""
+        detail, _, remedy = self.detail.partition("; ")
+        title = TITLES.get(self.status, "wrong")
+        told = ProblemDetails(
+            type=f"urn:twinset:{title.replace(' ', '-')}", title=title, status=self.status,
+            detail=detail, field=self.field, remedy=remedy or None,
+        )  # fmt: skip
+        return JSONResponse(told.model_dump(), self.status, media_type="application/problem+json", headers=self.headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer all errors of an application with problem details, and say so in its description."""
+    plain = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _of_their_type(plain())
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]
+
+    @app.exception_handler(Problem)
+    async def _problem(_: Request, error: Problem) -> JSONResponse:
+        return error.answer()
+
+    @app.exception_handler(InputError)
+    async def _input(_: Request, error: InputError) -> JSONResponse:
+        return Problem(422, str(error)).answer()
+
+    @app.exception_handler(RequestValidationError)
+    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        first: Any = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or None
+        status = 400 if first["type"] == "json_invalid" else 422
+        return Problem(status, f"{where or 'request'}: {first['msg'].removeprefix('Value error, ')}", where).answer()
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        return Problem(error.status_code, str(error.detail), headers=dict(error.headers or {})).answer()
+
+    @app.exception_handler(OSError)
+    @app.exception_handler(sqlite3.OperationalError)
+    async def _disk(_: Request, error: OSError | sqlite3.OperationalError) -> JSONResponse:
+        if not disk_full(error):
+            raise error
+        return Problem(
+            507, "there is no room left on the disk; try again later", headers={"Retry-After": "60"}
+        ).answer()
+
+    @app.exception_handler(Exception)
+    async def _other(_: Request, error: Exception) -> JSONResponse:
+        return Problem(500, "something failed here; try again, and tell whoever runs the service").answer()
+
+
+def _of_their_type(description: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI describes every model as `application/json`; problems are `application/problem+json`."""
+    for path in description["paths"].values():
+        for operation in path.values():
+            for status, answer in operation["responses"].items():
+                content = answer.get("content", {})
+                if status >= "400" and "application/json" in content:
+                    content["application/problem+json"] = content.pop("application/json")
+    return description

@@ -1,0 +1,1 @@
+"""The figure: keypoints, poses, layouts."""

@@ -1,0 +1,1 @@
+"""Rules of the whole house, and the faults it survives."""

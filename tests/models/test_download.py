@@ -1,0 +1,169 @@
+"""Pulling from a hub on the loopback, what is refused, and the lock file."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from tests.helpers.hub import COMMIT, PICKLE, WEIGHTS, Hub, sha256
+from tests.helpers.hub import hub as hub
+from tests.helpers.hub import tiny as tiny
+from twinset.errors import InputError
+from twinset.models.hub import lockfile as lock
+from twinset.models.hub.download import check, pull, require_intact
+from twinset.models.hub.parts import Profile
+
+
+def with_part(profile: Profile, **changes: Any) -> Profile:
+    return replace(profile, parts=(replace(profile.parts[0], **changes),))
+
+
+def pull_all(profile: Profile, hub: Hub, offline: bool = False) -> list[str]:
+    return [report.state for report in pull(profile, profile.parts, endpoint=hub.url, offline=offline)]
+
+
+def states(profile: Profile) -> list[str]:
+    return [report.state for report in check(profile)]
+
+
+def cached(tmp_path: Path, name: str) -> Path:
+    return next((tmp_path / "hub").rglob(f"snapshots/*/{name}"))
+
+
+# Pulling
+
+
+def test_first_pull_records_and_the_next_needs_no_network(hub: Hub, tiny: Profile) -> None:
+    assert states(tiny) == ["missing"]
+    assert pull_all(tiny, hub) == ["ok"]
+    assert {path for _, path, _ in hub.requests} == set(tiny.parts[0].wanted)
+    entries = json.loads(lock.lock_path().read_text())["files"]
+    entry = entries["someone/tiny@main:unet/model.safetensors"]
+    assert len(entries) == 2 and entry == {"sha256": sha256(WEIGHTS), "commit": COMMIT}
+    hub.requests.clear()
+    assert states(tiny) == ["ok"] and pull_all(tiny, hub, offline=True) == ["ok"]
+    assert hub.requests == []
+
+
+def test_download_that_breaks_off_goes_on_from_there(hub: Hub, tiny: Profile) -> None:
+    hub.breaks.add("unet/model.safetensors")
+    assert pull_all(tiny, hub) == ["ok"]
+    ranges = [wanted for method, path, wanted in hub.requests if method == "GET" and path.endswith(".safetensors")]
+    assert ranges == [None, f"bytes={len(WEIGHTS) // 2 // 65536 * 65536}-"]
+
+
+def test_pinned_hash_is_kept(hub: Hub, tiny: Profile) -> None:
+    assert pull_all(with_part(tiny, sha256=sha256(WEIGHTS), files=()), hub) == ["ok"]
+    assert not lock.lock_path().exists()
+    with pytest.raises(InputError, match=rf"has SHA-256 {sha256(WEIGHTS)}, profile says {'0' * 64}; delete"):
+        pull_all(with_part(tiny, sha256="0" * 64), hub)
+    assert not lock.lock_path().exists()
+
+
+def test_file_that_changed_since_its_first_pull_is_refused(hub: Hub, tiny: Profile, tmp_path: Path) -> None:
+    pull_all(tiny, hub)
+    shutil.rmtree(tmp_path / "hub")
+    hub.files["unet/config.json"] = b'{"other": 1}'
+    with pytest.raises(InputError, match=r"unet is not what it was: 'unet/config.json'") as error:
+        pull_all(tiny, hub)
+    assert str(lock.lock_path()) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_damaged_cache_is_found_and_mended(hub: Hub, tiny: Profile, tmp_path: Path) -> None:
+    pull_all(tiny, hub)
+    blob = cached(tmp_path, "unet/model.safetensors").resolve()
+    blob.write_bytes(WEIGHTS[:-1] + b"\0")
+    reports = list(check(tiny))
+    assert [report.state for report in reports] == ["changed"]
+    with pytest.raises(InputError, match=re.escape(f"delete {str(blob)!r}")):
+        require_intact(tiny, reports)
+    blob.unlink()
+    assert states(tiny) == ["missing"]
+    assert pull_all(tiny, hub) == ["ok"] and states(tiny) == ["ok"]
+
+
+def test_files_of_another_program_are_told_apart(hub: Hub, tiny: Profile) -> None:
+    """Large files carry the hub's SHA-256; of small ones nothing is known until a pull records them."""
+    pull_all(tiny, hub)
+    lock.lock_path().unlink()
+    files = {file.path: (file.state, file.source) for report in check(tiny) for file in report.files}
+    assert files == {"unet/model.safetensors": ("ok", "hub"), "unet/config.json": ("unrecorded", None)}
+
+
+def test_named_pickle_is_taken_and_a_renamed_one_is_not(hub: Hub, tiny: Profile) -> None:
+    assert pull_all(with_part(tiny, file="unet/model.bin"), hub) == ["ok"]
+    hub.files["unet/model.safetensors"] = PICKLE
+    with pytest.raises(InputError, match="is no safetensors file, whatever its name says"):
+        pull_all(tiny, hub)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (403, "GatedRepo", "accept the licence at https://huggingface.co/someone/tiny and set HF_TOKEN"),
+        (404, "RepoNotFound", "renamed, removed or made private; see https://example.com/card"),
+        (404, "RevisionNotFound", "has no revision 'main'"),
+        (404, "EntryNotFound", "has no file 'unet/model.safetensors'"),
+        (500, "", "check the network"),
+    ],
+)
+def test_refusals_of_the_hub_are_one_line(hub: Hub, tiny: Profile, status: int, code: str, words: str) -> None:
+    hub.refusals["someone/tiny"] = (status, code)
+    with pytest.raises(InputError, match=re.escape(words)) as error:
+        pull_all(tiny, hub)
+    assert "\n" not in str(error.value) and "someone/tiny" in str(error.value)
+
+
+def test_no_network(hub: Hub, tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"lacks 'unet/model.safetensors' in the cache .* without --offline"):
+        pull_all(tiny, hub, offline=True)
+    with pytest.raises(InputError, match=r"from http://127.0.0.1:9 \(ConnectError\); check the network"):
+        list(pull(tiny, tiny.parts, endpoint="http://127.0.0.1:9"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="the network is switched off"):
+        pull_all(tiny, hub)
+    assert hub.requests == []
+
+
+# The lock file
+
+
+def test_lock_keeps_what_it_knows(hub: Hub) -> None:
+    first, other = {"sha256": "1", "commit": "a"}, {"sha256": "2", "commit": "b"}
+    threads = [threading.Thread(target=lock.record, args=({f"file {i}": first},)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(lock.read_lock()) == 8
+    assert lock.record({"file 0": other, "file 8": other})["file 0"] == first
+    assert len(lock.read_lock()) == 9
+
+
+def test_crash_while_writing_leaves_the_old_lock(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock.record({"file": {"sha256": "1", "commit": "a"}})
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        lock.record({"another": {"sha256": "2", "commit": "b"}})
+    assert set(lock.read_lock()) == {"file"}
+    assert not list(lock.lock_path().parent.glob("*.part"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"files": 3}', '{"files": {"a": 1}}'])
+def test_damaged_lock_is_refused(hub: Hub, tiny: Profile, text: str) -> None:
+    lock.lock_path().parent.mkdir(parents=True)
+    lock.lock_path().write_text(text)
+    with pytest.raises(InputError, match=r"lock file .* is damaged"):
+        pull_all(tiny, hub)

@@ -1,0 +1,77 @@
+"""Garments that somebody wears in their picture: the piece is cut out by the parsing map, its kind told by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from twinset.common.result_cache import Seen
+from twinset.errors import InputError
+from twinset.figure.labels import DRESS, PANTS, SKIRT, UPPER
+from twinset.models.figure_reader import FigureReader
+from twinset.models.hub.profiles import BUNDLED
+from twinset.pipelines.compose import MARGIN, laid_flat
+from twinset.pipelines.families.drawn import DrawnPeople
+from twinset.pipelines.request import GarmentPicture
+from twinset.training.mannequin import render
+from twinset.training.mannequin.spec import Spec, draw_spec
+
+
+def wearing(label: int) -> Spec:
+    return next(s for s in map(draw_spec, range(80_000, 80_400)) if (render.render_parsing(s) == label).sum() > 2000)
+
+
+def pictured(spec: Spec, folder: Path, kind: str | None = None) -> GarmentPicture:
+    path = folder / "worn.png"
+    Image.fromarray(render.render_picture(spec)).save(path)
+    return GarmentPicture(path=path, kind=kind)
+
+
+def knowing(labels: np.ndarray | None) -> Any:
+    return SimpleNamespace(worn=lambda picture: labels)
+
+
+@pytest.mark.parametrize(
+    ("label", "kind", "told"), [(DRESS, None, "dress"), (UPPER, "shirt", None), (SKIRT, "skirt", None)]
+)
+def test_the_piece_is_cut_out(label: int, kind: str | None, told: str | None, tmp_path: Path) -> None:
+    spec, notes = wearing(label), []
+    labels = render.render_parsing(spec)
+    picture, found = laid_flat(knowing(labels), pictured(spec, tmp_path, kind), notes)
+    owned = labels == label if label in (DRESS, UPPER) else np.isin(labels, (SKIRT, PANTS))
+    rows, columns = np.nonzero(owned)
+    assert picture.shape[:2] == (np.ptp(rows) + 1 + 2 * MARGIN, np.ptp(columns) + 1 + 2 * MARGIN)
+    inside = picture[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+    np.testing.assert_array_equal(inside[owned[box]], render.render_picture(spec)[owned])
+    assert (inside[~owned[box]] == 255).all() and found == told
+    (note,) = notes
+    assert "is worn by somebody" in note
+
+
+def test_a_piece_that_nobody_wears(tmp_path: Path) -> None:
+    spec = wearing(DRESS)
+    with pytest.raises(InputError, match="shows no bag"):
+        laid_flat(knowing(render.render_parsing(spec)), pictured(spec, tmp_path, "bag"), [])
+
+
+def test_flat_pictures_stay_as_they_are(tmp_path: Path) -> None:
+    garment, notes = pictured(draw_spec(1), tmp_path), []
+    picture, told = laid_flat(knowing(None), garment, notes)
+    assert picture.shape == (256, 192, 3) and told is None and not notes
+
+
+@pytest.mark.skipif(not (BUNDLED / "figure_reader").is_dir(), reason="the bundled model has no figure reader")
+def test_the_bundled_reader_tells_worn_from_flat() -> None:
+    reader = FigureReader.from_pretrained(BUNDLED / "figure_reader").eval()
+    people = DrawnPeople(SimpleNamespace(figure_reader=reader, seen=Seen()))  # type: ignore[arg-type]
+    specs = [draw_spec(900_730_000 + index, "held_out") for index in range(12)]
+    flats = [people.worn(render.render_flat(garment)) for spec in specs for garment in spec.garments.values()]
+    worn = [people.worn(render.render_picture(spec)) for spec in specs]
+    assert sum(labels is None for labels in flats) >= 0.95 * len(flats)
+    assert sum(labels is not None for labels in worn) >= 11

@@ -1,0 +1,269 @@
+"""The web page, in a real browser: from a selfie to the download, in two languages, and what it says of errors."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import uvicorn
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.helpers.tiny import noise_picture
+from twinset.compliance.labels.labelled import label_picture
+from twinset.compliance.labels.verify import verify
+from twinset.figure import poses
+from twinset.pipelines.request import Request
+from twinset.serving.api_keys import Keys
+from twinset.serving.app import Limits, Service, create_app
+from twinset.serving.web.page import PATH, add_page
+from twinset.serving.web.pose_gallery import caption, pose_pictures
+from twinset.serving.web.translations import WORDS
+from twinset.serving.worker import Worker
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+browsing = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page is not looked at")
+SCRIPT = "<img src=x onerror=window.hacked=1>"
+
+
+def drawn(request: Request, out: Path, tell: Any) -> Any:
+    """Instead of a pipeline: noise with all labels, slowly enough to be seen and cancelled."""
+    records = []
+    for index in range(request.num):
+        for step in range(3):
+            tell(index, step + 1, 3)
+            time.sleep(0.5 if "slowly" in request.prompt else 0.05)
+        done = label_picture(Image.open("examples/pose.png").convert("RGB"), "AI生成", "bottom_right", "x.png")
+        (out / f"{index}.png").write_bytes(done.data)
+        told = {"controller": [{"what": "light of the dress", "kept": True}], "faults": ["the identity is low"]}
+        composed = {"notes": [f"said {SCRIPT}"]}
+        records.append(SimpleNamespace(seed=index, scores={"identity": 0.5}, composed=composed, seconds=0.1,
+                                       picture=f"{index}.png", request=request, **told))  # fmt: skip
+    return records, []
+
+
+@contextmanager
+def served(root: Path, keys: Keys | None = None, draws: bool = True, room: int = 6) -> Iterator[tuple[str, Service]]:
+    """A service with its page on loopback, and a worker."""
+    service = Service(root, keys, Limits(body=2**20, pictures=4, room=room), lease=20.0)
+    app = add_page(create_app(service), keys, root, 4)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    threading.Thread(target=server.run, daemon=True).start()
+    worker, over = Worker(service.queue, service.files, drawn, "studio"), threading.Event()
+    crew = threading.Thread(target=worker.run, args=(over.is_set, 0.05), daemon=True)
+    if draws:
+        crew.start()
+    while not server.started:
+        time.sleep(0.05)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", service
+    finally:
+        over.set()
+        server.should_exit = server.force_exit = True
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium, whose camera shows a film."""
+    frame, film = io.BytesIO(), tmp_path_factory.mktemp("camera") / "film.mjpeg"
+    Image.fromarray(noise_picture(320, 240, 3)).save(frame, "JPEG")
+    film.write_bytes(frame.getvalue() * 5)
+    camera = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+    arguments = ["--no-sandbox", *camera, f"--use-file-for-fake-video-capture={film}"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield started
+        started.close()
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
+        monkeypatch.setenv(name, "")
+
+
+def opened(browser: Browser, url: str, locale: str = "en-GB") -> Page:
+    page = browser.new_context(locale=locale, viewport={"width": 1300, "height": 1200}).new_page()
+    page.set_default_timeout(20_000)
+    page.goto(url)
+    page.wait_for_selector("#prompt textarea")
+    return page
+
+
+def picture(path: Path, seed: int = 0) -> str:
+    Image.fromarray(noise_picture(64, 80, seed)).save(path)
+    return str(path)
+
+
+def agree(page: Page) -> None:
+    page.locator("#whose input, #whose textarea").first.fill("Mei")
+    page.locator("#agreed input").first.check()
+
+
+@browsing
+def test_from_a_selfie_to_the_download(browser: Browser, tmp_path: Path) -> None:
+    with served(tmp_path / "service") as (url, service):
+        page = opened(browser, url)  # the service's root leads to the page
+        foreign: list[str] = []
+        page.on("request", lambda asked: foreign.append(asked.url) if url not in asked.url else None)
+        page.fill("#prompt textarea", "short hair")
+        page.set_input_files("#selfie input[type=file]", picture(tmp_path / "me.png"))
+        page.set_input_files("#garments input[type=file]", [picture(tmp_path / f"{n}.png", n) for n in (1, 2)])
+        page.wait_for_selector("#selfie img")
+        page.click("#draw")
+        expect(page.locator("#status .wrong")).to_contain_text("tick the box")
+        assert not service.queue.counts()
+        agree(page)
+        page.get_by_text("More settings").click()
+        page.locator("#knob-steps input, #knob-steps textarea").fill("many")
+        page.click("#draw")
+        expect(page.locator("#status .wrong")).to_contain_text("steps: 'many' is no number")
+        page.locator("#knob-steps input, #knob-steps textarea").fill("0")
+        page.click("#draw")
+        expect(page.locator("#status .wrong")).to_contain_text("greater than or equal to 1")
+        page.locator("#knob-steps input, #knob-steps textarea").fill("")
+        page.locator("#poses button").nth(1).click()
+        expect(page.locator("#pose input")).to_have_value("walking")
+        page.click("#draw")
+        expect(page.locator("#status .good")).to_contain_text("pictures: 1", timeout=30_000)
+        expect(page.locator("#scores")).to_contain_text("the controller: light of the dress")
+        expect(page.locator("#scores")).to_contain_text("still wrong: the identity is low")
+        expect(page.locator("#scores")).to_contain_text(SCRIPT)
+        assert page.evaluate("window.hacked") is None
+        with page.expect_download() as download:
+            page.locator("#files a").first.click()
+        kept = tmp_path / "kept.png"
+        download.value.save_as(kept)
+        told = verify(kept)
+        assert told.mark and told.xmp and told.c2pa, told
+        (job,) = service.queue.reading("SELECT * FROM jobs")
+        for part in ('"pose": "walking"', '"selfies": ["', '"consent": "'):
+            assert part in job["request"], job["request"]
+        assert job["request"].count('"upload": "') == 2 and foreign == []
+
+
+@browsing
+def test_history_deletes_for_good(browser: Browser, tmp_path: Path) -> None:
+    with served(tmp_path) as (url, service):
+        page = opened(browser, url)
+        page.fill("#prompt textarea", "x")
+        page.click("#draw")
+        expect(page.locator("#status .good")).to_be_visible(timeout=30_000)
+        (job,) = service.queue.reading("SELECT id FROM jobs")
+        page.get_by_role("tab", name="History").click()
+        page.click("#refresh")
+        page.locator("#history button").first.click()
+        expect(page.locator("#history-pictures img").first).to_be_visible()
+        assert list((tmp_path / "page").rglob(f"{job['id']}*"))
+        page.click("#delete")
+        expect(page.locator("#history-status .good")).to_be_visible()
+        assert not service.queue.counts() and not list(tmp_path.rglob(f"*{job['id']}*"))
+
+
+@browsing
+def test_cancelling_and_a_full_queue_are_told(browser: Browser, tmp_path: Path) -> None:
+    with served(tmp_path, room=1) as (url, service):
+        page, other = opened(browser, url), opened(browser, url)
+        page.fill("#prompt textarea", "slowly")
+        page.click("#draw")
+        expect(page.locator("#status")).to_contain_text("drawing picture 1 of 1")
+        other.fill("#prompt textarea", "x")
+        other.click("#draw")
+        expect(other.locator("#status .wrong")).to_contain_text("the queue is full")
+        page.click("#cancel")
+        expect(page.locator("#status .good")).to_contain_text("cancelled")
+        assert service.queue.counts() == {"cancelled": 1}
+
+
+@browsing
+def test_what_is_no_picture_is_told_in_chinese(browser: Browser, tmp_path: Path) -> None:
+    with served(tmp_path / "service", draws=False) as (url, service):
+        page = opened(browser, url, "zh-CN")
+        expect(page.get_by_role("tab", name="试衣镜")).to_be_visible()
+        expect(page.locator("#draw")).to_have_text("生成")
+        page.click("#draw")
+        expect(page.locator("#status .wrong")).to_contain_text("没有文字")
+        (tmp_path / "broken.png").write_bytes(b"\x89PNG no picture")
+        page.fill("#prompt textarea", "短发")
+        page.set_input_files("#garments input[type=file]", str(tmp_path / "broken.png"))
+        page.wait_for_selector("#garments img")
+        page.click("#draw")
+        expect(page.locator("#status .wrong")).to_contain_text("不是可识别的图片")
+        assert not service.queue.counts() and not list((tmp_path / "service" / "uploads").iterdir())
+
+
+@browsing
+def test_a_batch_draws_each_look_with_each_sentence(browser: Browser, tmp_path: Path) -> None:
+    with served(tmp_path / "service", room=2) as (url, service):  # smaller than the batch: it waits for room
+        page = opened(browser, url)
+        page.get_by_role("tab", name="Batch").click()
+        page.fill("#sentences textarea", "beach\n\npark")
+        page.set_input_files("#batch-garments input[type=file]", [picture(tmp_path / f"{n}.png", n) for n in (1, 2)])
+        expect(page.locator("#batch-garments img")).to_have_count(2)
+        page.click("#draw-all")
+        expect(page.locator("#batch-status .good")).to_contain_text("4 of 4 done, 0 failed", timeout=40_000)
+        assert service.queue.counts() == {"done": 4}
+        asked = [row["request"] for row in service.queue.reading("SELECT request FROM jobs")]
+        assert sum('"prompt": "park"' in one for one in asked) == 2 and len(set(asked)) == 4
+
+
+@browsing
+def test_a_key_is_asked_for(browser: Browser, tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    key = keys.add("shop")
+    with served(tmp_path, keys) as (url, service):
+        page = browser.new_context(locale="en-GB").new_page()
+        assert page.request.get(url + PATH + "/config").status == 401
+        upload: Any = {"files": {"name": "a.png", "mimeType": "image/png", "buffer": b"x"}}
+        assert page.request.post(url + PATH + "/gradio_api/upload", multipart=upload).status == 401
+        page.goto(url)
+        for secret, shown in (("tw_wrong", False), (key, True)):
+            page.locator("input").nth(0).fill("shop")
+            page.locator("input").nth(1).fill(secret)
+            page.get_by_role("button").first.click()
+            expect(page.locator("#prompt textarea")).to_have_count(int(shown))
+        page.fill("#prompt textarea", "x")
+        page.click("#draw")
+        expect(page.locator("#status .good")).to_be_visible(timeout=30_000)
+        assert service.queue.reading("SELECT owner FROM jobs") == [{"owner": "shop"}]
+
+
+@browsing
+def test_the_mirror_shows_the_camera_and_keeps_nothing(browser: Browser, tmp_path: Path) -> None:
+    with served(tmp_path / "service") as (url, service):
+        page = opened(browser, url)
+        page.get_by_role("tab", name="Live mirror").click()
+        page.set_input_files("#mirror-garment input[type=file]", picture(tmp_path / "coat.png"))
+        page.locator("#whose input, #whose textarea").last.fill("Mei")
+        page.locator("#agreed input").last.check()
+        page.get_by_text("Click to Access Webcam").click()
+        page.locator("#camera button[aria-label='capture photo']").click()
+        expect(page.locator("#mirror-status")).to_contain_text("pictures a second", timeout=30_000)
+        expect(page.locator("#mirror img")).to_be_visible()
+        page.context.close()
+        deadline = time.monotonic() + 15
+        while service.queue.reading("SELECT id FROM jobs") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not service.queue.reading("SELECT id FROM jobs") and not list(service.files.uploads.iterdir())
+
+
+def test_every_text_is_there_in_both_languages_with_the_same_values() -> None:
+    import string
+
+    for name, (english, chinese) in WORDS.items():
+        used = [{part[1] for part in string.Formatter().parse(text) if part[1]} for text in (english, chinese)]
+        assert used[0] == used[1] and english and chinese, name
+
+
+def test_the_pose_gallery_shows_all_poses() -> None:
+    shown = pose_pictures()
+    assert [told for _, told in shown] == [caption(name) for name in poses.NAMED]
+    assert caption("walking") == "walking 走路" and len({one.tobytes() for one, _ in shown}) == len(poses.NAMED)

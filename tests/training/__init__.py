@@ -1,0 +1,1 @@
+"""Mannequin and the trainings."""

@@ -1,0 +1,202 @@
+"""Batches of encoded pictures: a pure function of the step, so that a resumed run goes on as if it never stopped."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from twinset.pipelines.denoising.condition_cache import weights_hash
+from twinset.pipelines.joint_pass import JointPass
+from twinset.training.core.buckets import Size
+from twinset.training.core.denoising import Batch
+from twinset.training.core.options import TrainOptions
+from twinset.training.core.tensor_cache import Stored, Tensors, key_of
+from twinset.training.core.validation import LEVELS
+
+BY_ROW, BY_EPOCH, BY_CHECK = 1, 2, 3
+"""First numbers of the seeds of different draws."""
+REMEMBERED = 256
+"""Captions whose states are kept in memory."""
+
+
+class Row(Protocol):
+    """A picture ready for training."""
+
+    @property
+    def caption(self) -> str:
+        """What it shows, in words."""
+        ...
+
+    @property
+    def bucket(self) -> Size:
+        """Its (width, height), px."""
+        ...
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of its tensors in the store, one for each way it may be seen."""
+        ...
+
+    @property
+    def repeats(self) -> int:
+        """How often it comes in an epoch."""
+        ...
+
+    @property
+    def validation(self) -> bool:
+        """Whether it is only measured on."""
+        ...
+
+
+class TextStates:
+    """What a pipeline's text encoders say, kept on disk by the caption.
+
+    Args:
+        pipe: whose text encoders are not trained.
+        store: where states are kept.
+    """
+
+    def __init__(self, pipe: JointPass, store: Stored):
+        self.pipe, self.store = pipe, store
+        encoders = [pipe.text_encoder, getattr(pipe, "text_encoder_2", None)]  # type: ignore[attr-defined]
+        self.revision = key_of(*(weights_hash(encoder) for encoder in encoders if encoder is not None))
+        self.known: OrderedDict[str, Tensors] = OrderedDict()
+
+    def __call__(self, caption: str, keep: bool = True) -> Tensors:
+        """`states` (77, X), and for SDXL `pooled` (D,).
+
+        Args:
+            caption: to encode.
+            keep: on disk; shuffled captions are too many for that.
+        """
+        if caption not in self.known:
+            key = key_of("text", caption, self.revision)
+            self.known[caption] = self.store(key, lambda: self._say(caption)) if keep else self._say(caption)
+        self.known.move_to_end(caption)
+        while len(self.known) > REMEMBERED:
+            self.known.popitem(last=False)
+        return self.known[caption]
+
+    @torch.no_grad()
+    def _say(self, caption: str) -> Tensors:
+        return {name: tensor[0].float() for name, tensor in text_states(self.pipe, [caption]).items()}
+
+
+def text_states(pipe: Any, captions: Sequence[str]) -> Tensors:
+    """`states` (B, 77, X) of the pipeline's text encoders, and for SDXL `pooled` (B, D) of the second one.
+
+    Where SDXL was trained so (`force_zeros_for_empty_prompt`), the empty text is zeros.
+    """
+    prompts = list(captions)
+    if getattr(pipe, "text_encoder_2", None) is None:
+        return {"states": pipe.encode_prompt(prompts, pipe.device, 1, False)[0]}
+    states, _, pooled, _ = pipe.encode_prompt(prompts, None, pipe.device, 1, False)
+    if pipe.config.force_zeros_for_empty_prompt:
+        spoken = torch.tensor([bool(caption) for caption in prompts], device=states.device)
+        states, pooled = states * spoken[:, None, None], pooled * spoken[:, None]
+    return {"states": states, "pooled": pooled}
+
+
+class PictureData:
+    """Batches of prepared pictures; what a kind of training does differently is in its `said` and `finished`.
+
+    Args:
+        rows: prepared pictures.
+        checked: those that a validation measures on.
+        options: of the training.
+        store: where the rows' tensors are.
+        texts: of frozen text encoders; None where they are trained and read the captions themselves.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Any],
+        checked: Sequence[Any],
+        options: TrainOptions,
+        store: Stored,
+        texts: TextStates | None,
+    ):
+        self.store, self.texts = store, texts
+        self.size, self.seed, self.noise_offset = options.batch, options.seed, options.noise_offset
+        self.rows: list[Any] = [row for row in rows if not row.validation]
+        self.checked: list[Any] = list(checked)
+        self.buckets = self._by_bucket()
+        self.length = sum(-(-len(places) // self.size) for places in self.buckets)
+
+    def said(self, row: Any, rng: np.random.Generator) -> str:
+        """A row's caption as a step sees it."""
+        return row.caption
+
+    def keeps(self, row: Any) -> bool:
+        """Whether what the text encoders say of a row's caption is worth keeping."""
+        return True
+
+    def finished(
+        self, batch: Batch, rows: Sequence[Any], captions: Sequence[str], rng: np.random.Generator | None
+    ) -> Batch:
+        """The batch with what a kind of training adds; `rng` is None in a validation, where nothing is drawn."""
+        return batch
+
+    def _by_bucket(self) -> list[np.ndarray]:
+        """Row numbers by bucket, as often as they are repeated."""
+        places: dict[Size, list[int]] = {}
+        for number, row in enumerate(self.rows):
+            places.setdefault(row.bucket, []).extend([number] * row.repeats)
+        return [np.array(places[bucket]) for bucket in sorted(places)]
+
+    def chosen(self, number: int) -> list[int]:
+        """Row numbers of a batch: every epoch sees every row, shuffled within and over buckets."""
+        epoch, place = divmod(number, self.length)
+        rng = np.random.default_rng([BY_EPOCH, self.seed, epoch])
+        batches = [one for bucket in self.buckets for one in self._cut(rng.permutation(bucket))]
+        return batches[rng.permutation(len(batches))[place]].tolist()
+
+    def _cut(self, places: np.ndarray) -> list[np.ndarray]:
+        """Batches of full size; the last is completed from the front."""
+        count = -(-len(places) // self.size)
+        return list(np.resize(places, count * self.size).reshape(count, self.size))
+
+    def batch(self, number: int) -> Batch:
+        """Batch `number`: latents (B, C, h, w), noise, weights, levels in [0, 1], texts, and what was stored."""
+        rng = np.random.default_rng([BY_ROW, self.seed, number])
+        rows = [self.rows[k] for k in self.chosen(number)]
+        keys = [row.keys[int(rng.integers(len(row.keys)))] for row in rows]
+        captions = [self.said(row, rng) for row in rows]
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        # stratified levels: every batch covers the schedule evenly
+        count = len(rows)
+        levels = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
+        return self.finished(self._gathered(rows, keys, captions, levels, generator), rows, captions, rng)
+
+    def check(self, number: int, level: int) -> Batch:
+        """Picture `number` of a validation at one of `LEVELS` noise levels; always the same noise."""
+        row = self.checked[number]
+        generator = torch.Generator().manual_seed(int(np.random.default_rng([BY_CHECK, number, level]).integers(2**62)))
+        levels = torch.tensor([(level + 0.5) / LEVELS])
+        batch = self._gathered([row], [row.keys[0]], [row.caption], levels, generator)
+        return self.finished(batch, [row], [row.caption], None)
+
+    def _gathered(
+        self, rows: Sequence[Any], keys: Sequence[str], captions: list[str], levels: Tensor, generator: torch.Generator
+    ) -> Batch:
+        def missing() -> Tensors:
+            raise FileNotFoundError("an encoded picture was deleted while training; run again to encode it anew")
+
+        found = [self.store(key, missing) for key in keys]
+        batch: Batch = {name: torch.stack([tensors[name] for tensors in found]) for name in found[0]}
+        batch["noise"] = torch.randn(batch["latents"].shape, generator=generator)
+        offset = torch.randn(*batch["latents"].shape[:2], 1, 1, generator=generator)
+        batch["noise"] = batch["noise"] + self.noise_offset * offset
+        batch["level"], batch["weight"] = levels, torch.ones(len(rows))
+        return batch | self._texts(rows, captions)
+
+    def _texts(self, rows: Sequence[Any], captions: list[str]) -> Batch:
+        if self.texts is None:
+            return {"captions": captions}
+        said = [self.texts(caption, self.keeps(row)) for row, caption in zip(rows, captions, strict=True)]
+        return {name: torch.stack([one[name] for one in said]) for name in said[0]}

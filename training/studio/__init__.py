@@ -1,0 +1,1 @@
+"""The bundled model from nothing: one recipe, one module per network."""

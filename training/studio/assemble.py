@@ -1,0 +1,90 @@
+"""Put trained parts together into one pipeline folder, in half precision, with checksums.
+
+python -m twinset.training.studio.assemble --joint runs/joint --parts runs/parts --out models/studio
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from twinset.models.clip import StudioCLIP
+from twinset.models.face_encoder import FaceEncoder
+from twinset.models.face_finder import FaceFinder
+from twinset.models.figure_reader import FigureReader
+from twinset.models.region_controlnet import JointControlNets
+from twinset.models.vae import PatchAutoencoderKL
+from twinset.pipelines.joint import JointPipeline
+from twinset.training.core.loop import settings_from_command_line
+from twinset.training.studio.joint import trained
+from twinset.training.studio.joint_model import JointModel, studio_scheduler
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssembleSettings:
+    """Where the parts are and where the pipeline goes.
+
+    Attributes:
+        joint: run folder of `training.joint`; its newest good checkpoint is taken.
+        parts: folder with `vae`, `face_encoder`, `face_finder`, `figure_reader` and CLIP.
+        out: folder of the pipeline.
+        wide: as in the joint training.
+    """
+
+    joint: Path
+    parts: Path
+    out: Path
+    wide: int = 1
+
+
+def pipeline(model: JointModel, parts: Path) -> JointPipeline:
+    """The pipeline of a joint model and the frozen parts in folder `parts`."""
+    clip = StudioCLIP.from_pretrained(parts)
+    model.attention.eject()
+    return JointPipeline(
+        vae=PatchAutoencoderKL.from_pretrained(parts / "vae"),
+        text_encoder=clip.text_encoder,
+        tokenizer=clip.tokenizer,
+        unet=model.unet,
+        controlnet=JointControlNets([model.pose_net, model.parsing_net]),
+        scheduler=studio_scheduler(),
+        image_encoder=clip.image_encoder,
+        identity_adapter=model.identity,
+        garment_adapter=model.garment,
+        face_encoder=FaceEncoder.from_pretrained(parts / "face_encoder"),
+        face_finder=FaceFinder.from_pretrained(parts / "face_finder"),
+        figure_reader=FigureReader.from_pretrained(parts / "figure_reader"),
+        default_steps=12,
+        default_guidance=1.5,
+    )
+
+
+def assemble(settings: AssembleSettings) -> Path:
+    """Write the pipeline folder and `checksums.json` (SHA-256 of every weight file)."""
+    pipe = pipeline(trained(settings.joint, settings.wide), settings.parts).to(torch.float16)
+    pipe.save_pretrained(settings.out)
+    for path in settings.out.rglob("config.json"):
+        _forget_folder(path)
+    shutil.copytree(settings.parts / "clip", settings.out / "clip", dirs_exist_ok=True)
+    sums = {
+        str(p.relative_to(settings.out)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(settings.out.rglob("*.safetensors"))
+    }
+    (settings.out / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
+    return settings.out
+
+
+def _forget_folder(config: Path) -> None:
+    """Take out where a part was read from: it means nothing on another machine."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    if content.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    print(assemble(settings_from_command_line(AssembleSettings, __doc__)))

@@ -1,0 +1,213 @@
+"""The networks of the bundled joint model, and its loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from twinset.adapters.condition import Condition, Words, paint
+from twinset.adapters.garment import GarmentAdapter, reference_features
+from twinset.adapters.identity import IdentityAdapter
+from twinset.adapters.joint_attention import JointAttention, site_names
+from twinset.models.region_controlnet import Paint, RegionControlNetModel, embedded_conditions
+from twinset.pipelines.denoising.controlnets import Residuals, ask
+from twinset.pipelines.denoising.denoise import predict
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointShape:
+    """Sizes of the joint model.
+
+    Attributes:
+        widths: channels of the UNet's stages; attention sits in all stages but the first.
+        heads: attention heads by stage.
+        layers: residual blocks per stage.
+        latent_channels, latent_size: the autoencoder's channels and (height, width).
+        text_width: channels X of text states and tokens.
+        clip_width: channels of the image encoder's hidden states.
+    """
+
+    widths: tuple[int, ...] = (64, 112, 160)
+    heads: tuple[int, ...] = (4, 4, 5)
+    layers: int = 1
+    latent_channels: int = 16
+    latent_size: tuple[int, int] = (32, 24)
+    text_width: int = 128
+    clip_width: int = 192
+
+
+def studio_scheduler() -> DDIMScheduler:
+    """DDIM on x₀ with zero terminal SNR (Lin 2023), trailing steps: few steps suffice and the first sees pure noise."""
+    return DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="sample",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
+
+
+class JointModel(nn.Module):
+    """UNet, pose and parsing ControlNets, identity and garment adapters, as trained together."""
+
+    def __init__(self, shape: JointShape):
+        super().__init__()
+        self.shape = shape
+        stages = len(shape.widths)
+        common = {
+            "in_channels": shape.latent_channels,
+            "block_out_channels": shape.widths,
+            "layers_per_block": shape.layers,
+            "cross_attention_dim": shape.text_width,
+            "attention_head_dim": shape.heads,
+            "norm_num_groups": 16,
+        }
+        down = ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (stages - 1)
+        up = ("CrossAttnUpBlock2D",) * (stages - 1) + ("UpBlock2D",)
+        self.unet = UNet2DConditionModel(
+            sample_size=shape.latent_size,
+            out_channels=shape.latent_channels,
+            down_block_types=down,
+            up_block_types=up,
+            **common,
+        )
+        embedding = (8, 16, 32, 64)
+        self.pose_net = ControlNetModel(
+            down_block_types=("DownBlock2D",) * stages,
+            conditioning_embedding_out_channels=embedding,
+            mid_block_type="UNetMidBlock2D",
+            **common,
+        )
+        self.parsing_net = RegionControlNetModel(
+            down_block_types=("DownBlock2D",) * stages,
+            conditioning_embedding_out_channels=embedding,
+            mid_block_type="UNetMidBlock2D",
+            **common,
+        )
+        for conv in (
+            self.pose_net.controlnet_cond_embedding.conv_out,
+            self.parsing_net.controlnet_cond_embedding.conv_out,
+        ):
+            nn.init.kaiming_uniform_(
+                conv.weight, a=5**0.5
+            )  # zero starts serve a trained UNet; this one starts with them
+        self_sites, cross_sites = site_names(self.unet)
+        self.identity = IdentityAdapter(
+            cross_sites, shape.text_width, clip_width=shape.clip_width, latent_channels=shape.latent_channels
+        )
+        self.garment = GarmentAdapter(cross_sites, self_sites, shape.text_width, clip_width=shape.clip_width)
+        self.attention = JointAttention(self.unet).inject()
+
+    def conditions(self, batch: dict[str, Tensor]) -> list[Condition]:
+        """Conditions of a training batch (see `joint_data.JointData.batch` for its fields)."""
+        size = self.shape.latent_size
+        face = self.identity.place(self.identity.face(batch["face_embedding"]), batch["placement"], size)
+        found = [
+            Condition(
+                "identity",
+                self.identity(batch["face_embedding"], batch["face_states"]),
+                batch["face_region"],
+                self.identity.sites,
+                face,
+                weight=batch["identity_on"],
+            )
+        ]
+        features = self.references(batch) if bool(batch["with_reference"]) else None
+        for piece in (0, 1):  # upper, lower
+            reference = features and {site: f.unflatten(0, (-1, 2))[:, piece] for site, f in features.items()}
+            region = batch["garment_region"][:, piece : piece + 1]
+            found.append(
+                Condition(
+                    "garment",
+                    self.garment(batch["flat_states"][:, piece]),
+                    region,
+                    self.garment.sites,
+                    batch["draft"],
+                    reference,
+                    self.garment.reference_sites,
+                    weight=batch["garment_on"][:, piece],
+                )
+            )
+        return [*found, Condition("photo", None, batch["photo_region"], None, batch["latents"])]
+
+    def references(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Reference features of both garments, (2·B, m, C) by site; without gradient."""
+        self.attention.forget()
+        return reference_features(self.attention, self.unet, batch["flats"].flatten(0, 1), Words(batch["empty"]))
+
+    def forward(self, noisy: Tensor, timestep: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Predict x₀ (B, C, h, w) from noisy latents, all conditions of the batch at work."""
+        conditions = self.conditions(batch)
+        self.attention.forget()
+        for c in conditions:
+            self.attention.remember(c, self.shape.latent_size)
+        self.attention.set_gates(0, 1, [("identity", "garment")], len(noisy))
+        blank = Paint.blank(
+            len(noisy), self.shape.latent_channels, self.shape.text_width, self.shape.latent_size, noisy
+        )
+        painted = self.parsing_net.embed(
+            batch["palette"], batch["words"], paint(conditions, len(noisy), blank), batch["masks"]
+        )
+        pose = self.pose_net.controlnet_cond_embedding(batch["skeleton"])
+        words = Words(batch["words"])
+        with embedded_conditions(self.pose_net, self.parsing_net):
+            pose_said = ask(self.pose_net, noisy, timestep, words, pose).scaled(batch["pose_on"])
+            parsing_said = ask(self.parsing_net, noisy, timestep, words, painted).scaled(batch["parsing_on"])
+        return predict(self.unet, noisy, timestep, words, Residuals.sum([pose_said, parsing_said]))
+
+
+def borders(masks: Tensor, photo: Tensor) -> Tensor:
+    """Where edges matter, (B, 1, h, w) in [0, 1]: cells of several labels, and the seam around what is drawn anew.
+
+    Args:
+        masks: (B, 18, h, w) shares of the labels.
+        photo: (B, 1, h, w), 1 where the photo stays.
+    """
+    near = partial(F.max_pool2d, kernel_size=3, stride=1, padding=1)
+    return (1 - masks.amax(1, keepdim=True) + near(photo) * near(1 - photo)).clamp(0, 1)
+
+
+def edge_error(predicted: Tensor, truth: Tensor, where: Tensor) -> Tensor:
+    """Edge-aware loss: squared difference of neighbouring cells' differences, (B, C, h, w), weighted by `where`."""
+    wrong = predicted - truth
+    down, right = wrong.diff(dim=2).square(), wrong.diff(dim=3).square()
+    return where * (F.pad(down, (0, 0, 0, 1)) + F.pad(right, (0, 1)))
+
+
+def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0, edges: float = 0.25, kept: float = 0.1):
+    """x₀ loss weighted by min(SNR + 1, γ), faces more: above zero even at zero terminal SNR (Min-SNR, Hang 2023).
+
+    Args:
+        scheduler: gives the noise.
+        gamma: of Min-SNR.
+        edges: weight of `edge_error`.
+        kept: weight of what a photo gives, beside what is drawn anew.
+    """
+    alphas = scheduler.alphas_cumprod.float()
+    snr = alphas / (1 - alphas).clamp_min(1e-8)
+
+    def loss_fn(model: JointModel, batch: dict[str, Tensor]):
+        latents, noise, t = batch["latents"], batch["noise"], batch["timestep"]
+        noisy = scheduler.add_noise(latents, noise, t)  # type: ignore[arg-type]
+        predicted = model(noisy, t, batch).float()
+        error = (predicted - latents).square()
+        weight = (snr.to(t.device)[t] + 1).clamp(max=gamma).view(-1, 1, 1, 1)
+        face_mask = batch["face_region"]
+        emphasis = (1 + 3 * face_mask) * (1 - (1 - kept) * batch["photo_region"])
+        edge = edge_error(predicted, latents, borders(batch["masks"], batch["photo_region"]))
+        # the canvas learns directly: the embedding's neutral face against the person's real one
+        canvas = getattr(model, "module", model).identity.face(batch["face_embedding"])
+        canvas_error = (canvas.float() - batch["neutral"]).square().mean()
+        loss = (weight * (emphasis * error + edges * edge)).mean() + canvas_error
+        face_error = (error * face_mask).sum() / (face_mask.sum() * error.shape[1] + 1e-6)
+        figures = {"x0": error.mean(), "face": face_error, "edge": edge.mean(), "canvas": canvas_error}
+        return loss, {name: value.detach() for name, value in figures.items()}
+
+    return loss_fn

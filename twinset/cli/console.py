@@ -1,0 +1,143 @@
+"""What the commands share: options, a console, loading a model, progress bars, reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from twinset.pipelines.joint_pass import JointPass
+    from twinset.pipelines.record import Record
+
+TOLD = ("identity", "light_mismatch", "garment_colour", "clip_iqa_quality")
+"""Measures in the line of each picture; `twinset score` tells all."""
+say = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Strength = Annotated[float, typer.Option(help="0 switches it off, 1 is usual, 2 the most.")]
+Selfies = Annotated[list[Path] | None, typer.Option("--selfie", help="A picture of the person. Repeatable.")]
+Face = Annotated[str, typer.Option(help="Of several faces: largest, centre, or its number from the left.")]
+Garments = Annotated[
+    list[str] | None,
+    typer.Option("--garment", help="A garment's picture, or kind=picture (dress=red.png). Repeatable."),
+]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option("--lora", help="A LoRA file, or file=weight (jacket.safetensors=0.8). Repeatable."),
+]
+Num = Annotated[int, typer.Option(help="Number of pictures.")]
+Seed = Annotated[int | None, typer.Option(help="Picture i has seed + i; drawn and recorded when absent.")]
+Steps = Annotated[int | None, typer.Option(help="Denoising steps; the model's own number when absent.")]
+Model = Annotated[str, typer.Option(help="A profile (studio, sd15, sdxl) or a model folder.")]
+Commercial = Annotated[bool, typer.Option(help="Only parts that may be used commercially.")]
+Offline = Annotated[bool, typer.Option(help="Download nothing.")]
+Way = Annotated[str, typer.Option(help="joint: one pass; serial: swap, try on, repair, to compare with.")]
+Repair = Annotated[bool, typer.Option(help="Measure each picture and repair what is wrong with it.")]
+Fusion = Annotated[float, typer.Option(help="How far repairs of colour and light go, 0 to 1.")]
+SkinTone = Annotated[float, typer.Option(help="How far the face takes the skin tone of the body, 0 to 1.")]
+Candidates = Annotated[int, typer.Option(help="Seeds to try at most while something is wrong with a picture.")]
+MinIdentity = Annotated[float | None, typer.Option(help="Refuse pictures whose face is less like the selfie (cosine).")]
+
+
+ConsentOf = Annotated[str | None, typer.Option("--consent", help="Reference of the person's consent.")]
+NoLabels = Annotated[
+    bool,
+    typer.Option("--no-labels", help="No visible label, pixel mark, XMP or signature; the law may require them."),
+]
+Safety = Annotated[
+    str, typer.Option(help="Of pictures that the safety checker takes for nudity: warn, refuse, or off: do not look.")
+]
+LabelText = Annotated[
+    str, typer.Option(help="The visible label: AI生成, 人工智能生成, AI合成, 人工智能合成, or your own.")
+]
+LabelCorner = Annotated[str, typer.Option(help="top_left, top_right, bottom_left, bottom_right; none: not visible.")]
+
+
+def load(model: str, commercial: bool = False, offline: bool = False) -> JointPass:
+    """The pipeline of a profile or a folder, with one status line while it loads."""
+    import diffusers
+    import transformers
+
+    from twinset.common.result_cache import Seen, default_folder
+    from twinset.pipelines.load import load_pipeline
+
+    diffusers.utils.logging.disable_progress_bar()  # one status line says it all
+    transformers.utils.logging.disable_progress_bar()
+    with say.status(f"loading {model}") as status:
+        told = status.update if model != "studio" else None
+        pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told)
+    pipe.set_progress_bar_config(disable=True)  # the command shows its own
+    pipe.seen = Seen(default_folder())
+    return pipe
+
+
+def report(records: list[Record], out: Path, as_json: bool) -> None:
+    """Tell of the pictures drawn: notes, a line for each, or their records as JSON."""
+    if as_json:
+        print(json.dumps([record.model_dump(mode="json") for record in records], indent=2, ensure_ascii=False))
+        return
+    for note in [*records[0].composed["notes"], *records[0].labels.get("notes", ())]:
+        say.print(f"note: {note}", markup=False)
+    if records[0].safety.get("level") == "warn" and not records[0].safety["active"]:
+        from twinset.pipelines.safety import INACTIVE
+
+        say.print(f"note: {INACTIVE}", markup=False)
+    for record in records:
+        scores = "  ".join(f"{name} {record.scores[name]:.2f}" for name in TOLD if name in record.scores)
+        say.print(f"{out / record.picture}  seed {record.seed}  {scores}  {record.seconds:.1f} s", markup=False)
+        if kept := [step["what"] for step in record.controller if step["kept"]]:
+            say.print(f"  repaired: {', '.join(kept)}", markup=False)
+        if record.faults:
+            say.print(f"  still wrong: {', '.join(record.faults)}", style="yellow", markup=False)
+    say.print(f"{out / 'sheet.png'}  all together", markup=False)
+
+
+@contextmanager
+def steps_bar(what: str, total: int) -> Iterator[Callable[..., Any]]:
+    """A progress bar, shown from the first step on; yields a function that takes one and hands its argument back."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=say)
+    task = bar.add_task(what, total=total)
+
+    def advance(value: Any = None) -> Any:
+        bar.start()
+        bar.advance(task)
+        return value
+
+    try:
+        yield advance
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def save_sheet(pictures: list[Any], path: Path) -> None:
+    """Write a contact sheet and say where."""
+    from twinset.pipelines.sheets import contact_sheet, in_rows
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(in_rows(pictures, columns=8)).save(path)
+    say.print(str(path), markup=False)
+
+
+def mishap(error: Exception) -> str | None:
+    """What to say of an error that is nobody's fault in one line: no room, no memory, no numbers; None for others."""
+    from twinset.common.atomic_files import disk_full
+    from twinset.serving.out_of_memory import out_of_memory
+
+    told = " ".join(str(error).split())[:400]
+    if disk_full(error):
+        return f"{told}; make room, and run the same command again"
+    if isinstance(error, OSError | FloatingPointError):
+        return told
+    if out_of_memory(error):
+        return f"the memory does not suffice ({told[:200]}); ask for less at a time, or for a smaller model"
+    return None

@@ -1,0 +1,99 @@
+"""`twinset serve`: the REST service, and its keys."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from twinset.cli.console import Safety, say
+from twinset.errors import InputError
+
+NEEDED = ("fastapi", "uvicorn", "multipart", "prometheus_client", "gradio")
+keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+Root = Annotated[Path | None, typer.Option(help="Folder of everything that is kept; in the user's data if absent.")]
+
+
+def _root(given: Path | None) -> Path:
+    from twinset.common.paths import data_folder
+
+    return given or data_folder() / "service"
+
+
+@keys_app.callback()
+def keys() -> None:
+    """Make and remove the API keys of `twinset serve`."""
+
+
+@keys_app.command()
+def add(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root = None) -> None:
+    """Make a key and print it; it is kept as a hash alone. Example: `twinset serve-keys add shop`"""
+    from twinset.serving.api_keys import Keys
+
+    print(Keys(_root(root) / "keys.json").add(name))
+
+
+@keys_app.command()
+def remove(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root = None) -> None:
+    """Make a key worthless. Example: `twinset serve-keys remove shop`"""
+    from twinset.serving.api_keys import Keys
+
+    Keys(_root(root) / "keys.json").remove(name)
+
+
+@keys_app.command()
+def secret(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root = None) -> None:
+    """Print the secret with which this key's webhooks are signed. Example: `twinset serve-keys secret shop`"""
+    from twinset.serving.webhooks import Secrets
+
+    print(Secrets(_root(root) / "webhooks.key").told(name))
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
+    open_: Annotated[bool, typer.Option("--open", help="Ask for no keys; on this machine's own address only.")] = False,
+    model: Annotated[str, typer.Option(help="A profile's name or a folder.")] = "studio",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that draw; each loads the model.")] = 1,
+    room: Annotated[int, typer.Option(min=1, help="Pictures that may wait.")] = 256,
+    most_pictures: Annotated[int, typer.Option(min=1, max=256, help="Of one job.")] = 16,
+    keep_hours: Annotated[float, typer.Option(min=0.01, help="After which jobs and uploads are deleted.")] = 24.0,
+    commercial: Annotated[bool, typer.Option(help="Only parts that may be used commercially.")] = False,
+    offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
+    safety: Safety = "warn",
+    engine: Annotated[str, typer.Option(help="processes, or ray: replicas of Ray Serve.")] = "processes",
+    root: Root = None,
+) -> None:
+    """Serve a web page and a REST API; the API is described at /docs.
+
+    Jobs lie in a SQLite file and survive a restart; a worker that dies is replaced and its job drawn by another.
+
+    Examples:
+
+        twinset serve --open
+
+        twinset serve-keys add shop
+
+        twinset serve --host 0.0.0.0 --model sd15 --workers 2
+
+        RAY_ADDRESS=auto twinset serve --host 0.0.0.0 --model sd15 --workers 8 --engine ray
+    """
+    if any(find_spec(name) is None for name in NEEDED):
+        raise InputError("serving needs more packages; run: pip install 'twinset[serve]'")
+    if open_ and host not in ("127.0.0.1", "::1", "localhost"):
+        raise InputError(f"--open lets everybody in, and {host!r} is not this machine alone; leave one of them out")
+    from twinset.pipelines.safety import require_level
+    from twinset.serving.launcher import run_service
+
+    where = _root(root)
+    if not open_ and not (where / "keys.json").is_file():
+        raise InputError("nobody has a key; make one: twinset serve-keys add NAME, or use --open on this machine")
+    require_level(safety)
+    if engine not in ("processes", "ray"):
+        raise InputError(f"--engine {engine!r} is unknown; choose processes or ray")
+    settings: dict[str, Any] = {"model": model, "commercial": commercial, "offline": offline, "safety": safety}
+    settings |= {"workers": workers, "engine": engine}
+    say.print(f"page: http://{host}:{port}/  API: http://{host}:{port}/docs", markup=False)
+    run_service(where, host, port, open_, room=room, pictures=most_pictures, keep=keep_hours * 3600, **settings)
