@@ -7,6 +7,9 @@ from typing import Any
 
 import gradio as gr
 
+from twinset.pipelines.options import option_of
+from twinset.pipelines.request import Request
+
 WORDS: dict[str, tuple[str, str]] = {
     "title": ("Twinset — your face and your outfit in one pass", "Twinset — 一次生成你的脸和穿搭"),
     "draw_tab": ("Draw", "生成"),
@@ -48,25 +51,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "mirror_garment": ("Garment to wear", "要试穿的服装"),
     "mirror_steps": ("Steps of a picture: fewer are faster, more are finer", "每张步数：少则快，多则细"),
     "jobs": ("Your pictures", "你的图片"),
-    # knobs: the fields of `Request`
-    "num": ("num: pictures", "num：图片数"),
-    "seed": ("seed", "seed：种子"),
-    "framing": ("framing", "framing：取景"),
-    "steps": ("steps", "steps：步数"),
-    "guidance": ("guidance", "guidance：引导强度"),
-    "identity_strength": ("identity_strength", "identity_strength：身份强度"),
-    "garment_strength": ("garment_strength", "garment_strength：服装强度"),
-    "pose_strength": ("pose_strength", "pose_strength：姿势强度"),
-    "fusion_strength": ("fusion_strength", "fusion_strength：融合强度"),
-    "skin_tone_match": ("skin_tone_match", "skin_tone_match：肤色匹配"),
-    "candidates": ("candidates", "candidates：候选数"),
-    "min_identity": ("min_identity", "min_identity：最低相似度"),
-    "repair": ("repair", "repair：自动修复"),
-    "economical": ("economical", "economical：省算力"),
-    "way": ("way", "way：生成方式"),
-    "blend": ("blend", "blend：边缘融合"),
-    "label_text": ("label_text", "label_text：标识文字"),
-    "label_corner": ("label_corner", "label_corner：标识位置"),
     # told while working
     "sending": ("sending the pictures …", "正在上传图片……"),
     "queued": ("waiting for its turn …", "排队中……"),
@@ -117,6 +101,9 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "429": ("the queue is full; try again in {seconds} s", "队列已满；请 {seconds} 秒后再试"),
 }  # fmt: skip
+for _name, _field in Request.model_fields.items():
+    if _label := option_of(_field).label:
+        WORDS[_name] = _label
 
 TRANSLATIONS = gr.I18n(
     en={name: both[0] for name, both in WORDS.items()},
