@@ -22,7 +22,7 @@ from twinset.benchmarks.people import FIRST_SEED, Person, person_of
 from twinset.models.vae import decode, encode
 from twinset.pipelines.baseline.serial import Stages, draw_serially, passes
 from twinset.pipelines.compose import Composition
-from twinset.pipelines.controller.controller import Outcome, controlled
+from twinset.pipelines.controller.controller import Outcome, draw_controlled
 from twinset.pipelines.denoising.condition_cache import Memo
 from twinset.pipelines.families.drawn import DrawnPeople, Selfie
 from twinset.pipelines.joint import JointPipeline
@@ -164,7 +164,7 @@ def _repaired(pipe: JointPipeline, person: Person, steps: int, guidance: float, 
     def again(attempt: int, given: Sequence[Condition] | None) -> np.ndarray:
         return first if given is None else draw(layout, given)
 
-    return controlled(pipe, Request(prompt=person.prompt, candidates=1), Composition(*made), again)
+    return draw_controlled(pipe, Request(prompt=person.prompt, candidates=1), Composition(*made), again)
 
 
 def _asked(person: Person, steps: int, guidance: float) -> dict[str, Any]:

@@ -25,9 +25,10 @@ from twinset.perception.people.keypoint_files import mirror, read_keypoints
 from twinset.pipelines import compose as composing
 from twinset.pipelines.controller.measures import MEASURES
 from twinset.pipelines.families import drawn as people
-from twinset.pipelines.generate import generate, replay
+from twinset.pipelines.generate import generate
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import load_record
+from twinset.pipelines.replay import replay
 from twinset.pipelines.request import Request, read_request
 from twinset.pipelines.sheets import read_picture
 from twinset.prompts.brief import read_brief

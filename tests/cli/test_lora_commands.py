@@ -18,9 +18,10 @@ from twinset.adapters.lora.bases import FAMILIES, base_models, family_of, named_
 from twinset.adapters.lora.files import Layers, LowRank, read_lora
 from twinset.adapters.lora.write import merged, standard_metadata, write_lora
 from twinset.errors import InputError
-from twinset.pipelines.generate import generate, replay
+from twinset.pipelines.generate import generate
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import load_record
+from twinset.pipelines.replay import replay
 from twinset.pipelines.request import LoraChoice, Request, read_request
 from twinset.pipelines.request_loras import loras_on
 

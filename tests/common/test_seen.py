@@ -19,7 +19,7 @@ from tests.helpers.tiny import batches, noise_picture, save_tiny
 from twinset.cli import app
 from twinset.common.result_cache import Arrays, Seen, counted, default_folder
 from twinset.pipelines.compose import compose
-from twinset.pipelines.generate import draw
+from twinset.pipelines.draw import draw
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.request import read_request
 

@@ -12,10 +12,12 @@ from twinset.errors import InputError
 from twinset.figure.labels import FACE, garment_labels
 from twinset.pipelines import generate as generating
 from twinset.pipelines.compose import Composition, compose
-from twinset.pipelines.controller.controller import Outcome, controlled
+from twinset.pipelines.controller.controller import Outcome, draw_controlled
 from twinset.pipelines.controller.measures import MEASURES
-from twinset.pipelines.generate import generate, load_record, replay
+from twinset.pipelines.generate import generate
 from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.record import load_record
+from twinset.pipelines.replay import replay
 from twinset.pipelines.request import Request, read_request
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec
@@ -47,7 +49,7 @@ def outcome_of(pipe: JointPipeline, fields: dict, *pictures: np.ndarray, **knobs
             tries.append(attempt)
         return pictures[min(attempt, len(pictures) - 1)]
 
-    return controlled(pipe, request, composition, draw), tries
+    return draw_controlled(pipe, request, composition, draw), tries
 
 
 def spoilt(labels: tuple[int, ...], gain: tuple[float, float, float]) -> np.ndarray:
@@ -124,14 +126,14 @@ def test_what_is_no_number_is_drawn_again_and_then_refused(studio, fields) -> No
             raise FloatingPointError("the latents are not finite")
         return PICTURE
 
-    outcome = controlled(studio, request, composition, draw)
+    outcome = draw_controlled(studio, request, composition, draw)
     assert outcome.steps[0].fault == "the latents are not finite" and np.array_equal(outcome.picture, PICTURE)
 
     def never(attempt: int, conditions) -> np.ndarray:
         raise FloatingPointError("the latents are not finite")
 
     with pytest.raises(FloatingPointError, match="any seed"):
-        controlled(studio, request, composition, never)
+        draw_controlled(studio, request, composition, never)
 
 
 def test_blank_pictures_and_strangers_are_refused(studio, fields) -> None:
@@ -159,7 +161,7 @@ def test_refused_pictures_are_not_written(studio, fields, tmp_path: Path, monkey
         picture = draw(0, None)
         return Outcome(picture, {}, {}, (), "the picture is blank" if draw.args[3] == 0 else None)
 
-    monkeypatch.setattr(generating, "controlled", refusing)
+    monkeypatch.setattr(generating, "draw_controlled", refusing)
     with pytest.raises(InputError, match=r"refused 1 of 2 pictures \(seed 1: the picture is blank\); try more"):
         generate(studio, read_request(plain | {"num": 2}), tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["0002.png", "sheet.png"]

@@ -16,7 +16,9 @@ from twinset.models.figure_reader import Figure
 from twinset.pipelines.compose import compose, people_of
 from twinset.pipelines.denoising.kept_photo import Kept, photo_condition
 from twinset.pipelines.families.tryon_photo import Photo, changes, choose_window, dressed_anew, dressed_as
-from twinset.pipelines.generate import generate, load_record, replay
+from twinset.pipelines.generate import generate
+from twinset.pipelines.record import load_record
+from twinset.pipelines.replay import replay
 from twinset.pipelines.request import read_request
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec

@@ -19,8 +19,8 @@ from twinset.pipelines.baseline import face_fusion
 from twinset.pipelines.baseline.serial import draw_serially, repair, warped
 from twinset.pipelines.compose import compose, people_of
 from twinset.pipelines.controller.measures import shading_mismatch
+from twinset.pipelines.draw import draw
 from twinset.pipelines.families.drawn import Selfie
-from twinset.pipelines.generate import draw
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.request import read_request
 from twinset.training.mannequin import render
@@ -66,13 +66,13 @@ def test_the_warp_is_the_draft(studio: JointPipeline) -> None:
     """A thin-plate warp of a red garment gives a red draft where the garment lies."""
     flat = render.render_flat(UPPER)
     red = np.where(np.any(flat < 250, axis=-1, keepdims=True), np.array([220, 20, 20], np.uint8), flat)
-    wanted = Layout(LAYOUT.keypoints, people_of(studio).labels(LAYOUT.keypoints, (UPPER.kind, "trousers"), "short"))
-    ours = studio.garment(red, UPPER.kind, wanted)
-    theirs = warped(studio, ours, red, UPPER.kind, wanted)
+    target = Layout(LAYOUT.keypoints, people_of(studio).labels(LAYOUT.keypoints, (UPPER.kind, "trousers"), "short"))
+    ours = studio.garment(red, UPPER.kind, target)
+    theirs = warped(studio, ours, red, UPPER.kind, target)
     assert theirs.draft is not None and ours.draft is not None and theirs.tokens is ours.tokens
     with torch.no_grad():
         pixels = decode(studio.vae, theirs.draft)[0].permute(1, 2, 0).numpy() / 2
-    region = np.isin(wanted.labels, GARMENT_KINDS[UPPER.kind][1])
+    region = np.isin(target.labels, GARMENT_KINDS[UPPER.kind][1])
     assert (pixels[region][:, 0] - pixels[region][:, 1] > 0.4).mean() > 0.7
 
 

@@ -86,8 +86,8 @@ def replay(
 
     Example: `twinset replay out/0007.json -o out/again`
     """
-    from twinset.pipelines.generate import replay as draw_again
     from twinset.pipelines.record import load_record
+    from twinset.pipelines.replay import replay as draw_again
 
     known = load_record(record)
     pipe = load(model or known.request.model, commercial)
