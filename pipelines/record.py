@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from twinset.common.atomic_files import write_whole
+from twinset.common.atomic_files import write_atomic
 from twinset.common.hashing import file_hash
 from twinset.compliance.labels.xmp import encode
 from twinset.errors import InputError
@@ -147,14 +147,14 @@ def save_picture(picture: Image.Image, path: Path) -> str:
 
 def save_file(data: bytes, path: Path) -> str:
     """Write a file in one step; returns its SHA-256."""
-    write_whole(path, data)
+    write_atomic(path, data)
     return file_hash(path)
 
 
 def save_record(record: Record, folder: Path) -> Path:
     """Write a record beside its picture in one step; returns its path."""
     path = folder / Path(record.picture).with_suffix(".json")
-    write_whole(path, record.model_dump_json(indent=2) + "\n")
+    write_atomic(path, record.model_dump_json(indent=2) + "\n")
     return path
 
 

@@ -28,7 +28,7 @@ from twinset.pipelines.families.photo import RealPeople
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
 from twinset.training.adapters.prepare import Encoder
 from twinset.training.adapters.shown import Shown, drawn, sources
-from twinset.training.adapters.train import train_adapter, write_whole
+from twinset.training.adapters.train import train_adapter, write_atomic
 from twinset.training.adapters.trained import TrainedAdapter
 from twinset.training.core.checkpoints import Checkpoints
 from twinset.training.core.options import checked, read_recipe
@@ -386,7 +386,7 @@ def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     out = tmp_path / "x.safetensors"
     out.write_bytes(b"before")
     with pytest.raises(OSError, match="disk full"):
-        write_whole(Broken(), out)
+        write_atomic(Broken(), out)
     assert out.read_bytes() == b"before" and list(tmp_path.iterdir()) == [out]
 
 

@@ -8,7 +8,6 @@ garment or the dress.
 from __future__ import annotations
 
 import json
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from twinset.common.atomic_files import write_atomic
 from twinset.errors import InputError
 from twinset.figure.flat_garments import flat_keypoints
 from twinset.figure.garments import garment_parts
@@ -68,7 +68,7 @@ def write_viton(out: Path, count: int, split: str = "train", start: int = 0) -> 
         for seed in missing:
             _write_sample(out / half, _name(seed - first), seed, split)
             progress.advance(task)
-    _write(out / f"{half}_pairs.txt", pair_lines(out / half, shift=int(half == "test")).encode())
+    write_atomic(out / f"{half}_pairs.txt", pair_lines(out / half, shift=int(half == "test")).encode())
 
 
 def pair_lines(folder: Path, shift: int) -> str:
@@ -105,13 +105,6 @@ def _complete(folder: Path, name: str) -> bool:
     return all(path.is_file() for path in _paths(folder, name))
 
 
-def _write(path: Path, content: bytes) -> None:
-    """By a temporary name, so that a file is there in full or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
 def _jpeg(picture: np.ndarray) -> bytes:
     buffer = BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=95, subsampling=0)
@@ -145,4 +138,4 @@ def _write_sample(folder: Path, name: str, seed: int, split: str) -> None:
         _jpeg(render.render_picture(spec)),
     )
     for path, content in zip(_paths(folder, name), contents, strict=True):
-        _write(path, content)
+        write_atomic(path, content)
