@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the rooms are links, and a ZIP of the repository turns links into small text files."""
+"""What pyproject.toml cannot say: rooms are links, and a ZIP of the repository turns links into small text files."""
 
 import os
 import shutil

@@ -12,8 +12,16 @@ from twinset.errors import InputError
 from twinset.figure.labels import FACE, garment_labels
 from twinset.pipelines import generate as generating
 from twinset.pipelines.compose import Composition, compose
-from twinset.pipelines.controller.controller import Outcome, draw_controlled
-from twinset.pipelines.controller.measures import MEASURES
+from twinset.pipelines.controller.controller import (
+    STRONGER,
+    STRONGEST,
+    Outcome,
+    draw_controlled,
+    helps,
+    preference,
+    stronger,
+)
+from twinset.pipelines.controller.measures import MEASURES, Measurement
 from twinset.pipelines.generate import generate
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import load_record
@@ -77,6 +85,30 @@ def test_repairs_better_what_was_wrong_and_harm_nothing(studio, fields, name) ->
         assert MEASURES[measure].gain(value, after.values[measure]) > -1, measure
     first = kept[0].fault
     assert after.values[first] < 0.67 * before.values[first]  # a third lower
+
+
+def measured(**values: float) -> Measurement:
+    """A picture that is not blank, with these values."""
+    return Measurement(PICTURE, None, {}, values)
+
+
+def test_a_gain_within_the_scatter_is_no_help() -> None:
+    least = MEASURES["light_mismatch"].least
+    before = measured(light_mismatch=5.0)
+    assert not helps("light_mismatch", before, measured(light_mismatch=5.0 - 0.9 * least))
+    assert helps("light_mismatch", before, measured(light_mismatch=5.0 - 1.1 * least))
+    assert not helps("light_mismatch", before, measured())  # what is not measured any more is no better
+
+
+def test_of_two_faulty_pictures_the_one_nearer_to_usual_is_preferred() -> None:
+    request = read_request({"prompt": "a person"})
+    near, far = measured(light_mismatch=4.5), measured(light_mismatch=9.0)
+    two_faults = measured(light_mismatch=4.1, skin_difference=7.0)
+    assert preference(near, request) < preference(far, request) < preference(two_faults, request)
+
+
+def test_stronger_conditions_have_a_cap() -> None:
+    assert stronger(1.0) == STRONGER and stronger(STRONGEST) == STRONGEST == 2.0 and stronger(1.9) == STRONGEST
 
 
 def test_a_good_picture_is_left_alone(studio, fields) -> None:
