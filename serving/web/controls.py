@@ -39,6 +39,23 @@ def knob(name: str, most: float | None = None) -> Any:
     return gr.Slider(low, high, field.default, step=step, label=label, min_width=150, elem_id=f"knob-{name}")
 
 
+def picture_field(name: str, **options: Any) -> gr.Image:
+    """A component for a picture of the user's, whose file only the service opens: it decodes apart, and knows HEIC.
+
+    Args:
+        name: of its label.
+        options: of Gradio's.
+    """
+    field = gr.Image(label=words(name), type="filepath", image_mode=None, **options)
+    field.preprocess = _path_of  # Gradio's own opens the file; a class of its own would make Gradio write a stub here
+    return field
+
+
+def _path_of(payload: Any) -> str | None:
+    """Where Gradio put a picture."""
+    return None if payload is None else payload.path
+
+
 def settings(values: dict[str, Any]) -> dict[str, Any]:
     """Fields of a request from the knobs' values; knobs that were left empty are left out.
 

@@ -6,6 +6,7 @@ import html
 from typing import Any
 
 import gradio as gr
+from starlette.requests import Request
 
 from twinset.pipelines.options import option_of
 from twinset.pipelines.request import Request
@@ -93,6 +94,13 @@ WORDS: dict[str, tuple[str, str]] = {
                    "{knob}：{value!r} 不是数字；请修改或留空"),
     "too_many": ("these are over {most} pictures; leave some out, or use `twinset batch`",
                  "超过 {most} 张；请减少数量，或使用 `twinset batch`"),
+    "not_uploaded": (
+        "{file} is not among the pictures that you added to this page: it may be too long ago. Add it again.",
+        "{file} 不在您添加到本页面的图片中：可能已过期。请重新添加。",
+    ),
+    "unforeseen": (
+        "something failed here; try again, and tell whoever runs the service", "服务出错；请重试，并告知服务管理员"
+    ),
     # statuses
     "401": ("your key is not valid any more; sign in again", "密钥已失效；请重新登录"),
     "413": ("the picture is too large; make it smaller", "图片过大；请缩小后再试"),
@@ -119,12 +127,12 @@ def words(name: str) -> Any:
     return TRANSLATIONS(name)
 
 
-def is_chinese(request: gr.Request | None) -> bool:
+def is_chinese(request: gr.Request | Request | None) -> bool:
     """Whether the browser prefers Chinese."""
     accepted = "" if request is None else str(request.headers.get("accept-language", ""))
     return accepted.lower().startswith("zh")
 
 
-def told(request: gr.Request | None, name: str, **values: Any) -> str:
+def told(request: gr.Request | Request | None, name: str, **values: Any) -> str:
     """A text in the language of the browser that asks, safe to put into HTML."""
     return html.escape(WORDS[name][is_chinese(request)].format(**values), quote=False)
