@@ -110,6 +110,9 @@ OPTIONS: dict[str, Input] = {
         ("top_left", "top_right", "bottom_left", "bottom_right", "none"), "bottom_right",
         "Where the visible label is; none leaves it out, and keeps the others.", rare=True,
     ),
+    "face_lora_strength": _number(
+        "FLOAT", 1.0, 0.0, 2.0, 0.05, "Of FaceID's LoRA, with selfies: 0.6 to 0.8 is usual, 0 off.", rare=True
+    ),
 }  # fmt: skip
 NOT_SENT = ("service", "selfies", "photo", "pose_picture", *WEARING)
 """Inputs that are no fields, or pictures that are sent before."""

@@ -14,8 +14,8 @@ from twinset.serving.web.translations import words
 
 KNOBS = (
     "num", "seed", "framing", "steps", "guidance", "identity_strength", "garment_strength", "pose_strength",
-    "candidates", "min_identity", "fusion_strength", "skin_tone_match", "repair", "economical", "way", "blend",
-    "label_text", "label_corner",
+    "face_lora_strength", "candidates", "min_identity", "fusion_strength", "skin_tone_match", "repair", "economical",
+    "way", "blend", "label_text", "label_corner",
 )  # fmt: skip
 
 

@@ -55,6 +55,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "steps": ("steps", "steps：步数"),
     "guidance": ("guidance", "guidance：引导强度"),
     "identity_strength": ("identity_strength", "identity_strength：身份强度"),
+    "face_lora_strength": ("face_lora_strength (sd15, sdxl)", "face_lora_strength：人脸 LoRA 强度（sd15、sdxl）"),
     "garment_strength": ("garment_strength", "garment_strength：服装强度"),
     "pose_strength": ("pose_strength", "pose_strength：姿势强度"),
     "fusion_strength": ("fusion_strength", "fusion_strength：融合强度"),

@@ -21,6 +21,7 @@ from twinset.cli.console import (
     Commercial,
     ConsentOf,
     Face,
+    FaceLora,
     Fusion,
     Garments,
     Json,
@@ -100,6 +101,7 @@ def generate(
         float | None, typer.Option(help="How strictly words and conditions are followed, 1 is off; the model's own.")
     ] = None,
     identity_strength: Strength = 1.0,
+    face_lora_strength: FaceLora = 1.0,
     garment_strength: Strength = 1.0,
     pose_strength: Strength = 1.0,
     economical: Annotated[bool, typer.Option(help="About half the work, a picture a little different.")] = False,
@@ -140,6 +142,7 @@ def generate(
     fields = {"prompt": prompt, "selfies": selfie or (), "face": face, "garments": garment or (), "loras": lora or ()}
     fields |= {"pose": pose, "framing": framing, "num": num, "seed": seed, "steps": steps, "guidance": guidance}
     fields |= {"identity_strength": identity_strength, "garment_strength": garment_strength}
+    fields |= {"face_lora_strength": face_lora_strength}
     fields |= {"pose_strength": pose_strength, "economical": economical, "model": model, "show_regions": show_regions}
     fields |= {"way": way, "repair": repair, "fusion_strength": fusion_strength, "skin_tone_match": skin_tone_match}
     fields |= {"labels": not no_labels, "label_text": label_text, "label_corner": label_corner, "consent": consent}
@@ -165,6 +168,7 @@ def tryon(
     seed: Seed = None,
     steps: Steps = None,
     identity_strength: Strength = 1.0,
+    face_lora_strength: FaceLora = 1.0,
     garment_strength: Strength = 1.0,
     way: Way = "joint",
     repair: Repair = True,
@@ -199,7 +203,7 @@ def tryon(
     """
     fields = {"prompt": prompt, "photo": photo, "selfies": selfie or (), "face": face, "garments": garment or ()}
     fields |= {"loras": lora or (), "blend": blend, "num": num, "seed": seed, "steps": steps}
-    fields |= {"identity_strength": identity_strength}
+    fields |= {"identity_strength": identity_strength, "face_lora_strength": face_lora_strength}
     fields |= {"garment_strength": garment_strength, "model": model, "show_regions": show_regions}
     fields |= {"way": way, "repair": repair, "fusion_strength": fusion_strength, "skin_tone_match": skin_tone_match}
     fields |= {"labels": not no_labels, "label_text": label_text, "label_corner": label_corner, "consent": consent}

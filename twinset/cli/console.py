@@ -23,6 +23,10 @@ say = Console(stderr=True, highlight=False, soft_wrap=True)
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Strength = Annotated[float, typer.Option(help="0 switches it off, 1 is usual, 2 the most.")]
+FaceLora = Annotated[
+    float,
+    typer.Option(help="Of FaceID's LoRA (sd15, sdxl), with a selfie: 1 as its authors, 0.6 is milder, 0 off."),
+]
 Selfies = Annotated[list[Path] | None, typer.Option("--selfie", help="A picture of the person. Repeatable.")]
 Face = Annotated[str, typer.Option(help="Of several faces: largest, centre, or its number from the left.")]
 Garments = Annotated[
