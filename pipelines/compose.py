@@ -100,7 +100,8 @@ def compose(pipe: JointPass, request: Request) -> Composition:
         pose, hair = str(request.photo), "the photo's"
     conditions = []
     if selfie is not None and request.identity_strength > 0:
-        conditions.append(people.identity(selfie, layout, request.identity_strength))
+        face = people.identity(selfie, layout, request.identity_strength)
+        conditions.append(replace(face, lora_weight=request.face_lora_strength))
     if request.garment_strength > 0:
         conditions += [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
     if photo is not None:
