@@ -32,6 +32,7 @@ from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.logos import logo_is_right
 from twinset.benchmarks.page import grid
 from twinset.benchmarks.people import Person, drawn_person
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import GARMENT_KINDS
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import machine
@@ -89,7 +90,7 @@ def new_subject(pipe: JointPipeline, index: int, people: int) -> Subject:
     apart = [wearing(draw_spec(seed + 500 + k, "held_out"), None) for k in range(people)]
     return Subject(
         garment,
-        render.render_flat(garment),
+        render_flat(garment),
         shown,
         [drawn_person(pipe, wearing(spec, garment), np.random.default_rng(spec.seed)) for spec in apart],
         [drawn_person(pipe, spec, np.random.default_rng(spec.seed)) for spec in apart],
@@ -173,7 +174,7 @@ def _garment(
     kinds = [person.spec.garments[slot].kind for person in people]
     masks = [np.isin(person.layout.labels, GARMENT_KINDS[kind][1]) for person, kind in zip(people, kinds, strict=True)]
     seen = np.array([mask.sum() >= 200 for mask in masks])  # a portrait hardly shows what the legs wear
-    flats = judges.flat([render.render_flat(person.spec.garments[slot]) for person in people])
+    flats = judges.flat([render_flat(person.spec.garments[slot]) for person in people])
     similar = cosine(judges.worn(list(rows), masks), flats)
     return np.where(seen, similar, NOTHING), judges.garment_classes(list(rows), masks)
 

@@ -8,6 +8,7 @@ from itertools import count
 import numpy as np
 
 from twinset.adapters.condition import Layout
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.rig import build_rig
 from twinset.models.face_finder import align
 from twinset.pipelines.joint import JointPipeline
@@ -78,7 +79,7 @@ def drawn_person(pipe: JointPipeline, spec: Spec, rng: np.random.Generator, chin
         landmarks=average_landmarks(spec),
         selfie=align(selfie, found[0].landmarks if found else landmarks),
         faces=np.stack(faces),
-        flats={g.kind: render.render_flat(g) for slot, g in spec.garments.items() if slot in GIVEN},
+        flats={g.kind: render_flat(g) for slot, g in spec.garments.items() if slot in GIVEN},
         prompt=words.chinese_plain if chinese else words.english_plain,
         chinese=chinese,
     )

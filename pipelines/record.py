@@ -39,7 +39,7 @@ class Record(BaseModel):
         seed: The picture's own seed, `request.seed + index`.
         request: As asked, with the seed that was drawn and absolute paths.
         inputs: SHA-256 of every file read, by path.
-        composed: What was decided: prompt, pose, hair, kinds worn, notes.
+        composed: What was decided: prompt, pose, hair, kinds worn, clothes drawn for want of pictures, notes.
         model: Name and revision (SHA-256 over all weights).
         machine: Libraries, device and number of threads: bytes are equal where these are.
         scores: Measures of the picture by name, see `twinset.pipelines.controller.measures`.
@@ -136,6 +136,7 @@ def composed(composition: Composition) -> dict[str, Any]:
         "pose": composition.pose,
         "hair": composition.hair,
         "kinds": list(composition.kinds),
+        "drawn_clothes": [drawn.to_json() for drawn in composition.drawn],
         "notes": list(composition.notes),
     }
 

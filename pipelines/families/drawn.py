@@ -73,11 +73,15 @@ class People(Protocol):
         size: (width, height) of its pictures in pixels.
         kinds: of garments that it can be given.
         family: "studio", "sd15" or "sdxl", whose words it reads.
+        draws_clothes: whether a garment that only words name is better drawn flat, and given as if it were a picture.
     """
 
     size: tuple[int, int]
     kinds: tuple[str, ...]
     family: str
+
+    @property
+    def draws_clothes(self) -> bool: ...
 
     @property
     def scored_by(self) -> str:
@@ -179,6 +183,11 @@ class DrawnPeople:
 
     def __init__(self, pipe: JointPipeline):
         self.pipe = pipe
+
+    @property
+    def draws_clothes(self) -> bool:
+        """Where there is an adapter that takes them."""
+        return None not in (getattr(self.pipe, "garment_adapter", None), self.pipe.image_encoder)
 
     def preset(self, name: str, framing: str) -> Keypoints:
         """A named pose of the figure."""

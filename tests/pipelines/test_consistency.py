@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import FACE, garment_labels
 from twinset.pipelines import generate as generating
 from twinset.pipelines.compose import Composition, compose
@@ -39,7 +40,7 @@ UPPER = PERSON.garments["upper"]
 def fields(tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("given")
     Image.fromarray(render.render_selfie(PERSON)).save(folder / "selfie.png")
-    Image.fromarray(render.render_flat(UPPER)).save(folder / "upper.png")
+    Image.fromarray(render_flat(UPPER)).save(folder / "upper.png")
     Image.fromarray(PICTURE).save(folder / "photo.png")
     return {
         "prompt": "a person", "selfie": folder / "selfie.png", "garments": [f"{UPPER.kind}={folder / 'upper.png'}"],

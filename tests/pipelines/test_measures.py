@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from twinset.cli import app
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import BACKGROUND, FACE, UPPER, garment_labels
 from twinset.models.face_finder import align
 from twinset.pipelines.compose import people_of
@@ -42,7 +43,7 @@ def selfie_of(spec) -> Selfie:
 @pytest.fixture(scope="module")
 def target(studio: JointPipeline) -> Target:
     people, selfie = people_of(studio), selfie_of(PERSON)
-    flats = {KIND: render.render_flat(PERSON.garments["upper"])}
+    flats = {KIND: render_flat(PERSON.garments["upper"])}
     keypoints, labels = render.layout_keypoints(PERSON), render.render_layout(PERSON)
     return Target(people.embedding(selfie), people.skin(selfie), flats, keypoints, labels, "a person")
 
@@ -253,7 +254,7 @@ def test_rn50_is_looked_for_and_never_fetched(tmp_path: Path, monkeypatch: pytes
 def test_score_command(tmp_path: Path) -> None:
     Image.fromarray(PICTURE).save(tmp_path / "photo.png")
     Image.fromarray(render.render_selfie(PERSON)).save(tmp_path / "me.png")
-    Image.fromarray(render.render_flat(PERSON.garments["upper"])).save(tmp_path / "coat.png")
+    Image.fromarray(render_flat(PERSON.garments["upper"])).save(tmp_path / "coat.png")
     given = ["--selfie", tmp_path / "me.png", "--garment", f"{KIND}={tmp_path / 'coat.png'}", "-o", tmp_path / "s.json"]
     run = CliRunner().invoke(app, ["score", str(tmp_path / "photo.png"), *map(str, given)])
     assert run.exit_code == 0 and "face like the selfie" in run.output

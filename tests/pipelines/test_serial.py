@@ -13,6 +13,7 @@ from PIL import Image
 
 from twinset.adapters.condition import Layout
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import FACE, GARMENT_KINDS
 from twinset.models.vae import decode
 from twinset.pipelines.baseline import face_fusion
@@ -43,7 +44,7 @@ def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def test_each_stage_changes_its_own_part(studio: JointPipeline) -> None:
     photo, selfie = render.render_picture(PERSON), Selfie(render.render_crop(OTHER), render.render_crop(OTHER))
-    flats = {UPPER.kind: render.render_flat(UPPER)}
+    flats = {UPPER.kind: render_flat(UPPER)}
     stages = draw_serially(studio, people_of(studio), painted, LAYOUT, selfie, flats, photo)
     assert stages.first is photo
     swapped = differ(stages.swapped, photo)
@@ -64,7 +65,7 @@ def test_a_stage_without_anything_to_do_hands_on_what_it_got(studio: JointPipeli
 
 def test_the_warp_is_the_draft(studio: JointPipeline) -> None:
     """A thin-plate warp of a red garment gives a red draft where the garment lies."""
-    flat = render.render_flat(UPPER)
+    flat = render_flat(UPPER)
     red = np.where(np.any(flat < 250, axis=-1, keepdims=True), np.array([220, 20, 20], np.uint8), flat)
     target = Layout(LAYOUT.keypoints, people_of(studio).labels(LAYOUT.keypoints, (UPPER.kind, "trousers"), "short"))
     ours = studio.garment(red, UPPER.kind, target)
@@ -77,7 +78,7 @@ def test_the_warp_is_the_draft(studio: JointPipeline) -> None:
 
 
 def test_without_shoulders_the_draft_stays(studio: JointPipeline) -> None:
-    flat, keypoints = render.render_flat(UPPER), LAYOUT.keypoints.copy()
+    flat, keypoints = render_flat(UPPER), LAYOUT.keypoints.copy()
     keypoints[[2, 5]] = 0
     layout = Layout(keypoints, LAYOUT.labels)
     garment = studio.garment(flat, UPPER.kind, LAYOUT)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.helpers.lora_people import JACKET, person, write_people
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import UPPER
 from twinset.training.core.buckets import bucket_sizes, fitted, nearest_bucket
 from twinset.training.core.options import read_recipe, recipe_text
@@ -20,7 +21,7 @@ from twinset.training.lora.captions import automatic_caption, pattern_word, vari
 from twinset.training.lora.dataset import Example, read_examples
 from twinset.training.lora.masks import Look, garment_mask, likeliest_class, look_at
 from twinset.training.lora.options import LoraOptions, read_options
-from twinset.training.mannequin.render import render_flat, render_parsing, render_picture
+from twinset.training.mannequin.render import render_parsing, render_picture
 
 
 @pytest.fixture(scope="module")

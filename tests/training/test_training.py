@@ -12,13 +12,12 @@ from torch.nn import functional as F
 from tests.helpers.tiny import tiny_model, tiny_pipeline
 from twinset.adapters.condition import Condition, paint
 from twinset.adapters.regions import TRACE
-from twinset.figure.flat_garments import garment_draft
+from twinset.figure.flat_garments import garment_draft, render_flat
 from twinset.figure.labels import garment_labels
 from twinset.models.region_controlnet import Paint, label_masks
 from twinset.models.vae import PatchAutoencoderKL, decode, encode
 from twinset.pipelines.joint import JointPipeline, Layout
 from twinset.training.core.settings import from_mapping
-from twinset.training.mannequin.render import render_flat
 from twinset.training.mannequin.spec import draw_spec
 from twinset.training.mannequin.store import load_store, render_store
 from twinset.training.studio.joint_data import Dropout, Encoders, JointData, PhotoMode, encode_store

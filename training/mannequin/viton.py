@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from twinset.common.atomic_files import write_atomic
 from twinset.errors import InputError
-from twinset.figure.flat_garments import flat_keypoints
+from twinset.figure.flat_garments import flat_keypoints, render_flat
 from twinset.figure.garments import garment_parts
 from twinset.figure.keypoints import BODY_25, FRAME, L_HIP, R_HIP, Keypoints, draw_skeleton, with_visibility
 from twinset.figure.labels import PALETTE
@@ -122,7 +122,7 @@ def _png(picture: np.ndarray, palette: np.ndarray | None = None) -> bytes:
 def _cloth_mask(kind: str) -> np.ndarray:
     """uint8 (256, 192): 255 where the flat picture of a kind shows the garment, its outline included."""
     owner = part_map(in_order(garment_parts(kind, build_rig(flat_keypoints(kind)))))
-    ink = render.render_flat(Garment(kind, "black", (0, 0, 0), (0, 0, 0))).max(-1) < 128
+    ink = render_flat(Garment(kind, "black", (0, 0, 0), (0, 0, 0))).max(-1) < 128
     return np.where((owner > 0) | ink, 255, 0).astype(np.uint8)
 
 
@@ -130,7 +130,7 @@ def _write_sample(folder: Path, name: str, seed: int, split: str) -> None:
     spec = draw_spec(seed, split)
     garment, keypoints = spec.garments["upper"], render.true_keypoints(spec)
     contents = (
-        _jpeg(render.render_flat(garment, FRAME)),
+        _jpeg(render_flat(garment, FRAME)),
         _jpeg(_cloth_mask(garment.kind)),
         _png(render.render_parsing(spec), PALETTE),
         _png(draw_skeleton(keypoints)),

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.rig import build_rig
 from twinset.models.face_finder import STRIDE, WINDOW, WINDOW_FACE, FaceFinder, face_centre, face_size, similarity, warp
 from twinset.training.core.loop import FitSettings, fit, settings_from_command_line, write_figures
 from twinset.training.mannequin import face
 from twinset.training.mannequin.render import (
     layout_keypoints,
-    render_flat,
     render_picture,
     render_scene,
     render_selfie,
