@@ -21,7 +21,8 @@ from twinset.pipelines.request import Request
 from twinset.serving.api_keys import Keys
 from twinset.serving.app import Limits, Service, create_app
 from twinset.serving.queue import JobQueue
-from twinset.serving.storage import CONSENTS, Files
+from twinset.serving.repository import Repository
+from twinset.serving.storage import CONSENTS, DATABASE, Files
 from twinset.serving.web.page import add_page
 from twinset.serving.worker import DrawRequest, LostError, StoppedError, Tell, Worker
 
@@ -83,8 +84,9 @@ class Front:
     """
 
     def __init__(self, drawer: Any, root: Path, model: str, safety: str, room: int, drawers: int, lease: float = LEASE):
-        queue = JobQueue(root / "jobs.sqlite", room, lease)
-        files, draw = Files(root, queue), RemoteDrawing(drawer, ConsentBook(root / CONSENTS))
+        repository = Repository(root / DATABASE)
+        queue, files = JobQueue(repository, room, lease), Files(root, repository)
+        draw = RemoteDrawing(drawer, ConsentBook(root / CONSENTS))
         for _ in range(drawers):
             worker = Worker(queue, files, draw, model, safety=safety)
             threading.Thread(target=worker.run, args=(lambda: False,), daemon=True).start()

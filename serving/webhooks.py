@@ -28,6 +28,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from twinset.serving.contract import JobOut
 from twinset.serving.queue import JobQueue
+from twinset.serving.repository import Delivery
 
 WAITS = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0)
 """Seconds after each failed try; after as many, and one more, it is given up."""
@@ -107,30 +108,32 @@ class Courier:
                 list(pool.map(self._try, due))
         return len(due)
 
-    def _try(self, row: dict[str, Any]) -> None:
+    def _try(self, delivery: Delivery) -> None:
+        job, tries = delivery.job.id, delivery.webhook.tries
         try:
-            self.deliver(row)
-            self.queue.told_webhook(row["id"], "delivered")
+            self.deliver(delivery)
+            self.queue.told_webhook(job, "delivered")
         except UndeliveredError as error:
-            tries = row["webhook_tries"]
-            wait = WAITS[tries - 1] * random.uniform(1.0, 1.3) if tries <= len(WAITS) else None
-            self.queue.told_webhook(row["id"], "failed" if wait is None else "pending", str(error), wait)
+            if tries > len(WAITS):
+                self.queue.told_webhook(job, "failed", str(error))
+            else:
+                self.queue.told_webhook(job, "pending", str(error), WAITS[tries - 1] * random.uniform(1.0, 1.3))
 
-    def deliver(self, row: dict[str, Any]) -> None:
+    def deliver(self, delivery: Delivery) -> None:
         """Tell of one job.
 
         Raises:
             UndeliveredError: it was not taken.
         """
-        job = JobOut.of(row)
+        job = JobOut.of(delivery.job)
         body = json.dumps({"type": f"job.{job.state}", "data": job.model_dump(mode="json")}).encode()
         now, identifier = int(datetime.now(UTC).timestamp()), f"msg_{job.id}"
         headers = {
             "Content-Type": "application/json", "User-Agent": "Twinset", "webhook-id": identifier,
             "webhook-timestamp": str(now),
-            "webhook-signature": signature(self.keys.of(row["owner"]), identifier, now, body),
+            "webhook-signature": signature(self.keys.of(delivery.job.owner), identifier, now, body),
         }  # fmt: skip
-        self.post(row["webhook"], body, headers)
+        self.post(delivery.webhook.url, body, headers)
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> None:
         """Send to a public address; redirects are not followed, and the answer is not read.

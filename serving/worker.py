@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -23,8 +22,9 @@ from twinset.pipelines.request import Request, read_request
 from twinset.serving.contract import to_request
 from twinset.serving.event_log import log, log_to_stderr
 from twinset.serving.out_of_memory import SMALLER, free_memory, out_of_memory, smaller
-from twinset.serving.queue import Job, JobQueue
-from twinset.serving.storage import CONSENTS, Files, publish
+from twinset.serving.queue import JobQueue
+from twinset.serving.repository import Job, JobResult, PictureResult, Progress, Repository, State
+from twinset.serving.storage import CONSENTS, DATABASE, Files, publish
 
 PAUSE = 15.0
 """Seconds until a worker looks whether a full disk has room again."""
@@ -108,8 +108,9 @@ class Worker:
         if job is None:
             return False
         with _Beat(self.queue, job.id, self.name) as beat:
+            state: State = "done"
             try:
-                state, result = "done", self._drawn(job, beat)
+                result = self._drawn(job, beat)
             except LostError:
                 self.queue.give_back(job.id, self.name)
                 return True
@@ -127,27 +128,27 @@ class Worker:
         shutil.rmtree(self.files.jobs / job.id, ignore_errors=True)
         self.queue.put_back(job.id, self.name)
 
-    def _failure(self, error: Exception) -> dict[str, Any]:
+    def _failure(self, error: Exception) -> JobResult:
         """A failed job's result: the reason, and what perception kept nevertheless."""
         reason, seen = (error.reason, error.seen) if isinstance(error, UndrawnError) else (error, [])
         told = f"{type(reason).__name__} while drawing; try again, with fewer or smaller pictures"
         if isinstance(reason, InputError):
             told = _without_paths(str(reason), self.files)
-        return {"error": told, "seen": seen}
+        return JobResult(error=told, cache_files=tuple(seen))
 
-    def _end(self, job: Job, state: str, result: dict[str, Any]) -> None:
+    def _end(self, job: Job, state: State, result: JobResult) -> None:
         """Say how a job ended, unless it was cancelled, deleted or lost meanwhile: nothing of it is kept then."""
         if self.queue.finish(job.id, self.name, state, result):
-            log("job", job=job.id, state=state, attempts=job.attempts, seconds=result.get("seconds"))
+            log("job", job=job.id, state=state, attempts=job.attempts, seconds=result.seconds or None)
             return
-        if not self.queue.is_held(job.id):  # else another worker draws it, into the same folder
+        if not self.queue.jobs.is_held(job.id):  # else another worker draws it, into the same folder
             shutil.rmtree(self.files.jobs / job.id, ignore_errors=True)
-            self.files.forget_seen(result.get("seen", ()))
+            self.files.forget_seen(result.cache_files)
         log("job", job=job.id, state="stopped", attempts=job.attempts)
 
-    def _drawn(self, job: Job, beat: _Beat) -> dict[str, Any]:
+    def _drawn(self, job: Job, beat: _Beat) -> JobResult:
         """Draw into a folder aside, and move it into place when all is on disk."""
-        fields = json.loads(job.request)
+        fields = job.fields
         owner = fields.pop("owner")
         paths = partial(self.files.upload, owner=owner)
         request = read_request(to_request(fields, paths, self.model, self.safety))
@@ -159,21 +160,14 @@ class Worker:
         records, seen, notes = self._with_room(request, aside, beat.tell)
         beat.tell(len(records) - 1, records[-1].request.steps or 0)
         publish(aside, place)
-        return {
-            "pictures": [
-                {
-                    "seed": record.seed,
-                    "scores": {name: round(value, 4) for name, value in record.scores.items()},
-                    "repairs": [step["what"] for step in record.controller if step["kept"]],
-                    "faults": record.faults,
-                }
-                for record in records
-            ],
-            "files": [record.picture for record in records],
-            "notes": notes + [_without_paths(note, self.files) for note in records[0].composed.get("notes", ())],
-            "seconds": sum(record.seconds for record in records),
-            "seen": seen,
-        }
+        notes += [_without_paths(note, self.files) for note in records[0].composed.get("notes", ())]
+        return JobResult(
+            pictures=tuple(map(_picture_result, records)),
+            files=tuple(record.picture for record in records),
+            notes=tuple(notes),
+            seconds=sum(record.seconds for record in records),
+            cache_files=tuple(seen),
+        )
 
     def _with_room(self, request: Request, aside: Path, tell: Tell) -> tuple[list[Record], list[str], list[str]]:
         """Draw; where the memory does not suffice, once more with less: see `smaller`. Records, seen, notes."""
@@ -217,10 +211,19 @@ class _Beat:
         Raises:
             StoppedError: nobody wants the job any more.
         """
-        told = {"picture": picture, "pictures": self.pictures, "step": step, "steps": steps}
-        self.wanted = self.wanted and self.queue.heartbeat(self.job, self.worker, told)
+        progress = Progress(picture, self.pictures, step, steps)
+        self.wanted = self.wanted and self.queue.heartbeat(self.job, self.worker, progress)
         if not self.wanted:
             raise StoppedError
+
+
+def _picture_result(record: Record) -> PictureResult:
+    return PictureResult(
+        seed=record.seed,
+        scores={name: round(value, 4) for name, value in record.scores.items()},
+        repairs=tuple(step["what"] for step in record.controller if step["kept"]),
+        faults=tuple(record.faults),
+    )
 
 
 def _without_paths(text: str, files: Files) -> str:
@@ -264,8 +267,9 @@ def work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the service says when to stop
     log_to_stderr()
     os.environ["TWINSET_CONSENT"] = str(root / CONSENTS)  # this process's own, so that a replay looks there too
-    queue = JobQueue(root / "jobs.sqlite", room, lease)
-    worker = Worker(queue, Files(root, queue), drawing(model, commercial, offline), model, safety=safety)
+    repository = Repository(root / DATABASE)
+    queue, files = JobQueue(repository, room, lease), Files(root, repository)
+    worker = Worker(queue, files, drawing(model, commercial, offline), model, safety=safety)
     ready.set()
     service = parent_process()
     worker.run(lambda: stop.is_set() or (service is not None and not service.is_alive()))

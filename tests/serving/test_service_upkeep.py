@@ -21,6 +21,7 @@ from twinset.compliance.consent import ConsentBook, read_statement
 from twinset.serving import webhooks
 from twinset.serving.app import Limits, Service
 from twinset.serving.queue import JobQueue
+from twinset.serving.repository import JobResult, Repository
 from twinset.serving.webhooks import Courier, Secrets, UndeliveredError, is_public
 
 TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
@@ -59,9 +60,9 @@ def test_what_a_dead_worker_left_of_a_cancelled_job_goes(tmp_path: Path) -> None
     for job in jobs:
         assert service.queue.claim("dead")
         (service.files.jobs / job / "part-dead").mkdir(parents=True)
-    service.queue.finish(jobs[0], "dead", "done", {})
+    service.queue.finish(jobs[0], "dead", "done", JobResult())
     service.queue.cancel(jobs[1], "a")
-    service.queue.forget(jobs[2])
+    service.repository.jobs.delete(jobs[2])
     service.sweep()
     assert {path.name for path in service.files.jobs.iterdir()} == {jobs[0], jobs[3]}
 
@@ -86,7 +87,7 @@ def test_public_addresses() -> None:
 def courier(root: Path, *addresses: str) -> Courier:
     found = [(0, 0, 0, "", (address, 0)) for address in addresses]
     resolve = (lambda *_, **__: found) if addresses else socket.getaddrinfo
-    return Courier(JobQueue(root / "jobs.sqlite"), Secrets(root / "webhooks.key"), True, resolve)
+    return Courier(JobQueue(Repository(root / "jobs.sqlite")), Secrets(root / "webhooks.key"), True, resolve)
 
 
 def test_plain_http_leads_to_this_machine_alone(tmp_path: Path) -> None:
@@ -129,8 +130,8 @@ def test_an_address_of_other_letters_stops_no_delivery(tmp_path: Path) -> None:
         carrying.queue.cancel(job, "a")
     carrying.deliver_due()
     line.close()
-    told = {path: carrying.queue.job(job, "a") or {} for path, job in jobs.items()}
-    assert [told[path]["webhook_state"] for path in jobs] == ["pending", "delivered"]
+    ended = [carrying.queue.job(job, "a") for job in jobs.values()]
+    assert [job and job.webhook and job.webhook.state for job in ended] == ["pending", "delivered"]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

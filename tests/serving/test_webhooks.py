@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 from twinset import cli
 from twinset.serving.app import Limits, Service, create_app
 from twinset.serving.queue import JobQueue
+from twinset.serving.repository import Repository
 from twinset.serving.webhooks import WAITS, Courier, Secrets, UndeliveredError, is_public
 
 SPEC: Any = importlib.util.spec_from_file_location("receive_webhook", "examples/service/receive_webhook.py")
@@ -67,12 +68,13 @@ def courier(queue: JobQueue, folder: Path, **more: Any) -> Courier:
 
 
 def state(queue: JobQueue, job: str) -> tuple[str, int, str | None]:
-    row: Any = queue.job(job, "shop")
-    return row["webhook_state"], row["webhook_tries"], row["webhook_told"]
+    found = queue.job(job, "shop")
+    assert found is not None and found.webhook is not None
+    return found.webhook.state, found.webhook.tries, found.webhook.reason
 
 
 def test_the_end_is_told_and_the_example_believes_it(tmp_path: Path) -> None:
-    queue = JobQueue(tmp_path / "jobs.sqlite")
+    queue = JobQueue(Repository(tmp_path / "jobs.sqlite"))
     with receiver(204) as (url, came):
         job = ended_job(queue, url)
         sent = courier(queue, tmp_path, loopback=True)
@@ -90,12 +92,12 @@ def test_the_end_is_told_and_the_example_believes_it(tmp_path: Path) -> None:
 
 def test_it_is_tried_again_after_a_restart_too_and_given_up(tmp_path: Path) -> None:
     clock = Clock()
-    queue = JobQueue(tmp_path / "jobs.sqlite", clock=clock)
+    queue = JobQueue(Repository(tmp_path / "jobs.sqlite", clock))
     with receiver(500, 302, 404) as (url, came):
         job = ended_job(queue, url)
         assert courier(queue, tmp_path, loopback=True).deliver_due() == 1
         assert state(queue, job) == ("pending", 1, "answered 500")
-        again = JobQueue(tmp_path / "jobs.sqlite", clock=clock)  # as after a restart
+        again = JobQueue(Repository(tmp_path / "jobs.sqlite", clock))  # as after a restart
         assert courier(again, tmp_path, loopback=True).deliver_due() == 0  # its time has not come
         for tries, wait in enumerate(WAITS, start=2):
             clock.now += wait * 1.3
@@ -109,11 +111,11 @@ def test_it_is_tried_again_after_a_restart_too_and_given_up(tmp_path: Path) -> N
 
 def test_two_processes_do_not_both_deliver_and_a_lost_one_is_made_up_for(tmp_path: Path) -> None:
     clock = Clock()
-    queue = JobQueue(tmp_path / "jobs.sqlite", clock=clock)
+    queue = JobQueue(Repository(tmp_path / "jobs.sqlite", clock))
     job = ended_job(queue, "https://example.com/")
-    assert [row["id"] for row in queue.claim_webhooks(60.0)] == [job] and not queue.claim_webhooks(60.0)
+    assert [delivery.job.id for delivery in queue.claim_webhooks(60.0)] == [job] and not queue.claim_webhooks(60.0)
     clock.now += 61  # the first one died with it in hand
-    assert [row["webhook_tries"] for row in queue.claim_webhooks(60.0)] == [2]
+    assert [delivery.webhook.tries for delivery in queue.claim_webhooks(60.0)] == [2]
 
 
 INSIDE = (
@@ -129,7 +131,7 @@ def test_no_connection_to_addresses_inside(host: str, tmp_path: Path, monkeypatc
         raise AssertionError("a connection was made")
 
     monkeypatch.setattr(socket, "create_connection", connected)
-    sent = courier(JobQueue(tmp_path / "jobs.sqlite"), tmp_path)
+    sent = courier(JobQueue(Repository(tmp_path / "jobs.sqlite")), tmp_path)
     for url in (f"https://{host}/", f"https://{host}:8443/x"):
         with pytest.raises(UndeliveredError, match=r"not public|unknown"):
             sent.post(url, b"", {})
@@ -154,7 +156,7 @@ def test_a_name_is_resolved_once_and_every_address_must_be_public(
         raise ConnectionRefusedError
 
     monkeypatch.setattr(socket, "create_connection", connect)
-    sent = courier(JobQueue(tmp_path / "jobs.sqlite"), tmp_path, resolve=resolve)
+    sent = courier(JobQueue(Repository(tmp_path / "jobs.sqlite")), tmp_path, resolve=resolve)
     with pytest.raises(UndeliveredError, match="not public"):
         sent.post("https://rebinding.example/", b"", {})
     with pytest.raises(UndeliveredError, match="no answer"):
@@ -181,7 +183,7 @@ def test_a_receiver_that_drips_is_left(tmp_path: Path, monkeypatch: pytest.Monke
         threading.Thread(target=drip, daemon=True).start()
         began = time.monotonic()
         with pytest.raises(UndeliveredError, match="no answer"):
-            courier(JobQueue(tmp_path / "jobs.sqlite"), tmp_path, loopback=True).post(
+            courier(JobQueue(Repository(tmp_path / "jobs.sqlite")), tmp_path, loopback=True).post(
                 f"http://127.0.0.1:{server.getsockname()[1]}/", b"", {}
             )
         assert time.monotonic() - began < 4
@@ -209,7 +211,7 @@ def test_through_the_service(tmp_path: Path) -> None:
             while (told := client.get(f"/v1/jobs/{job['id']}").json())["webhook"]["state"] == "pending":
                 time.sleep(0.05)
             assert told["webhook"] == {"state": "delivered", "tries": 1, "reason": None}
-        assert "webhook" not in Service(tmp_path, None).queue.reading("SELECT request FROM jobs")[0]["request"]
+        assert "webhook" not in Service(tmp_path, None).repository.jobs.requests()[0]
 
 
 def test_the_secret_is_told_on_the_command_line(
