@@ -67,16 +67,16 @@ def create_app(service: Service) -> FastAPI:
 
 
 async def _sweep(service: Service) -> None:
-    """Deletes what is kept no longer, every minute."""
+    """Deletes what is too old, every minute."""
     while True:
         await anyio.to_thread.run_sync(service.sweep)
         await anyio.sleep(60)
 
 
 async def _deliver(service: Service) -> None:
-    """Tells of jobs that have ended."""
+    """Sends the webhooks of jobs that have ended."""
     while True:
-        if not await anyio.to_thread.run_sync(service.courier.deliver_due, abandon_on_cancel=True):
+        if not await anyio.to_thread.run_sync(service.webhook_sender.deliver_due, abandon_on_cancel=True):
             await anyio.sleep(1)
 
 
@@ -103,9 +103,9 @@ def _add_uploads(app: FastAPI, service: Service) -> None:
 
 def _add_consents(app: FastAPI, service: Service) -> None:
     @app.post("/v1/consents", status_code=201)
-    def consent(owner: Owner, told: ConsentIn) -> ConsentOut:
+    def consent(owner: Owner, body: ConsentIn) -> ConsentOut:
         """Enter a person's consent to the use of their face."""
-        return ConsentOut(id=service.agree(told, owner))
+        return ConsentOut(id=service.agree(body, owner))
 
     @app.delete("/v1/consents/{consent}", status_code=204, responses=_missing())
     def withdraw(owner: Owner, consent: str) -> None:
@@ -123,9 +123,9 @@ def _add_orders(app: FastAPI, service: Service) -> None:
         return JobOut.of(service.job(job, owner))
 
     @app.post("/v1/jobs", status_code=202, responses=full)
-    def order(owner: Owner, told: JobRequest, response: Response, idempotency: Key = None) -> JobOut:
+    def order(owner: Owner, body: JobRequest, response: Response, idempotency: Key = None) -> JobOut:
         """Order pictures; they are drawn when their turn comes."""
-        return accepted(service.order(told.model_dump(mode="json"), owner, idempotency), owner, response)
+        return accepted(service.order(body.model_dump(mode="json"), owner, idempotency), owner, response)
 
     @app.post("/v1/jobs/form", status_code=202, responses=full | {415: {"model": ProblemDetails}})
     def order_form(

@@ -57,11 +57,11 @@ class Problem(Exception):
         """The response."""
         detail, _, remedy = self.detail.partition("; ")
         title = status_phrase(self.status)
-        told = ProblemDetails(
+        body = ProblemDetails(
             type=f"urn:twinset:{title.lower().replace(' ', '-')}", title=title, status=self.status,
             detail=detail, field=self.field, remedy=remedy or None,
         )  # fmt: skip
-        return JSONResponse(told.model_dump(), self.status, media_type="application/problem+json", headers=self.headers)
+        return JSONResponse(body.model_dump(), self.status, media_type="application/problem+json", headers=self.headers)
 
 
 def status_phrase(status: int) -> str:

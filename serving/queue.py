@@ -45,7 +45,7 @@ class JobQueue:
             pictures: How many it draws.
             idempotency_key: Chosen by the client.
             consent: Of the person in it.
-            webhook: Where its end is told.
+            webhook: Where its end is sent.
             fingerprint: What two requests of one idempotency key must have in common; the whole request when None.
 
         Raises:
@@ -88,11 +88,11 @@ class JobQueue:
         """End a job as `done` or `failed`; False when it ended before or belongs to another worker."""
         return self.jobs.end(job, worker, state, self.repository.clock(), result)
 
-    def give_back(self, job: str, worker: str) -> None:
+    def release(self, job: str, worker: str) -> None:
         """Let another claim a job at once, whose drawing came to nothing through no fault of its own."""
         self.jobs.release(job, worker)
 
-    def put_back(self, job: str, worker: str) -> None:
+    def requeue(self, job: str, worker: str) -> None:
         """Let a job wait again as if it had not been claimed: nothing was wrong with it or with its worker."""
         self.jobs.requeue(job, worker)
 
@@ -104,12 +104,12 @@ class JobQueue:
         """A job of this owner; None for another's, which looks like one that never was."""
         return self.jobs.find(job, owner)
 
-    def claim_webhooks(self, seconds: float, most: int = 8) -> list[Delivery]:
-        """Jobs whose end should be told now, new ones first; for so long no other process takes them."""
+    def claim_deliveries(self, seconds: float, limit: int = 8) -> list[Delivery]:
+        """Webhooks to be sent now, new ones first; for so many seconds no other process gets them."""
         now = self.repository.clock()
-        return self.jobs.claim_deliveries(now, now + seconds, most)
+        return self.jobs.claim_deliveries(now, now + seconds, limit)
 
-    def told_webhook(self, job: str, state: WebhookState, reason: str | None = None, wait: float = 0.0) -> None:
+    def record_delivery(self, job: str, state: WebhookState, reason: str | None = None, wait: float = 0.0) -> None:
         """What came of a try: `delivered`, `failed` for good, or `pending` until after `wait` seconds."""
         self.jobs.record_delivery(job, state, reason, self.repository.clock() + wait)
 

@@ -22,7 +22,7 @@ from twinset.serving.problem_details import Problem
 from twinset.serving.queue import JobQueue, OtherRequestError, QueueFullError
 from twinset.serving.repository import Consent, Job, Repository, Upload
 from twinset.serving.storage import CONSENTS, DATABASE, Decoder, Files
-from twinset.serving.webhooks import Courier, Secrets
+from twinset.serving.webhooks import Secrets, WebhookSender
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Service:
         self.files, self.decoder = Files(root, self.repository), Decoder()
         self.keys, self.limits, self.alive = keys, limits, alive
         self.book = ConsentBook(root / CONSENTS) if book is None else book
-        self.courier = Courier(self.queue, Secrets(root / "webhooks.key"), limits.loopback_webhooks)
+        self.webhook_sender = WebhookSender(self.queue, Secrets(root / "webhooks.key"), limits.loopback_webhooks)
         self.registry = CollectorRegistry()
         self.rejected = Counter("twinset_rejected", "Requests refused, by status.", ["status"], registry=self.registry)
         self.jobs = Gauge("twinset_jobs", "Jobs by state.", ["state"], registry=self.registry)
@@ -219,12 +219,14 @@ class Service:
         except ConsentError as error:
             raise Problem(422, str(error), "consent") from None
 
-    def agree(self, told: ConsentIn, owner: str) -> str:
+    def agree(self, body: ConsentIn, owner: str) -> str:
         """Enter a person's consent; its id."""
-        said = read_statement(person=told.person, purposes=told.purposes, until=told.until, given=datetime.now(UTC))
-        entered = self.book.record(said)
-        self.repository.consents.insert(Consent(entered, owner))
-        return entered
+        statement = read_statement(
+            person=body.person, purposes=body.purposes, until=body.until, given=datetime.now(UTC)
+        )
+        consent = Consent(self.book.record(statement), owner)
+        self.repository.consents.insert(consent)
+        return consent.id
 
     def withdraw(self, consent: str) -> None:
         """End a consent, and delete all that was made under it."""

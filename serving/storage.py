@@ -1,4 +1,4 @@
-"""What the service keeps of its users: uploads and pictures, under names that it makes itself."""
+"""Files of the service's users: uploads and pictures, under names that it makes itself."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Files:
 
     def forget_job(self, job: Job) -> None:
         """Delete a job: its row, pictures, inputs that no other job uses, and what was seen in them."""
-        self.forget_seen(job.result.cache_files)
+        self.delete_cache_files(job.result.cache_files)
         self.repository.jobs.delete(job.id)
         shutil.rmtree(self.jobs / job.id, ignore_errors=True)
         for shown in (self.root / PAGE).rglob(f"{job.id}-*"):
@@ -148,8 +148,8 @@ class Files:
             if not any(upload in request for request in others):
                 self.forget_upload(upload)
 
-    def forget_seen(self, names: Iterable[str]) -> None:
-        """Delete what perception kept, by its files' names."""
+    def delete_cache_files(self, names: Iterable[str]) -> None:
+        """Delete perception results, by their files' names."""
         for name in names:
             with suppress(OSError):
                 (default_folder() / Path(name).name).unlink()
@@ -176,9 +176,9 @@ class Files:
         for upload in self.repository.uploads.created_before(before):
             if upload.id not in used:
                 self.forget_upload(upload.id)
-        kept_until = self.repository.clock() - min(seconds, PAGE_KEEPS)
+        page_before = self.repository.clock() - min(seconds, PAGE_KEEPS)
         for path in (self.root / PAGE).rglob("*"):
-            if path.is_file() and path.stat().st_mtime < kept_until:
+            if path.is_file() and path.stat().st_mtime < page_before:
                 path.unlink(missing_ok=True)
         self.forget_strays()
         self._forget_unknown(before)

@@ -1,4 +1,4 @@
-"""Webhooks: a job's end is told to an address of the client, signed, again and again until it is taken.
+"""Webhooks: a job's end is sent to an address of the client, signed, again and again until it is taken.
 
 Signed as the Standard Webhooks specification 1.0 says: HMAC-SHA256 over `id.timestamp.body`. The address is resolved
 once, must be public, and is itself connected to, so that a name that resolves differently a moment later leads nowhere.
@@ -49,7 +49,7 @@ class UndeliveredError(Exception):
 
 
 class Secrets:
-    """A signing secret for each client, made from one that is kept.
+    """A signing secret for each client, derived from one root secret.
 
     Args:
         path: the file, made when missing, the service's user's alone.
@@ -62,7 +62,7 @@ class Secrets:
         """The secret of a client, 32 bytes."""
         return hmac.new(self._root(), b"webhooks of " + owner.encode(), hashlib.sha256).digest()
 
-    def told(self, owner: str) -> str:
+    def encoded(self, owner: str) -> str:
         """The secret as receivers write it: `whsec_` and base64."""
         return "whsec_" + base64.b64encode(self.of(owner)).decode()
 
@@ -84,13 +84,13 @@ def signature(secret: bytes, identifier: str, timestamp: int, body: bytes) -> st
     return "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
 
 
-class Courier:
-    """Delivers what is due.
+class WebhookSender:
+    """Sends what is due.
 
     Args:
         queue: of the jobs, which hold what was delivered.
         keys: to sign with.
-        loopback: whether this machine may be told too, by plain HTTP as well.
+        loopback: whether this machine may receive them too, by plain HTTP as well.
         resolve: name and port → addresses, as `socket.getaddrinfo`.
     """
 
@@ -102,7 +102,7 @@ class Courier:
 
     def deliver_due(self) -> int:
         """Try once what is due; how many."""
-        due = self.queue.claim_webhooks(CLAIM, AT_ONCE)
+        due = self.queue.claim_deliveries(CLAIM, AT_ONCE)
         if due:
             with ThreadPoolExecutor(len(due)) as pool:
                 list(pool.map(self._try, due))
@@ -112,12 +112,12 @@ class Courier:
         job, tries = delivery.job.id, delivery.webhook.tries
         try:
             self.deliver(delivery)
-            self.queue.told_webhook(job, "delivered")
+            self.queue.record_delivery(job, "delivered")
         except UndeliveredError as error:
             if tries > len(WAITS):
-                self.queue.told_webhook(job, "failed", str(error))
+                self.queue.record_delivery(job, "failed", str(error))
             else:
-                self.queue.told_webhook(job, "pending", str(error), WAITS[tries - 1] * random.uniform(1.0, 1.3))
+                self.queue.record_delivery(job, "pending", str(error), WAITS[tries - 1] * random.uniform(1.0, 1.3))
 
     def deliver(self, delivery: Delivery) -> None:
         """Tell of one job.

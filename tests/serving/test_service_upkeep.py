@@ -22,7 +22,7 @@ from twinset.serving import webhooks
 from twinset.serving.app import Limits, Service
 from twinset.serving.queue import JobQueue
 from twinset.serving.repository import JobResult, Repository
-from twinset.serving.webhooks import Courier, Secrets, UndeliveredError, is_public
+from twinset.serving.webhooks import Secrets, UndeliveredError, WebhookSender, is_public
 
 TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
 
@@ -84,17 +84,17 @@ def test_public_addresses() -> None:
     assert is_public("8.8.8.8") and is_public("2606:4700::1111")
 
 
-def courier(root: Path, *addresses: str) -> Courier:
+def sender(root: Path, *addresses: str) -> WebhookSender:
     found = [(0, 0, 0, "", (address, 0)) for address in addresses]
     resolve = (lambda *_, **__: found) if addresses else socket.getaddrinfo
-    return Courier(JobQueue(Repository(root / "jobs.sqlite")), Secrets(root / "webhooks.key"), True, resolve)
+    return WebhookSender(JobQueue(Repository(root / "jobs.sqlite")), Secrets(root / "webhooks.key"), True, resolve)
 
 
 def test_plain_http_leads_to_this_machine_alone(tmp_path: Path) -> None:
     with pytest.raises(UndeliveredError, match="only https"):
-        courier(tmp_path, "8.8.8.8").post("http://shop.example/", b"", {})
+        sender(tmp_path, "8.8.8.8").post("http://shop.example/", b"", {})
     with pytest.raises(UndeliveredError, match="not public"):
-        courier(tmp_path, "8.8.8.8", "127.0.0.1").post("https://shop.example/", b"", {})
+        sender(tmp_path, "8.8.8.8", "127.0.0.1").post("https://shop.example/", b"", {})
 
 
 def receiver(answer: bytes, every: float = 0.0, tls: ssl.SSLContext | None = None) -> tuple[int, socket.socket]:
@@ -120,7 +120,7 @@ def receiver(answer: bytes, every: float = 0.0, tls: ssl.SSLContext | None = Non
 
 
 def test_an_address_of_other_letters_stops_no_delivery(tmp_path: Path) -> None:
-    carrying = courier(tmp_path)
+    carrying = sender(tmp_path)
     port, line = receiver(b"HTTP/1.1 204 Done\r\n\r\n")
     jobs = {
         path: carrying.queue.add("a", json.dumps({"prompt": "x"}), 1, webhook=f"http://127.0.0.1:{port}/{path}")
@@ -140,7 +140,7 @@ def test_a_receiver_that_drips_is_ended(scheme: str, tmp_path: Path, monkeypatch
     port, line = receiver(b"\x16\x03\x03\x40\x00" + bytes(200) if scheme == "https" else b"HTTP" * 50, every=0.1)
     began = time.monotonic()
     with pytest.raises(UndeliveredError, match="no answer"):
-        courier(tmp_path).post(f"{scheme}://127.0.0.1:{port}/", b"{}", {})
+        sender(tmp_path).post(f"{scheme}://127.0.0.1:{port}/", b"{}", {})
     line.close()
     assert time.monotonic() - began < 3
 
@@ -162,13 +162,13 @@ def test_a_receiver_that_drips_after_the_handshake_is_ended(tmp_path: Path, monk
     port, line = receiver(b"HTTP" * 30, 0.1, theirs)
     began = time.monotonic()
     with pytest.raises(UndeliveredError, match="no answer"):
-        courier(tmp_path, "127.0.0.1").post(f"https://localhost:{port}/", b"{}", {})
+        sender(tmp_path, "127.0.0.1").post(f"https://localhost:{port}/", b"{}", {})
     line.close()
     assert 0.9 < time.monotonic() - began < 4
 
 
 def test_slow_receivers_are_waited_for_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    carrying = courier(tmp_path)
+    carrying = sender(tmp_path)
 
     def slow(row: Any) -> None:
         time.sleep(0.3)
