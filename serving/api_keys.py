@@ -1,4 +1,4 @@
-"""API keys: made here, kept as hashes."""
+"""API keys: made here, stored as hashes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Keys:
         self.path = path
 
     def add(self, name: str) -> str:
-        """Make a key for somebody; it is told once and kept nowhere.
+        """Make a key for somebody; it is shown once and stored nowhere.
 
         Raises:
             InputError: the name has one.
@@ -51,8 +51,8 @@ class Keys:
 
     def owner(self, key: str) -> str | None:
         """Whose key it is; None for nobody's."""
-        given = _hash(key)
-        return next((name for name, value in self._known().items() if hmac.compare_digest(value, given)), None)
+        digest = _hash(key)
+        return next((name for name, value in self._known().items() if hmac.compare_digest(value, digest)), None)
 
     def _known(self) -> dict[str, str]:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -68,16 +67,16 @@ def create_app(service: Service) -> FastAPI:
 
 
 async def _sweep(service: Service) -> None:
-    """Deletes what is kept no longer, every minute."""
+    """Deletes what is too old, every minute."""
     while True:
         await anyio.to_thread.run_sync(service.sweep)
         await anyio.sleep(60)
 
 
 async def _deliver(service: Service) -> None:
-    """Tells of jobs that have ended."""
+    """Sends the webhooks of jobs that have ended."""
     while True:
-        if not await anyio.to_thread.run_sync(service.courier.deliver_due, abandon_on_cancel=True):
+        if not await anyio.to_thread.run_sync(service.webhook_sender.deliver_due, abandon_on_cancel=True):
             await anyio.sleep(1)
 
 
@@ -89,15 +88,14 @@ def _add_uploads(app: FastAPI, service: Service) -> None:
     @app.post("/v1/uploads", status_code=201, responses={415: {"model": ProblemDetails}})
     def upload(owner: Owner, file: Annotated[UploadFile, File(description=PICTURE)]) -> UploadOut:
         """Send a picture; requests call it by the id that comes back."""
-        kept = service.take(file.file, owner)
-        (row,) = service.queue.reading("SELECT sha256, bytes FROM uploads WHERE id = ?", kept)
-        return UploadOut(id=kept, **row)
+        entered = service.take(file.file, owner)
+        return UploadOut(id=entered.id, sha256=entered.sha256, bytes=entered.size)
 
     @app.delete("/v1/uploads/{upload}", status_code=204, responses=_missing())
     def delete_upload(owner: Owner, upload: str) -> None:
         """Delete a picture that was sent."""
         try:
-            service.files.upload(upload, owner)
+            service.files.entry(upload, owner)
         except InputError as error:
             raise Problem(404, str(error)) from None
         service.files.forget_upload(upload)
@@ -105,14 +103,14 @@ def _add_uploads(app: FastAPI, service: Service) -> None:
 
 def _add_consents(app: FastAPI, service: Service) -> None:
     @app.post("/v1/consents", status_code=201)
-    def consent(owner: Owner, told: ConsentIn) -> ConsentOut:
+    def consent(owner: Owner, body: ConsentIn) -> ConsentOut:
         """Enter a person's consent to the use of their face."""
-        return ConsentOut(id=service.agree(told, owner))
+        return ConsentOut(id=service.agree(body, owner))
 
     @app.delete("/v1/consents/{consent}", status_code=204, responses=_missing())
     def withdraw(owner: Owner, consent: str) -> None:
         """Withdraw a consent: no further use, and all jobs, pictures and uploads made under it are deleted."""
-        if not service.queue.reading("SELECT id FROM consents WHERE id = ? AND owner = ?", consent, owner):
+        if service.repository.consents.find(consent, owner) is None:
             raise Problem(404, f"consent {consent[:40]!r} is not there; POST /v1/consents gave its id")
         service.withdraw(consent)
 
@@ -122,12 +120,12 @@ def _add_orders(app: FastAPI, service: Service) -> None:
 
     def accepted(job: str, owner: str, response: Response) -> JobOut:
         response.headers["Location"] = f"/v1/jobs/{job}"
-        return JobOut.of(service.row(job, owner))
+        return JobOut.of(service.job(job, owner))
 
     @app.post("/v1/jobs", status_code=202, responses=full)
-    def order(owner: Owner, told: JobRequest, response: Response, idempotency: Key = None) -> JobOut:
+    def order(owner: Owner, body: JobRequest, response: Response, idempotency: Key = None) -> JobOut:
         """Order pictures; they are drawn when their turn comes."""
-        return accepted(service.order(told.model_dump(mode="json"), owner, idempotency), owner, response)
+        return accepted(service.order(body.model_dump(mode="json"), owner, idempotency), owner, response)
 
     @app.post("/v1/jobs/form", status_code=202, responses=full | {415: {"model": ProblemDetails}})
     def order_form(
@@ -151,25 +149,24 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
     @app.get("/v1/jobs")
     def jobs(owner: Owner) -> list[JobOut]:
         """Your latest hundred jobs."""
-        rows = service.queue.reading("SELECT * FROM jobs WHERE owner = ? ORDER BY made DESC LIMIT 100", owner)
-        return [JobOut.of(row) for row in rows]
+        return [JobOut.of(job) for job in service.repository.jobs.latest(owner)]
 
     @app.get("/v1/jobs/{job}", responses=_missing())
     def job(owner: Owner, job: str) -> JobOut:
         """How a job is getting on."""
-        return JobOut.of(service.row(job, owner))
+        return JobOut.of(service.job(job, owner))
 
     @app.post("/v1/jobs/{job}/cancel", responses=_missing())
     def cancel(owner: Owner, job: str) -> JobOut:
         """Cancel a job that is not over; one that is stays as it is."""
-        service.row(job, owner)
+        service.job(job, owner)
         service.queue.cancel(job, owner)
-        return JobOut.of(service.row(job, owner))
+        return JobOut.of(service.job(job, owner))
 
     @app.delete("/v1/jobs/{job}", status_code=204, responses=_missing())
     def delete(owner: Owner, job: str) -> None:
         """Delete a job: its pictures, its inputs, and what was seen in them."""
-        service.files.forget_job(service.row(job, owner))
+        service.files.forget_job(service.job(job, owner))
 
     @app.get(
         "/v1/jobs/{job}/pictures/{number}",
@@ -178,7 +175,7 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
     )
     def picture(owner: Owner, job: str, number: int) -> FileResponse:
         """A picture of a job that is done, with its labels."""
-        files = json.loads(service.row(job, owner)["result"] or "{}").get("files", ())
+        files = service.job(job, owner).result.files
         if not 0 <= number < len(files):
             raise Problem(404, f"job {job!r} has {len(files)} pictures; look at its state first")
         path = service.files.pictures(job) / files[number]

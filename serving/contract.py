@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,12 +16,12 @@ from twinset.errors import InputError
 from twinset.figure.poses import NAMED
 from twinset.pipelines.options import option_of
 from twinset.pipelines.request import Request
+from twinset.serving.repository import Job, Progress, State, WebhookState
 
 UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="Id that POST /v1/uploads gave.")]
 PATHS = ("selfies", "garments", "loras", "photo", "pose")
 WEBHOOK = "Public https address that is told when the job has ended, signed; see the documentation."
 POSE = "A preset such as walking, mirrored walking:mirror; or an upload that shows somebody in it."
-State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 class GarmentUpload(BaseModel):
@@ -147,19 +148,10 @@ class ConsentOut(BaseModel):
     id: str
 
 
-class Progress(BaseModel):
-    """How far a job is: the picture being drawn, from 0, the steps done of it, and how many it has."""
-
-    picture: int
-    pictures: int
-    step: int
-    steps: int | None = None
-
-
 class WebhookOut(BaseModel):
     """What came of telling a job's end: the tries so far, and why the last one failed."""
 
-    state: Literal["pending", "delivered", "failed"]
+    state: WebhookState
     tries: int
     reason: str | None = None
 
@@ -189,24 +181,23 @@ class JobOut(BaseModel):
     webhook: WebhookOut | None = None
 
     @classmethod
-    def of(cls, row: dict[str, Any]) -> JobOut:
-        """From a row of the queue."""
-        result = json.loads(row["result"] or "{}")
+    def of(cls, job: Job) -> JobOut:
+        """What clients are shown of a job."""
+        hook = job.webhook
         return cls(
-            id=row["id"],
-            made=datetime.fromtimestamp(row["made"], UTC),
-            prompt=json.loads(row["request"])["prompt"],
-            state=row["state"],
-            attempts=row["attempts"],
-            progress=json.loads(row["progress"]) if row["progress"] else None,
+            id=job.id,
+            made=datetime.fromtimestamp(job.created_at, UTC),
+            prompt=job.fields["prompt"],
+            state=job.state,
+            attempts=job.attempts,
+            progress=job.progress,
             pictures=[
-                PictureOut(url=f"/v1/jobs/{row['id']}/pictures/{number}", **told)
-                for number, told in enumerate(result.get("pictures", ()))
+                PictureOut(url=f"/v1/jobs/{job.id}/pictures/{number}", **asdict(picture))
+                for number, picture in enumerate(job.result.pictures)
             ],
-            notes=result.get("notes", []),
-            error=result.get("error"),
-            webhook=row["webhook"]
-            and WebhookOut(state=row["webhook_state"], tries=row["webhook_tries"], reason=row["webhook_told"]),
+            notes=list(job.result.notes),
+            error=job.result.error,
+            webhook=None if hook is None else WebhookOut(state=hook.state, tries=hook.tries, reason=hook.reason),
         )
 
 

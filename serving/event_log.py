@@ -28,8 +28,8 @@ def log(event: str, **values: str | float | None) -> None:
     """
     if foreign := values.keys() - ALLOWED:
         raise ValueError(f"{sorted(foreign)} may not be logged; choose among {sorted(ALLOWED)}")
-    told = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
-    LOGGER.info(json.dumps(told | {name: value for name, value in values.items() if value is not None}))
+    entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
+    LOGGER.info(json.dumps(entry | {name: value for name, value in values.items() if value is not None}))
 
 
 def log_to_stderr() -> None:

@@ -23,8 +23,8 @@ WATCH = 1.0
 """Seconds between looks at the workers."""
 
 
-class Crew:
-    """Worker processes; each that dies is replaced, until the crew is sent home.
+class WorkerPool:
+    """Worker processes; each that dies is replaced, until the pool is shut down.
 
     Args:
         count: processes.
@@ -34,11 +34,11 @@ class Crew:
     def __init__(self, count: int, *arguments: Any):
         self.context, self.arguments = get_context("spawn"), arguments
         self.ready, self.stop = self.context.Event(), self.context.Event()
-        self.processes = [self._hire() for _ in range(count)]
+        self.processes = [self._start() for _ in range(count)]
         self.watch = threading.Thread(target=self._watch, daemon=True)
         self.watch.start()
 
-    def _hire(self) -> Any:
+    def _start(self) -> Any:
         process = self.context.Process(target=work, args=(*self.arguments, self.ready, self.stop))
         process.start()
         return process
@@ -46,13 +46,13 @@ class Crew:
     def _watch(self) -> None:
         while not self.stop.is_set():
             time.sleep(WATCH)
-            self.processes = [p if p.is_alive() or self.stop.is_set() else self._hire() for p in self.processes]
+            self.processes = [p if p.is_alive() or self.stop.is_set() else self._start() for p in self.processes]
 
     def alive(self) -> bool:
         """Whether a worker has its model loaded and none is missing."""
         return self.ready.is_set() and any(process.is_alive() for process in self.processes)
 
-    def send_home(self, seconds: float = 60.0) -> None:
+    def shutdown(self, seconds: float = 60.0) -> None:
         """Let every worker finish its job; one that takes longer is killed, and its job drawn after a restart."""
         self.stop.set()
         deadline = time.monotonic() + seconds
@@ -83,10 +83,10 @@ def run_service(
         make = partial(drawing, model, commercial, offline, keeps=False)
         run_on_ray(root, host, port, keys, limits, make=make, model=model, safety=safety, workers=workers)
         return
-    crew = Crew(workers, root, model, commercial, offline, safety, room, LEASE)
-    service = Service(root, keys, limits, alive=crew.alive, lease=LEASE)
+    pool = WorkerPool(workers, root, model, commercial, offline, safety, room, LEASE)
+    service = Service(root, keys, limits, alive=pool.alive, lease=LEASE)
     try:
         app = add_page(create_app(service), keys, root, pictures)
         uvicorn.run(app, host=host, port=port, access_log=False, timeout_keep_alive=10, http=ImpatientProtocol)
     finally:
-        crew.send_home()
+        pool.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,19 +15,16 @@ from starlette.exceptions import HTTPException
 from twinset.common.atomic_files import disk_full
 from twinset.errors import InputError
 
-TITLES = {
-    400: "bad request", 401: "no valid key", 403: "not from there", 404: "not there", 405: "not so", 408: "too slow",
-    409: "conflict", 413: "too large", 415: "of another kind", 422: "not acceptable", 429: "queue is full",
-    500: "the service failed", 507: "disk is full",
-}  # fmt: skip
+RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""Phrases of RFC 9110 where Python before 3.13 has those of earlier RFCs."""
 
 
 class ProblemDetails(BaseModel):
     """A problem, as `application/problem+json`.
 
     Attributes:
-        type: `urn:twinset:` and the status in words.
-        title: The status in words.
+        type: `urn:twinset:` and the title, in small letters with hyphens.
+        title: The status's phrase in RFC 9110, such as "Not Found".
         status: HTTP's.
         detail: What is wrong, in one line.
         field: Which of the request's fields, where it is one.
@@ -58,12 +56,17 @@ class Problem(Exception):
     def answer(self) -> JSONResponse:
         """The response."""
         detail, _, remedy = self.detail.partition("; ")
-        title = TITLES.get(self.status, "wrong")
-        told = ProblemDetails(
-            type=f"urn:twinset:{title.replace(' ', '-')}", title=title, status=self.status,
+        title = status_phrase(self.status)
+        body = ProblemDetails(
+            type=f"urn:twinset:{title.lower().replace(' ', '-')}", title=title, status=self.status,
             detail=detail, field=self.field, remedy=remedy or None,
         )  # fmt: skip
-        return JSONResponse(told.model_dump(), self.status, media_type="application/problem+json", headers=self.headers)
+        return JSONResponse(body.model_dump(), self.status, media_type="application/problem+json", headers=self.headers)
+
+
+def status_phrase(status: int) -> str:
+    """What RFC 9110, or the registry that it set up, calls a status: 404 → "Not Found"."""
+    return RENAMED.get(status) or HTTPStatus(status).phrase
 
 
 def install(app: FastAPI) -> None:

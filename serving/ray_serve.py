@@ -1,7 +1,7 @@
 """The same application on Ray Serve: one replica takes orders and keeps the queue, others on any machine draw.
 
 The drawing replicas need nothing of the queue's machine: pictures go to them with the order and come back with the
-answer. Jobs are claimed, counted and given back by the same `Worker` as without Ray, so what holds there holds here.
+answer. Jobs are claimed, counted and released by the same `Worker` as without Ray, so what holds there holds here.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from twinset.pipelines.request import Request
 from twinset.serving.api_keys import Keys
 from twinset.serving.app import Limits, Service, create_app
 from twinset.serving.queue import JobQueue
-from twinset.serving.storage import CONSENTS, Files
+from twinset.serving.repository import Repository
+from twinset.serving.storage import CONSENTS, DATABASE, Files
 from twinset.serving.web.page import add_page
-from twinset.serving.worker import DrawRequest, LostError, StoppedError, Tell, Worker
+from twinset.serving.worker import DrawRequest, LostError, ReportProgress, StoppedError, Worker
 
 LEASE = 60.0
 MANY = 100
@@ -41,31 +42,31 @@ class Drawer:
         self.drawing = make()
 
     def draw(self, request: Request, pictures: dict[str, bytes]) -> Iterator[tuple[str, Any]]:
-        """Yields ("step", arguments of `Tell`), then ("done", (records, file name → bytes)) or ("failed", error)."""
+        """Yields ("step", what is reported), then ("done", (records, file name → bytes)) or ("failed", error)."""
         steps: list[tuple[Any, ...]] = []
-        told = threading.Condition()
+        changed = threading.Condition()
         ended: list[tuple[str, Any]] = []
 
-        def tell(*step: Any) -> None:
-            with told:
+        def report(*step: Any) -> None:
+            with changed:
                 steps.append(step)
-                told.notify()
+                changed.notify()
 
         def work() -> None:
             try:
                 with tempfile.TemporaryDirectory() as folder:
-                    records, _ = self.drawing(_unpacked(request, pictures, Path(folder)), _out(Path(folder)), tell)
+                    records, _ = self.drawing(_unpacked(request, pictures, Path(folder)), _out(Path(folder)), report)
                     files = {path.name: path.read_bytes() for path in _out(Path(folder)).iterdir()}
                     ended.append(("done", (records, files)))
-            except Exception as error:  # it is told where the job is; the replica lives
+            except Exception as error:  # it is reported where the job is; the replica lives
                 ended.append(("failed", getattr(error, "reason", error)))
-            with told:
-                told.notify()
+            with changed:
+                changed.notify()
 
         threading.Thread(target=work, daemon=True).start()
         while not ended:
-            with told:
-                told.wait_for(lambda: steps or ended, timeout=1.0)
+            with changed:
+                changed.wait_for(lambda: steps or ended, timeout=1.0)
                 taken = [steps.pop(0) for _ in range(len(steps))]
             yield from (("step", step) for step in taken)
         yield from ended
@@ -83,8 +84,9 @@ class Front:
     """
 
     def __init__(self, drawer: Any, root: Path, model: str, safety: str, room: int, drawers: int, lease: float = LEASE):
-        queue = JobQueue(root / "jobs.sqlite", room, lease)
-        files, draw = Files(root, queue), RemoteDrawing(drawer, ConsentBook(root / CONSENTS))
+        repository = Repository(root / DATABASE)
+        queue, files = JobQueue(repository, room, lease), Files(root, repository)
+        draw = RemoteDrawing(drawer, ConsentBook(root / CONSENTS))
         for _ in range(drawers):
             worker = Worker(queue, files, draw, model, safety=safety)
             threading.Thread(target=worker.run, args=(lambda: False,), daemon=True).start()
@@ -101,7 +103,7 @@ class RemoteDrawing:
     def __init__(self, drawer: Any, book: ConsentBook):
         self.drawer, self.book = drawer, book
 
-    def __call__(self, request: Request, out: Path, tell: Tell) -> tuple[list[Record], list[str]]:
+    def __call__(self, request: Request, out: Path, report: ReportProgress) -> tuple[list[Record], list[str]]:
         """Send, follow, and write what comes back.
 
         Raises:
@@ -115,7 +117,7 @@ class RemoteDrawing:
         try:
             for kind, value in self.drawer.options(stream=True).draw.remote(sent, _packed(sent)):
                 if kind == "step":
-                    tell(*value)
+                    report(*value)
                 elif kind == "failed":
                     raise value
                 else:

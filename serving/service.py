@@ -20,8 +20,9 @@ from twinset.serving.contract import ConsentIn, form_fields, read_order, uploads
 from twinset.serving.event_log import log
 from twinset.serving.problem_details import Problem
 from twinset.serving.queue import JobQueue, OtherRequestError, QueueFullError
-from twinset.serving.storage import CONSENTS, Decoder, Files
-from twinset.serving.webhooks import Courier, Secrets
+from twinset.serving.repository import Consent, Job, Repository, Upload
+from twinset.serving.storage import CONSENTS, DATABASE, Decoder, Files
+from twinset.serving.webhooks import Secrets, WebhookSender
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,12 @@ class Service:
         alive: Callable[[], bool] = lambda: True,
         lease: float = 60.0,
     ):
-        self.queue = JobQueue(root / "jobs.sqlite", limits.room, lease)
-        self.files, self.decoder = Files(root, self.queue), Decoder()
+        self.repository = Repository(root / DATABASE)
+        self.queue = JobQueue(self.repository, limits.room, lease)
+        self.files, self.decoder = Files(root, self.repository), Decoder()
         self.keys, self.limits, self.alive = keys, limits, alive
         self.book = ConsentBook(root / CONSENTS) if book is None else book
-        self.courier = Courier(self.queue, Secrets(root / "webhooks.key"), limits.loopback_webhooks)
+        self.webhook_sender = WebhookSender(self.queue, Secrets(root / "webhooks.key"), limits.loopback_webhooks)
         self.registry = CollectorRegistry()
         self.rejected = Counter("twinset_rejected", "Requests refused, by status.", ["status"], registry=self.registry)
         self.jobs = Gauge("twinset_jobs", "Jobs by state.", ["state"], registry=self.registry)
@@ -92,7 +94,7 @@ class Service:
             raise Problem(401, "no valid key; send yours as X-API-Key", headers={"WWW-Authenticate": "ApiKey"})
         return found
 
-    def row(self, job: str, owner: str) -> dict[str, Any]:
+    def job(self, job: str, owner: str) -> Job:
         """A job of this owner.
 
         Raises:
@@ -103,8 +105,8 @@ class Service:
             raise Problem(404, f"job {job[:40]!r} is not there; list yours: GET /v1/jobs")
         return found
 
-    def take(self, file: BinaryIO, owner: str) -> str:
-        """Keep a picture that was sent, once it was decoded; its id.
+    def take(self, file: BinaryIO, owner: str) -> Upload:
+        """Keep a picture that was sent, once it was decoded.
 
         Raises:
             Problem: 413, 415 or 422, what is wrong with it.
@@ -137,7 +139,7 @@ class Service:
             raise Problem(422, "webhook: only https is allowed; give an https address", "webhook")
         self.check_limits(fields)
         for upload in uploads_of(fields):
-            self.files.upload(upload, owner)
+            self.files.entry(upload, owner)
         self.check_consent(fields, owner)
         request = json.dumps(fields | {"owner": owner}, sort_keys=True)
         try:
@@ -153,8 +155,7 @@ class Service:
     def _by_content(self, request: str, owner: str) -> str:
         """A request with what its uploads hold in the place of their names, to tell whether two are the same."""
         for upload in uploads_of(json.loads(request)):
-            (row,) = self.queue.reading("SELECT sha256 FROM uploads WHERE id = ? AND owner = ?", upload, owner)
-            request = request.replace(upload, row["sha256"])
+            request = request.replace(upload, self.files.entry(upload, owner).sha256)
         return request
 
     def order_form(
@@ -173,12 +174,12 @@ class Service:
             for name, some in files.items():
                 ids = []
                 for file in some:
-                    ids.append(self.take(file, owner))
+                    ids.append(self.take(file, owner).id)
                     sent.append(ids[-1])
                 if ids:
                     fields[name] = _as_field(name, ids)
             job = self.order(read_order(fields), owner, idempotency)
-            used = self.row(job, owner)["request"]  # another's, where the key was used before
+            used = self.job(job, owner).request  # another's, where the key was used before
         finally:
             for upload in sent:
                 if upload not in used:
@@ -187,9 +188,8 @@ class Service:
 
     def seconds_each(self) -> float:
         """Mean seconds of a picture in the last 50 jobs; 5 before there are any."""
-        rows = self.queue.reading("SELECT result, pictures FROM jobs WHERE state = 'done' ORDER BY ended DESC LIMIT 50")
-        spent = [(json.loads(row["result"])["seconds"], row["pictures"]) for row in rows]
-        return sum(s for s, _ in spent) / sum(n for _, n in spent) if spent else 5.0
+        last = self.repository.jobs.last_done(50)
+        return sum(job.result.seconds for job in last) / sum(job.pictures for job in last) if last else 5.0
 
     def check_limits(self, fields: dict[str, Any]) -> None:
         """No more than this service draws for one job.
@@ -212,20 +212,21 @@ class Service:
         consent = fields["consent"]
         if consent is None:
             raise Problem(422, "a face needs the person's consent; POST /v1/consents, and give its id", "consent")
-        if not self.queue.reading("SELECT id FROM consents WHERE id = ? AND owner = ?", consent, owner):
+        if self.repository.consents.find(consent, owner) is None:
             raise Problem(422, f"consent {consent!r} is unknown; POST /v1/consents first", "consent")
         try:
             self.book.require(consent, [self.files.upload(upload, owner) for upload in fields["selfies"]], "try-on")
         except ConsentError as error:
             raise Problem(422, str(error), "consent") from None
 
-    def agree(self, told: ConsentIn, owner: str) -> str:
+    def agree(self, body: ConsentIn, owner: str) -> str:
         """Enter a person's consent; its id."""
-        said = read_statement(person=told.person, purposes=told.purposes, until=told.until, given=datetime.now(UTC))
-        entered = self.book.record(said)
-        with self.queue.writing() as base:
-            base.execute("INSERT INTO consents VALUES (?, ?)", (entered, owner))
-        return entered
+        statement = read_statement(
+            person=body.person, purposes=body.purposes, until=body.until, given=datetime.now(UTC)
+        )
+        consent = Consent(self.book.record(statement), owner)
+        self.repository.consents.insert(consent)
+        return consent.id
 
     def withdraw(self, consent: str) -> None:
         """End a consent, and delete all that was made under it."""
@@ -240,17 +241,17 @@ class Service:
             except (InputError, OSError) as error:  # what cannot be deleted now does not keep the rest, nor the service
                 log("sweep", problem=type(error).__name__)
         today = (now or datetime.now(UTC)).date()
-        for row in self.queue.reading("SELECT DISTINCT consent FROM jobs WHERE consent IS NOT NULL"):
+        for consent in self.repository.jobs.consents():
             try:
-                ended = self.book.read(row["consent"]).fault(None, today) is not None
+                ended = self.book.read(consent).fault(None, today) is not None
             except ConsentError:
                 ended = True  # its entry is gone: nothing says that the pictures may be kept
             if ended:
-                self._forget_jobs(row["consent"])
+                self._forget_jobs(consent)
 
     def _forget_jobs(self, consent: str) -> None:
-        for row in self.queue.reading("SELECT * FROM jobs WHERE consent = ?", consent):
-            self.files.forget_job(row)
+        for job in self.repository.jobs.under_consent(consent):
+            self.files.forget_job(job)
 
 
 def _as_field(name: str, uploads: list[str]) -> Any:

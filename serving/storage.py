@@ -1,9 +1,7 @@
-"""What the service keeps of its users: uploads and pictures, under names that it makes itself."""
+"""Files of the service's users: uploads and pictures, under names that it makes itself."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -15,16 +13,18 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from twinset.common.atomic_files import sync
+from twinset.common.hashing import file_hash
 from twinset.common.image_io import read_picture
 from twinset.common.result_cache import default_folder
 from twinset.errors import InputError
-from twinset.serving.queue import HELD, JobQueue
+from twinset.serving.repository import Job, Repository, Upload
 
 DECODING = 20.0
 """Seconds after which a picture that is still being decoded is refused."""
+DATABASE = "jobs.sqlite"
+"""File of the service's jobs, uploads and consents."""
 CONSENTS = "consent"
 """Folder of the service's book of consents."""
 PAGE, PAGE_KEEPS = "page", 3600.0
@@ -85,11 +85,11 @@ class Files:
 
     Args:
         root: folder of the service, its user's alone.
-        queue: knows whose uploads they are.
+        repository: knows whose uploads and jobs they are.
     """
 
-    def __init__(self, root: Path, queue: JobQueue):
-        self.root, self.queue = root, queue
+    def __init__(self, root: Path, repository: Repository):
+        self.root, self.repository = root, repository
         self.uploads, self.jobs = root / "uploads", root / "jobs"
         for folder in (self.uploads, self.jobs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -98,18 +98,26 @@ class Files:
         """A new file to write an upload to."""
         return self.uploads / f"{uuid.uuid4().hex}.part"
 
-    def keep(self, part: Path, owner: str) -> str:
-        """Make a written file an upload, once it is on disk; its id."""
-        with part.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    def keep(self, part: Path, owner: str) -> Upload:
+        """Make a written file an upload, once it is on disk."""
+        digest = file_hash(part)
         sync(part)
-        upload = part.stem
-        row = (upload, owner, digest, part.stat().st_size, self.queue.clock())
-        os.replace(part, self.uploads / upload)
+        upload = Upload(part.stem, owner, digest, part.stat().st_size, self.repository.clock())
+        os.replace(part, self.uploads / upload.id)
         sync(self.uploads)
-        with self.queue.writing() as base:
-            base.execute("INSERT INTO uploads VALUES (?, ?, ?, ?, ?)", row)
+        self.repository.uploads.insert(upload)
         return upload
+
+    def entry(self, upload: str, owner: str) -> Upload:
+        """An upload of this owner.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = self.repository.uploads.find(upload, owner)
+        if found is None:
+            raise InputError(f"upload {upload[:40]!r} is not there; send it to /v1/uploads first")
+        return found
 
     def upload(self, upload: str, owner: str) -> Path:
         """The file of an upload of this owner.
@@ -117,37 +125,31 @@ class Files:
         Raises:
             InputError: there is none.
         """
-        mine = IDENTIFIER.fullmatch(upload) and self.queue.reading(
-            "SELECT id FROM uploads WHERE id = ? AND owner = ?", upload, owner
-        )
-        if not mine:
-            raise InputError(f"upload {upload[:40]!r} is not there; send it to /v1/uploads first")
-        return self.uploads / upload
+        return self.uploads / self.entry(upload, owner).id
 
     def forget_upload(self, upload: str) -> None:
         """Delete an upload."""
         (self.uploads / upload).unlink(missing_ok=True)
-        with self.queue.writing() as base:
-            base.execute("DELETE FROM uploads WHERE id = ?", (upload,))
+        self.repository.uploads.delete(upload)
 
     def pictures(self, job: str) -> Path:
         """Folder of a job's pictures, there when it is done."""
         return self.jobs / job / "pictures"
 
-    def forget_job(self, row: dict[str, Any]) -> None:
+    def forget_job(self, job: Job) -> None:
         """Delete a job: its row, pictures, inputs that no other job uses, and what was seen in them."""
-        self.forget_seen(json.loads(row["result"] or "{}").get("seen", ()))
-        self.queue.forget(row["id"])
-        shutil.rmtree(self.jobs / row["id"], ignore_errors=True)
-        for shown in (self.root / PAGE).rglob(f"{row['id']}-*"):
+        self.delete_cache_files(job.result.cache_files)
+        self.repository.jobs.delete(job.id)
+        shutil.rmtree(self.jobs / job.id, ignore_errors=True)
+        for shown in (self.root / PAGE).rglob(f"{job.id}-*"):
             shown.unlink(missing_ok=True)
-        others = self.queue.reading("SELECT request FROM jobs")
-        for upload in set(IDENTIFIER.findall(row["request"])):
-            if not any(upload in other["request"] for other in others):
+        others = self.repository.jobs.requests()
+        for upload in set(IDENTIFIER.findall(job.request)):
+            if not any(upload in request for request in others):
                 self.forget_upload(upload)
 
-    def forget_seen(self, names: Iterable[str]) -> None:
-        """Delete what perception kept, by its files' names."""
+    def delete_cache_files(self, names: Iterable[str]) -> None:
+        """Delete perception results, by their files' names."""
         for name in names:
             with suppress(OSError):
                 (default_folder() / Path(name).name).unlink()
@@ -155,7 +157,7 @@ class Files:
     def forget_strays(self) -> int:
         """Delete what dead workers left of jobs that were cancelled, deleted or set aside; how many folders."""
         found = [path.name for path in self.jobs.iterdir()]  # before the rows: a folder is never there before its row
-        held = {row["id"] for row in self.queue.reading(f"SELECT id FROM jobs WHERE {HELD}")}
+        held = self.repository.jobs.held()
         strays = [name for name in found if name not in held]
         for name in strays:
             shutil.rmtree(self.jobs / name, ignore_errors=True)
@@ -166,17 +168,17 @@ class Files:
 
         The page's old files go too, and what the queue does not know: a process that died had no time to enter it.
         """
-        before = self.queue.clock() - seconds
-        old = self.queue.reading("SELECT * FROM jobs WHERE ended IS NOT NULL AND ended < ?", before)
-        for row in old:
-            self.forget_job(row)
-        used = " ".join(row["request"] for row in self.queue.reading("SELECT request FROM jobs"))
-        for row in self.queue.reading("SELECT id FROM uploads WHERE made < ?", before):
-            if row["id"] not in used:
-                self.forget_upload(row["id"])
-        kept_until = self.queue.clock() - min(seconds, PAGE_KEEPS)
+        before = self.repository.clock() - seconds
+        old = self.repository.jobs.ended_before(before)
+        for job in old:
+            self.forget_job(job)
+        used = " ".join(self.repository.jobs.requests())
+        for upload in self.repository.uploads.created_before(before):
+            if upload.id not in used:
+                self.forget_upload(upload.id)
+        page_before = self.repository.clock() - min(seconds, PAGE_KEEPS)
         for path in (self.root / PAGE).rglob("*"):
-            if path.is_file() and path.stat().st_mtime < kept_until:
+            if path.is_file() and path.stat().st_mtime < page_before:
                 path.unlink(missing_ok=True)
         self.forget_strays()
         self._forget_unknown(before)
@@ -184,7 +186,7 @@ class Files:
 
     def _forget_unknown(self, before: float) -> None:
         """Delete files of uploads that were never entered."""
-        uploads = {row["id"] for row in self.queue.reading("SELECT id FROM uploads")}
+        uploads = self.repository.uploads.ids()
         for path in self.uploads.iterdir():
             with suppress(FileNotFoundError):
                 if path.name not in uploads and path.stat().st_mtime < before:

@@ -1,4 +1,4 @@
-"""Webhooks: a job's end is told to an address of the client, signed, again and again until it is taken.
+"""Webhooks: a job's end is sent to an address of the client, signed, again and again until it is taken.
 
 Signed as the Standard Webhooks specification 1.0 says: HMAC-SHA256 over `id.timestamp.body`. The address is resolved
 once, must be public, and is itself connected to, so that a name that resolves differently a moment later leads nowhere.
@@ -28,6 +28,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from twinset.serving.contract import JobOut
 from twinset.serving.queue import JobQueue
+from twinset.serving.repository import Delivery
 
 WAITS = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0)
 """Seconds after each failed try; after as many, and one more, it is given up."""
@@ -48,7 +49,7 @@ class UndeliveredError(Exception):
 
 
 class Secrets:
-    """A signing secret for each client, made from one that is kept.
+    """A signing secret for each client, derived from one root secret.
 
     Args:
         path: the file, made when missing, the service's user's alone.
@@ -61,7 +62,7 @@ class Secrets:
         """The secret of a client, 32 bytes."""
         return hmac.new(self._root(), b"webhooks of " + owner.encode(), hashlib.sha256).digest()
 
-    def told(self, owner: str) -> str:
+    def encoded(self, owner: str) -> str:
         """The secret as receivers write it: `whsec_` and base64."""
         return "whsec_" + base64.b64encode(self.of(owner)).decode()
 
@@ -83,13 +84,13 @@ def signature(secret: bytes, identifier: str, timestamp: int, body: bytes) -> st
     return "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
 
 
-class Courier:
-    """Delivers what is due.
+class WebhookSender:
+    """Sends what is due.
 
     Args:
         queue: of the jobs, which hold what was delivered.
         keys: to sign with.
-        loopback: whether this machine may be told too, by plain HTTP as well.
+        loopback: whether this machine may receive them too, by plain HTTP as well.
         resolve: name and port → addresses, as `socket.getaddrinfo`.
     """
 
@@ -101,36 +102,38 @@ class Courier:
 
     def deliver_due(self) -> int:
         """Try once what is due; how many."""
-        due = self.queue.claim_webhooks(CLAIM, AT_ONCE)
+        due = self.queue.claim_deliveries(CLAIM, AT_ONCE)
         if due:
             with ThreadPoolExecutor(len(due)) as pool:
                 list(pool.map(self._try, due))
         return len(due)
 
-    def _try(self, row: dict[str, Any]) -> None:
+    def _try(self, delivery: Delivery) -> None:
+        job, tries = delivery.job.id, delivery.webhook.tries
         try:
-            self.deliver(row)
-            self.queue.told_webhook(row["id"], "delivered")
+            self.deliver(delivery)
+            self.queue.record_delivery(job, "delivered")
         except UndeliveredError as error:
-            tries = row["webhook_tries"]
-            wait = WAITS[tries - 1] * random.uniform(1.0, 1.3) if tries <= len(WAITS) else None
-            self.queue.told_webhook(row["id"], "failed" if wait is None else "pending", str(error), wait)
+            if tries > len(WAITS):
+                self.queue.record_delivery(job, "failed", str(error))
+            else:
+                self.queue.record_delivery(job, "pending", str(error), WAITS[tries - 1] * random.uniform(1.0, 1.3))
 
-    def deliver(self, row: dict[str, Any]) -> None:
+    def deliver(self, delivery: Delivery) -> None:
         """Tell of one job.
 
         Raises:
             UndeliveredError: it was not taken.
         """
-        job = JobOut.of(row)
+        job = JobOut.of(delivery.job)
         body = json.dumps({"type": f"job.{job.state}", "data": job.model_dump(mode="json")}).encode()
         now, identifier = int(datetime.now(UTC).timestamp()), f"msg_{job.id}"
         headers = {
             "Content-Type": "application/json", "User-Agent": "Twinset", "webhook-id": identifier,
             "webhook-timestamp": str(now),
-            "webhook-signature": signature(self.keys.of(row["owner"]), identifier, now, body),
+            "webhook-signature": signature(self.keys.of(delivery.job.owner), identifier, now, body),
         }  # fmt: skip
-        self.post(row["webhook"], body, headers)
+        self.post(delivery.webhook.url, body, headers)
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> None:
         """Send to a public address; redirects are not followed, and the answer is not read.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -23,15 +22,16 @@ from twinset.pipelines.request import Request, read_request
 from twinset.serving.contract import to_request
 from twinset.serving.event_log import log, log_to_stderr
 from twinset.serving.out_of_memory import SMALLER, free_memory, out_of_memory, smaller
-from twinset.serving.queue import Job, JobQueue
-from twinset.serving.storage import CONSENTS, Files, publish
+from twinset.serving.queue import JobQueue
+from twinset.serving.repository import Job, JobResult, PictureResult, Progress, Repository, State
+from twinset.serving.storage import CONSENTS, DATABASE, Files, publish
 
 PAUSE = 15.0
 """Seconds until a worker looks whether a full disk has room again."""
-Tell = Callable[..., None]
+ReportProgress = Callable[..., None]
 """Hears of the picture being drawn and of its steps; raises `StoppedError` when nobody wants it any more."""
-DrawRequest = Callable[[Request, Path, Tell], tuple[list[Record], list[str]]]
-"""Draws a request into a folder: the records, and the names of what perception kept of it."""
+DrawRequest = Callable[[Request, Path, ReportProgress], tuple[list[Record], list[str]]]
+"""Draws a request into a folder: the records, and the names of the perception results that it made or used."""
 
 
 class StoppedError(Exception):
@@ -47,12 +47,12 @@ class UndrawnError(Exception):
 
     Args:
         reason: the error.
-        seen: names of what perception kept until then, which goes when the job is deleted.
+        cache_files: names of the perception results until then, which are deleted with the job.
     """
 
-    def __init__(self, reason: Exception, seen: list[str]):
+    def __init__(self, reason: Exception, cache_files: list[str]):
         super().__init__(str(reason))
-        self.reason, self.seen = reason, seen
+        self.reason, self.cache_files = reason, cache_files
 
 
 class Worker:
@@ -63,7 +63,7 @@ class Worker:
         files: where uploads are and pictures go.
         draw: draws a request.
         model: the service's own, a profile's name or a folder.
-        name: told to the queue.
+        name: under which the queue knows it.
         safety: level of the service, see `Request`.
     """
 
@@ -107,47 +107,48 @@ class Worker:
         job = self.queue.claim(self.name)
         if job is None:
             return False
-        with _Beat(self.queue, job.id, self.name) as beat:
+        with _Heartbeat(self.queue, job.id, self.name) as beat:
+            state: State = "done"
             try:
-                state, result = "done", self._drawn(job, beat)
+                result = self._drawn(job, beat)
             except LostError:
-                self.queue.give_back(job.id, self.name)
+                self.queue.release(job.id, self.name)
                 return True
             except Exception as error:  # whatever fails in a job fails that job alone
                 reason = error.reason if isinstance(error, UndrawnError) else error
                 if disk_full(reason):
-                    self._put_back(job)
+                    self._requeue(job)
                     raise reason from None
                 state, result = "failed", self._failure(error)
             self._end(job, state, result)
         return True
 
-    def _put_back(self, job: Job) -> None:
+    def _requeue(self, job: Job) -> None:
         """Make room, and let the job wait."""
         shutil.rmtree(self.files.jobs / job.id, ignore_errors=True)
-        self.queue.put_back(job.id, self.name)
+        self.queue.requeue(job.id, self.name)
 
-    def _failure(self, error: Exception) -> dict[str, Any]:
-        """A failed job's result: the reason, and what perception kept nevertheless."""
-        reason, seen = (error.reason, error.seen) if isinstance(error, UndrawnError) else (error, [])
-        told = f"{type(reason).__name__} while drawing; try again, with fewer or smaller pictures"
+    def _failure(self, error: Exception) -> JobResult:
+        """A failed job's result: the reason, and the perception results that are there nevertheless."""
+        reason, cache_files = (error.reason, error.cache_files) if isinstance(error, UndrawnError) else (error, [])
+        message = f"{type(reason).__name__} while drawing; try again, with fewer or smaller pictures"
         if isinstance(reason, InputError):
-            told = _without_paths(str(reason), self.files)
-        return {"error": told, "seen": seen}
+            message = _without_paths(str(reason), self.files)
+        return JobResult(error=message, cache_files=tuple(cache_files))
 
-    def _end(self, job: Job, state: str, result: dict[str, Any]) -> None:
+    def _end(self, job: Job, state: State, result: JobResult) -> None:
         """Say how a job ended, unless it was cancelled, deleted or lost meanwhile: nothing of it is kept then."""
         if self.queue.finish(job.id, self.name, state, result):
-            log("job", job=job.id, state=state, attempts=job.attempts, seconds=result.get("seconds"))
+            log("job", job=job.id, state=state, attempts=job.attempts, seconds=result.seconds or None)
             return
-        if not self.queue.is_held(job.id):  # else another worker draws it, into the same folder
+        if not self.queue.jobs.is_held(job.id):  # else another worker draws it, into the same folder
             shutil.rmtree(self.files.jobs / job.id, ignore_errors=True)
-            self.files.forget_seen(result.get("seen", ()))
+            self.files.delete_cache_files(result.cache_files)
         log("job", job=job.id, state="stopped", attempts=job.attempts)
 
-    def _drawn(self, job: Job, beat: _Beat) -> dict[str, Any]:
+    def _drawn(self, job: Job, beat: _Heartbeat) -> JobResult:
         """Draw into a folder aside, and move it into place when all is on disk."""
-        fields = json.loads(job.request)
+        fields = job.fields
         owner = fields.pop("owner")
         paths = partial(self.files.upload, owner=owner)
         request = read_request(to_request(fields, paths, self.model, self.safety))
@@ -155,30 +156,29 @@ class Worker:
         shutil.rmtree(self.files.jobs / job.id, ignore_errors=True)  # of workers that died before they could say so
         aside.mkdir(parents=True)
         beat.pictures = request.num
-        beat.tell(0, 0)
-        records, seen, notes = self._with_room(request, aside, beat.tell)
-        beat.tell(len(records) - 1, records[-1].request.steps or 0)
+        beat.report(0, 0)
+        records, cache_files, notes = self._with_room(request, aside, beat.report)
+        beat.report(len(records) - 1, records[-1].request.steps or 0)
         publish(aside, place)
-        return {
-            "pictures": [
-                {
-                    "seed": record.seed,
-                    "scores": {name: round(value, 4) for name, value in record.scores.items()},
-                    "repairs": [step["what"] for step in record.controller if step["kept"]],
-                    "faults": record.faults,
-                }
-                for record in records
-            ],
-            "files": [record.picture for record in records],
-            "notes": notes + [_without_paths(note, self.files) for note in records[0].composed.get("notes", ())],
-            "seconds": sum(record.seconds for record in records),
-            "seen": seen,
-        }
+        notes += [_without_paths(note, self.files) for note in records[0].composed.get("notes", ())]
+        return JobResult(
+            pictures=tuple(map(_picture_result, records)),
+            files=tuple(record.picture for record in records),
+            notes=tuple(notes),
+            seconds=sum(record.seconds for record in records),
+            cache_files=tuple(cache_files),
+        )
 
-    def _with_room(self, request: Request, aside: Path, tell: Tell) -> tuple[list[Record], list[str], list[str]]:
-        """Draw; where the memory does not suffice, once more with less: see `smaller`. Records, seen, notes."""
+    def _with_room(
+        self, request: Request, aside: Path, report: ReportProgress
+    ) -> tuple[list[Record], list[str], list[str]]:
+        """Draw; where the memory does not suffice, once more with less: see `smaller`.
+
+        Returns:
+            Records, names of cache files, notes.
+        """
         try:
-            return *self.draw(request, aside, tell), []
+            return *self.draw(request, aside, report), []
         except Exception as error:
             if not out_of_memory(error.reason if isinstance(error, UndrawnError) else error):
                 raise
@@ -186,10 +186,10 @@ class Worker:
         free_memory()
         shutil.rmtree(aside)
         aside.mkdir()
-        return *self.draw(smaller(request), aside, tell), [SMALLER]
+        return *self.draw(smaller(request), aside, report), [SMALLER]
 
 
-class _Beat:
+class _Heartbeat:
     """Renews a job's lease from a thread of its own, and tells the drawing thread when to stop."""
 
     def __init__(self, queue: JobQueue, job: str, worker: str):
@@ -198,7 +198,7 @@ class _Beat:
         self.pictures = 0
         self.thread = threading.Thread(target=self._renew, daemon=True)
 
-    def __enter__(self) -> _Beat:
+    def __enter__(self) -> _Heartbeat:
         self.thread.start()
         return self
 
@@ -211,16 +211,25 @@ class _Beat:
             with suppress(sqlite3.OperationalError):  # no room, or locked for long: the next beat may get through
                 self.wanted = self.wanted and self.queue.heartbeat(self.job, self.worker)
 
-    def tell(self, picture: int, step: int, steps: int | None = None) -> None:
+    def report(self, picture: int, step: int, steps: int | None = None) -> None:
         """Pass progress on: the picture, the steps done of it, and how many it has, where that is known.
 
         Raises:
             StoppedError: nobody wants the job any more.
         """
-        told = {"picture": picture, "pictures": self.pictures, "step": step, "steps": steps}
-        self.wanted = self.wanted and self.queue.heartbeat(self.job, self.worker, told)
+        progress = Progress(picture, self.pictures, step, steps)
+        self.wanted = self.wanted and self.queue.heartbeat(self.job, self.worker, progress)
         if not self.wanted:
             raise StoppedError
+
+
+def _picture_result(record: Record) -> PictureResult:
+    return PictureResult(
+        seed=record.seed,
+        scores={name: round(value, 4) for name, value in record.scores.items()},
+        repairs=tuple(step["what"] for step in record.controller if step["kept"]),
+        faults=tuple(record.faults),
+    )
 
 
 def _without_paths(text: str, files: Files) -> str:
@@ -238,11 +247,11 @@ def drawing(model: str, commercial: bool = False, offline: bool = False, keeps: 
     pipe.set_progress_bar_config(disable=True)
     pipe.seen = Seen(default_folder() if keeps else None)
 
-    def draw(request: Request, out: Path, tell: Tell) -> tuple[list[Record], list[str]]:
+    def draw(request: Request, out: Path, report: ReportProgress) -> tuple[list[Record], list[str]]:
         steps = settled(pipe, request).steps
         with pipe.seen.watched() as names:
             try:
-                return generate(pipe, request, out, lambda *done: tell(*done, steps)), sorted(names)
+                return generate(pipe, request, out, lambda *done: report(*done, steps)), sorted(names)
             except Exception as error:
                 raise UndrawnError(error, sorted(names)) from error
 
@@ -264,8 +273,9 @@ def work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the service says when to stop
     log_to_stderr()
     os.environ["TWINSET_CONSENT"] = str(root / CONSENTS)  # this process's own, so that a replay looks there too
-    queue = JobQueue(root / "jobs.sqlite", room, lease)
-    worker = Worker(queue, Files(root, queue), drawing(model, commercial, offline), model, safety=safety)
+    repository = Repository(root / DATABASE)
+    queue, files = JobQueue(repository, room, lease), Files(root, repository)
+    worker = Worker(queue, files, drawing(model, commercial, offline), model, safety=safety)
     ready.set()
     service = parent_process()
     worker.run(lambda: stop.is_set() or (service is not None and not service.is_alive()))

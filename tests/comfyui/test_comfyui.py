@@ -38,7 +38,7 @@ from tests.serving.test_service import worker as worker_of
 from twinset.compliance.labels.labelled import label_picture
 from twinset.compliance.labels.verify import verify
 from twinset.errors import InputError
-from twinset.serving.api_keys import Keys
+from twinset.serving.api_keys import OPEN_OWNER, Keys
 from twinset.serving.app import Limits, Service
 
 WORKFLOWS = ("outfit_of_a_selfie", "try_on_photo")
@@ -87,7 +87,7 @@ class Running:
 
     def states(self) -> list[str]:
         """Of all jobs."""
-        return [row["state"] for row in self.service.queue.reading("SELECT state FROM jobs ORDER BY made")]
+        return [job.state for job in reversed(self.service.repository.jobs.latest(OPEN_OWNER))]
 
 
 @pytest.fixture

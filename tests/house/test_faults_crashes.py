@@ -29,6 +29,7 @@ from twinset.pipelines.batch.ledger import Ledger
 from twinset.pipelines.batch.manifest import Item
 from twinset.pipelines.batch.run import Outcome, run_batch
 from twinset.serving.queue import JobQueue
+from twinset.serving.repository import Repository
 from twinset.training.core.checkpoints import Checkpoints
 
 ORDER = json.dumps({"prompt": "x", "num": 2, "owner": "a"})
@@ -193,7 +194,7 @@ def test_a_worker_killed_between_rename_and_commit(tmp_path: Path) -> None:
     again = made(tmp_path, lease=0.2)
     assert again.once() and not again.once()
     row = again.queue.job(job, "a")
-    assert row and (row["state"], row["attempts"]) == ("done", 2) and len(list(pictures.glob("*.png"))) == 2
+    assert row and (row.state, row.attempts) == ("done", 2) and len(list(pictures.glob("*.png"))) == 2
     assert [path.name for path in pictures.parent.iterdir()] == ["pictures"]
 
 
@@ -215,7 +216,7 @@ def test_what_the_queue_does_not_know_is_swept_away(tmp_path: Path) -> None:
     for path in (lost, half):
         os.utime(path, (time.time() - 7200, time.time() - 7200))
     worker.files.expire(3600)
-    assert [path.name for path in worker.files.uploads.iterdir()] == [kept]
+    assert [path.name for path in worker.files.uploads.iterdir()] == [kept.id]
     assert [path.name for path in worker.files.jobs.iterdir()] == [job]
 
 
@@ -233,11 +234,11 @@ def test_a_full_disk_lets_the_job_wait(tmp_path: Path) -> None:
             worker.once()
         assert whole_files.disk_full(error.value) and not list(worker.files.jobs.iterdir())
         row = worker.queue.job(job, "a")
-        assert row and (row["state"], row["attempts"]) == ("queued", 0)
+        assert row and (row.state, row.attempts) == ("queued", 0)
     large[0] = False
     assert worker.once()
     row = worker.queue.job(job, "a")
-    assert row and (row["state"], row["attempts"]) == ("done", 1)
+    assert row and (row.state, row.attempts) == ("done", 1)
 
 
 def test_a_worker_outlives_a_queue_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -254,19 +255,20 @@ def test_a_worker_outlives_a_queue_that_cannot_be_written(tmp_path: Path, caplog
     with caplog.at_level("INFO", "twinset.serving"):
         worker.run(lambda: "done" in worker.queue.counts(), idle=0.01, pause=0.01)
     row = worker.queue.job(job, "a")
-    assert row and row["state"] == "done" and caplog.text.count("disk_full") == 2
+    assert row and row.state == "done" and caplog.text.count("disk_full") == 2
     worker.queue.claim = lambda worker: (_ for _ in ()).throw(sqlite3.OperationalError("no such table"))
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         worker.run(lambda: False)
 
 
 def test_a_transaction_that_sqlite_rolled_back_says_why(tmp_path: Path) -> None:
-    queue = JobQueue(tmp_path / "jobs.sqlite", room=10**6)
-    queue._base().execute("PRAGMA max_page_count = 1")  # SQLite takes the size that the file has
+    queue = JobQueue(Repository(tmp_path / "jobs.sqlite"), room=10**6)
+    connection = queue.repository.database.connection()
+    connection.execute("PRAGMA max_page_count = 1")  # SQLite takes the size that the file has
     with pytest.raises(sqlite3.OperationalError, match="is full"):
         for _ in range(20):
             queue.add("a", "x" * 2000, 1)
-    queue._base().execute("PRAGMA max_page_count = 100000")
+    connection.execute("PRAGMA max_page_count = 100000")
     job = queue.add("a", "x" * 2000, 1)
     claimed = queue.claim("w")
     assert claimed and claimed.id == job

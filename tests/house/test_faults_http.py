@@ -206,7 +206,7 @@ def test_an_order_that_does_not_fit_is_not_half_taken(
     client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert client.post("/v1/jobs", json={"prompt": "a"}).status_code == 202
-    plain = service.queue._base
+    plain = service.repository.database.connection
 
     def full() -> sqlite3.Connection:
         base = plain()
@@ -215,12 +215,12 @@ def test_an_order_that_does_not_fit_is_not_half_taken(
 
     order: dict[str, Any] = {"prompt": "long " * 390}
     with monkeypatch.context() as patch:
-        patch.setattr(service.queue, "_base", full)
+        patch.setattr(service.repository.database, "connection", full)
         statuses = [client.post("/v1/jobs", json=order).status_code for _ in range(8)]
         assert statuses[-1] == 507 and set(statuses) <= {202, 507}
         taken = statuses.count(202) + 1
         assert service.queue.counts() == {"queued": taken}
-    monkeypatch.setattr(service.queue, "_base", lambda: _roomy(plain()))
+    monkeypatch.setattr(service.repository.database, "connection", lambda: _roomy(plain()))
     assert client.post("/v1/jobs", json=order).status_code == 202 and service.queue.counts() == {"queued": taken + 1}
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from twinset.serving.queue import MOST_ATTEMPTS, JobQueue, OtherRequestError, QueueFullError
+from twinset.serving.repository import Job, JobResult, Progress, Repository
 
 
-def queue(folder: Path, **more: object) -> JobQueue:
-    return JobQueue(folder / "jobs.sqlite", **more)  # type: ignore[arg-type]
+def queue(folder: Path, clock: Callable[[], float] = time.time, **more: Any) -> JobQueue:
+    return JobQueue(Repository(folder / "jobs.sqlite", clock), **more)
 
 
 def claim_all(folder: Path, name: str, start: Any, told: Any) -> None:
@@ -26,16 +27,16 @@ def claim_all(folder: Path, name: str, start: Any, told: Any) -> None:
     start.wait()
     while (job := jobs.claim(name)) is not None:
         mine.append(job.id)
-        assert jobs.finish(job.id, name, "done", {})
+        assert jobs.finish(job.id, name, "done", JobResult())
         time.sleep(0.001)  # as if something were drawn
     told.put(mine)
 
 
 def test_eight_processes_claim_each_of_a_thousand_jobs_once(tmp_path: Path) -> None:
     jobs = queue(tmp_path, room=10**6)
-    with jobs.writing() as base:
-        row = "INSERT INTO jobs (id, owner, request, same, pictures, made) VALUES (?, 'a', '{}', '{}', 1, ?)"
-        base.executemany(row, [(f"{number:032x}", float(number)) for number in range(1000)])
+    with jobs.repository.transaction():
+        for number in range(1000):
+            jobs.jobs.insert(Job(f"{number:032x}", "a", "{}", "{}", 1, float(number)))
     fork = multiprocessing.get_context("fork")
     start, told = fork.Barrier(8), fork.Queue()
     processes = [fork.Process(target=claim_all, args=(tmp_path, f"w{number}", start, told)) for number in range(8)]
@@ -56,12 +57,12 @@ def test_the_oldest_first_and_of_a_lost_worker_again(tmp_path: Path) -> None:
     claimed = jobs.claim("w")
     assert claimed and claimed.id == first and (jobs.claim("v") or claimed).id == second and jobs.claim("u") is None
     now[0] = 9.0
-    assert jobs.heartbeat(first, "w", {"step": 3})
+    assert jobs.heartbeat(first, "w", Progress(0, 1, 3))
     now[0] = 15.0  # the second's lease is over, the first's is not
     again = jobs.claim("u")
     assert again and (again.id, again.attempts) == (second, 2) and jobs.claim("x") is None
-    assert not jobs.finish(second, "v", "done", {})  # it is another's now
-    assert jobs.finish(second, "u", "done", {}) and not jobs.finish(second, "u", "failed", {})
+    assert not jobs.finish(second, "v", "done", JobResult())  # it is another's now
+    assert jobs.finish(second, "u", "done", JobResult()) and not jobs.finish(second, "u", "failed", JobResult())
 
 
 def test_a_poison_job_is_set_aside(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_a_poison_job_is_set_aside(tmp_path: Path) -> None:
         now[0] += 2
     assert jobs.claim("w") is None
     row = jobs.job(poison, "a")
-    assert row and row["state"] == "failed" and "set aside after 3 attempts" in row["result"]
+    assert row and row.state == "failed" and "set aside after 3 attempts" in str(row.result.error)
 
 
 def test_room_is_counted_by_pictures(tmp_path: Path) -> None:
@@ -102,9 +103,9 @@ def test_cancel_against_finish_has_one_end(tmp_path: Path) -> None:
     for _ in range(30):
         job = jobs.add("a", "{}", 1)
         assert jobs.claim("w")
-        won = race(lambda job=job: jobs.cancel(job, "a"), lambda job=job: jobs.finish(job, "w", "done", {}))
+        won = race(lambda job=job: jobs.cancel(job, "a"), lambda job=job: jobs.finish(job, "w", "done", JobResult()))
         row = jobs.job(job, "a")
-        assert row and [("cancelled", "done")[k] for k in won] == [row["state"]] and not jobs.heartbeat(job, "w")
+        assert row and [("cancelled", "done")[k] for k in won] == [row.state] and not jobs.heartbeat(job, "w")
 
 
 def race(*attempts: Callable[[], bool]) -> list[int]:
@@ -145,5 +146,5 @@ def test_what_a_killed_process_accepted_is_there(tmp_path: Path) -> None:
             told.append(receive.recv())
     except EOFError:
         pass
-    known = {row["id"] for row in queue(tmp_path).reading("SELECT id FROM jobs")}
+    known = queue(tmp_path).jobs.held()
     assert told and set(told) <= known and len(known) <= len(told) + 1

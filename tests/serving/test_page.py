@@ -95,10 +95,10 @@ def test_from_a_selfie_to_the_download(browser: Browser, tmp_path: Path) -> None
         download.value.save_as(kept)
         told = verify(kept)
         assert told.mark and told.xmp and told.c2pa, told
-        (job,) = service.queue.reading("SELECT * FROM jobs")
+        (request,) = service.repository.jobs.requests()
         for part in ('"pose": "walking"', '"selfies": ["', '"consent": "'):
-            assert part in job["request"], job["request"]
-        assert job["request"].count('"upload": "') == 2 and foreign == []
+            assert part in request, request
+        assert request.count('"upload": "') == 2 and foreign == []
 
 
 @browsing
@@ -108,15 +108,15 @@ def test_history_deletes_for_good(browser: Browser, tmp_path: Path) -> None:
         page.fill("#prompt textarea", "x")
         page.click("#draw")
         expect(page.locator("#status .good")).to_be_visible(timeout=30_000)
-        (job,) = service.queue.reading("SELECT id FROM jobs")
+        (job,) = service.repository.jobs.held()
         page.get_by_role("tab", name="History").click()
         page.click("#refresh")
         page.locator("#history button").first.click()
         expect(page.locator("#history-pictures img").first).to_be_visible()
-        assert list((tmp_path / "page").rglob(f"{job['id']}*"))
+        assert list((tmp_path / "page").rglob(f"{job}*"))
         page.click("#delete")
         expect(page.locator("#history-status .good")).to_be_visible()
-        assert not service.queue.counts() and not list(tmp_path.rglob(f"*{job['id']}*"))
+        assert not service.queue.counts() and not list(tmp_path.rglob(f"*{job}*"))
 
 
 @browsing
@@ -162,7 +162,7 @@ def test_a_batch_draws_each_look_with_each_sentence(browser: Browser, tmp_path: 
         page.click("#draw-all")
         expect(page.locator("#batch-status .good")).to_contain_text("4 of 4 done, 0 failed", timeout=40_000)
         assert service.queue.counts() == {"done": 4}
-        asked = [row["request"] for row in service.queue.reading("SELECT request FROM jobs")]
+        asked = service.repository.jobs.requests()
         assert sum('"prompt": "park"' in one for one in asked) == 2 and len(set(asked)) == 4
 
 
@@ -184,7 +184,7 @@ def test_a_key_is_asked_for(browser: Browser, tmp_path: Path) -> None:
         page.fill("#prompt textarea", "x")
         page.click("#draw")
         expect(page.locator("#status .good")).to_be_visible(timeout=30_000)
-        assert service.queue.reading("SELECT owner FROM jobs") == [{"owner": "shop"}]
+        assert len(service.repository.jobs.latest("shop")) == 1
 
 
 @browsing
@@ -201,9 +201,9 @@ def test_the_mirror_shows_the_camera_and_keeps_nothing(browser: Browser, tmp_pat
         expect(page.locator("#mirror img")).to_be_visible()
         page.context.close()
         deadline = time.monotonic() + 15
-        while service.queue.reading("SELECT id FROM jobs") and time.monotonic() < deadline:
+        while service.repository.jobs.requests() and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not service.queue.reading("SELECT id FROM jobs") and not list(service.files.uploads.iterdir())
+        assert not service.repository.jobs.requests() and not list(service.files.uploads.iterdir())
 
 
 def test_every_text_is_there_in_both_languages_with_the_same_values() -> None:

@@ -17,9 +17,11 @@ import pytest
 from PIL import Image
 
 from tests.helpers.tiny import noise_picture
+from twinset.compliance.consent import ConsentBook
 from twinset.pipelines.request import Request
 from twinset.serving.app import Limits
-from twinset.serving.ray_serve import _packed, _unpacked
+from twinset.serving.ray_serve import Drawer, RemoteDrawing, _packed, _unpacked
+from twinset.serving.worker import LostError
 
 
 def test_pictures_travel_with_their_request(tmp_path: Path) -> None:
@@ -34,6 +36,49 @@ def test_pictures_travel_with_their_request(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in (*arrived.selfies, arrived.garments[0].path)] == [b"me", b"coat"]
     assert Path(str(arrived.pose)).read_bytes() == b"pose" and arrived.garments[0].kind == "coat"
     assert {path.parent for path in (*arrived.selfies, Path(str(arrived.pose)))} == {there}
+
+
+class LostReplicaError(Exception):
+    """Stands in for ray's `RayError`."""
+
+
+@pytest.fixture
+def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes a drawing whose drawer is in this process, as if Ray were in between."""
+    monkeypatch.setitem(sys.modules, "ray.exceptions", SimpleNamespace(RayError=LostReplicaError))
+
+    def drawing_by(draw: Any) -> RemoteDrawing:
+        drawer = SimpleNamespace(draw=SimpleNamespace(remote=Drawer(lambda: draw).draw))
+        return RemoteDrawing(SimpleNamespace(options=lambda stream: drawer), ConsentBook(tmp_path / "consents"))
+
+    return drawing_by
+
+
+def drawn_at_the_drawer(request: Request, out: Path, report: Any) -> Any:
+    report(0, 1, 2)
+    report(0, 2, 2)
+    (out / "0.png").write_bytes(request.garments[0].path.read_bytes())
+    return [SimpleNamespace(model_copy=lambda update: update["request"])], []
+
+
+def test_a_drawer_reports_its_steps_and_sends_its_files(remote: Any, tmp_path: Path) -> None:
+    (tmp_path / "coat").write_bytes(b"coat")
+    request = Request.model_validate({"prompt": "x", "garments": [{"path": tmp_path / "coat"}]})
+    (out := tmp_path / "here").mkdir()
+    steps: list[Any] = []
+    records, _ = remote(drawn_at_the_drawer)(request, out, lambda *step: steps.append(step))
+    assert records == [request] and steps == [(0, 1, 2), (0, 2, 2)] and (out / "0.png").read_bytes() == b"coat"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [(ValueError("a fault"), ValueError), (LostReplicaError("gone"), LostError)]
+)
+def test_a_drawers_fault_is_the_jobs_and_its_death_is_not(fault: Any, error: Any, remote: Any, tmp_path: Path) -> None:
+    def failing(request: Request, out: Path, report: Any) -> Any:
+        raise fault
+
+    with pytest.raises(error, match=str(fault)):
+        remote(failing)(Request.model_validate({"prompt": "x"}), tmp_path, lambda *step: None)
 
 
 def make(deaths: Path) -> Any:

@@ -167,7 +167,7 @@ def test_what_is_old_goes(client: TestClient, service: Service, monkeypatch: pyt
     job = client.post("/v1/jobs", json={"prompt": "x", "garments": [{"upload": upload}]}).json()["id"]
     worker(service).once()
     assert service.files.expire(3600) == 0 and client.get(f"/v1/jobs/{job}").status_code == 200
-    monkeypatch.setattr(service.queue, "clock", lambda: time.time() + 7200)
+    monkeypatch.setattr(service.repository, "clock", lambda: time.time() + 7200)
     assert service.files.expire(3600) == 1 and client.get(f"/v1/jobs/{job}").status_code == 404
     assert not list(service.files.uploads.iterdir())
 

@@ -126,8 +126,8 @@ def test_one_form_with_pictures_and_fields(client: TestClient, service: Service)
     files = [("selfies", ("me.png", png(1))), ("garments", ("a.png", png(2))), ("garments", ("b.png", png(3)))]
     answer = form(client, fields, files, **{"Idempotency-Key": "one"})
     assert answer.status_code == 202 and answer.headers["location"].endswith(answer.json()["id"]), answer.text
-    (row,) = service.queue.reading("SELECT * FROM jobs")
-    asked = json.loads(row["request"])
+    (request,) = service.repository.jobs.requests()
+    asked = json.loads(request)
     hashes = {name.name: name.read_bytes() for name in service.files.uploads.iterdir()}
     assert [hashes[one] for one in asked["selfies"]] == [png(1)]
     assert [hashes[one["upload"]] for one in asked["garments"]] == [png(2), png(3)] and asked["num"] == 2
@@ -173,7 +173,7 @@ def test_what_was_made_under_an_ended_consent_goes_by_itself(client: TestClient,
     (seen := default_folder() / "faces-of-mei.npz").write_bytes(b"an embedding")
     service.book.bind(short, seen=[seen.name])
     service.sweep()
-    assert len(service.queue.reading("SELECT id FROM jobs")) == 2 and seen.exists()
+    assert len(service.repository.jobs.held()) == 2 and seen.exists()
     service.sweep(datetime.now(UTC) + timedelta(days=5))
-    assert [row["id"] for row in service.queue.reading("SELECT id FROM jobs")] == ids[1:]
+    assert service.repository.jobs.held() == {ids[1]}
     assert not seen.exists() and len(list(service.files.uploads.iterdir())) == 1

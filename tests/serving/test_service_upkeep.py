@@ -21,7 +21,8 @@ from twinset.compliance.consent import ConsentBook, read_statement
 from twinset.serving import webhooks
 from twinset.serving.app import Limits, Service
 from twinset.serving.queue import JobQueue
-from twinset.serving.webhooks import Courier, Secrets, UndeliveredError, is_public
+from twinset.serving.repository import JobResult, Repository
+from twinset.serving.webhooks import Secrets, UndeliveredError, WebhookSender, is_public
 
 TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
 
@@ -59,9 +60,9 @@ def test_what_a_dead_worker_left_of_a_cancelled_job_goes(tmp_path: Path) -> None
     for job in jobs:
         assert service.queue.claim("dead")
         (service.files.jobs / job / "part-dead").mkdir(parents=True)
-    service.queue.finish(jobs[0], "dead", "done", {})
+    service.queue.finish(jobs[0], "dead", "done", JobResult())
     service.queue.cancel(jobs[1], "a")
-    service.queue.forget(jobs[2])
+    service.repository.jobs.delete(jobs[2])
     service.sweep()
     assert {path.name for path in service.files.jobs.iterdir()} == {jobs[0], jobs[3]}
 
@@ -83,17 +84,17 @@ def test_public_addresses() -> None:
     assert is_public("8.8.8.8") and is_public("2606:4700::1111")
 
 
-def courier(root: Path, *addresses: str) -> Courier:
+def sender(root: Path, *addresses: str) -> WebhookSender:
     found = [(0, 0, 0, "", (address, 0)) for address in addresses]
     resolve = (lambda *_, **__: found) if addresses else socket.getaddrinfo
-    return Courier(JobQueue(root / "jobs.sqlite"), Secrets(root / "webhooks.key"), True, resolve)
+    return WebhookSender(JobQueue(Repository(root / "jobs.sqlite")), Secrets(root / "webhooks.key"), True, resolve)
 
 
 def test_plain_http_leads_to_this_machine_alone(tmp_path: Path) -> None:
     with pytest.raises(UndeliveredError, match="only https"):
-        courier(tmp_path, "8.8.8.8").post("http://shop.example/", b"", {})
+        sender(tmp_path, "8.8.8.8").post("http://shop.example/", b"", {})
     with pytest.raises(UndeliveredError, match="not public"):
-        courier(tmp_path, "8.8.8.8", "127.0.0.1").post("https://shop.example/", b"", {})
+        sender(tmp_path, "8.8.8.8", "127.0.0.1").post("https://shop.example/", b"", {})
 
 
 def receiver(answer: bytes, every: float = 0.0, tls: ssl.SSLContext | None = None) -> tuple[int, socket.socket]:
@@ -119,7 +120,7 @@ def receiver(answer: bytes, every: float = 0.0, tls: ssl.SSLContext | None = Non
 
 
 def test_an_address_of_other_letters_stops_no_delivery(tmp_path: Path) -> None:
-    carrying = courier(tmp_path)
+    carrying = sender(tmp_path)
     port, line = receiver(b"HTTP/1.1 204 Done\r\n\r\n")
     jobs = {
         path: carrying.queue.add("a", json.dumps({"prompt": "x"}), 1, webhook=f"http://127.0.0.1:{port}/{path}")
@@ -129,8 +130,8 @@ def test_an_address_of_other_letters_stops_no_delivery(tmp_path: Path) -> None:
         carrying.queue.cancel(job, "a")
     carrying.deliver_due()
     line.close()
-    told = {path: carrying.queue.job(job, "a") or {} for path, job in jobs.items()}
-    assert [told[path]["webhook_state"] for path in jobs] == ["pending", "delivered"]
+    ended = [carrying.queue.job(job, "a") for job in jobs.values()]
+    assert [job and job.webhook and job.webhook.state for job in ended] == ["pending", "delivered"]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -139,7 +140,7 @@ def test_a_receiver_that_drips_is_ended(scheme: str, tmp_path: Path, monkeypatch
     port, line = receiver(b"\x16\x03\x03\x40\x00" + bytes(200) if scheme == "https" else b"HTTP" * 50, every=0.1)
     began = time.monotonic()
     with pytest.raises(UndeliveredError, match="no answer"):
-        courier(tmp_path).post(f"{scheme}://127.0.0.1:{port}/", b"{}", {})
+        sender(tmp_path).post(f"{scheme}://127.0.0.1:{port}/", b"{}", {})
     line.close()
     assert time.monotonic() - began < 3
 
@@ -161,13 +162,13 @@ def test_a_receiver_that_drips_after_the_handshake_is_ended(tmp_path: Path, monk
     port, line = receiver(b"HTTP" * 30, 0.1, theirs)
     began = time.monotonic()
     with pytest.raises(UndeliveredError, match="no answer"):
-        courier(tmp_path, "127.0.0.1").post(f"https://localhost:{port}/", b"{}", {})
+        sender(tmp_path, "127.0.0.1").post(f"https://localhost:{port}/", b"{}", {})
     line.close()
     assert 0.9 < time.monotonic() - began < 4
 
 
 def test_slow_receivers_are_waited_for_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    carrying = courier(tmp_path)
+    carrying = sender(tmp_path)
 
     def slow(row: Any) -> None:
         time.sleep(0.3)

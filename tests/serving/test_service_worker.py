@@ -20,6 +20,7 @@ from twinset.pipelines.request import Request
 from twinset.serving.event_log import log
 from twinset.serving.out_of_memory import SMALLER
 from twinset.serving.queue import JobQueue
+from twinset.serving.repository import Repository
 from twinset.serving.storage import Files
 from twinset.serving.worker import UndrawnError, Worker
 
@@ -41,8 +42,8 @@ def drawn(request: Request, out: Path, tell: Any, pause: float = 0.0) -> Any:
 
 
 def made(root: Path, draw: Any = drawn, lease: float = 60.0) -> Worker:
-    queue = JobQueue(root / "jobs.sqlite", lease=lease)
-    return Worker(queue, Files(root, queue), draw, "studio")
+    repository = Repository(root / "jobs.sqlite")
+    return Worker(JobQueue(repository, lease=lease), Files(root, repository), draw, "studio")
 
 
 def test_what_a_cancel_overtakes_is_not_kept(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_what_a_cancel_overtakes_is_not_kept(tmp_path: Path) -> None:
     worker.queue.finish = late  # type: ignore[method-assign]
     assert worker.once()
     row = worker.queue.job(job, "a")
-    assert row and row["state"] == "cancelled" and not list(worker.files.jobs.iterdir())
+    assert row and row.state == "cancelled" and not list(worker.files.jobs.iterdir())
 
 
 def test_what_is_seen_in_a_job_deleted_meanwhile_goes(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_what_is_seen_in_a_job_deleted_meanwhile_goes(tmp_path: Path) -> None:
 
     def draw(request: Request, out: Path, tell: Any) -> Any:
         seen.write_bytes(b"an embedding")
-        worker.files.forget_job(worker.queue.reading("SELECT * FROM jobs")[0])
+        worker.files.forget_job(worker.queue.jobs.latest("a")[0])
         raise UndrawnError(ValueError("stopped"), [seen.name])
 
     worker.draw = draw
@@ -87,7 +88,7 @@ def test_a_failed_job_takes_what_was_seen_with_it(tmp_path: Path) -> None:
     job = worker.queue.add("a", ORDER, 2)
     assert worker.once()
     row = worker.queue.job(job, "a")
-    assert row and row["state"] == "failed" and "KeyError while drawing" in row["result"]
+    assert row and row.state == "failed" and "KeyError while drawing" in str(row.result.error)
     worker.files.forget_job(row)
     assert not seen.exists()
 
@@ -110,12 +111,12 @@ def test_out_of_memory_is_tried_once_with_less(fault: Exception, tmp_path: Path)
     after = worker.queue.add("a", ORDER, 2)
     assert worker.once()
     row = worker.queue.job(job, "a")
-    assert row and row["state"] == "done" and SMALLER in json.loads(row["result"])["notes"]
+    assert row and row.state == "done" and SMALLER in row.result.notes
     assert [(one.repair, one.candidates) for one in asked] == [(True, 2), (False, 1)]
     assert sorted(path.name for path in worker.files.pictures(job).iterdir()) == ["0.png", "1.png", "half.png"]
     assert worker.once() and len(asked) == 4 and worker.once()  # no third try; the next job is drawn
     states = [worker.queue.job(one, "a") for one in (too_large, after)]
-    assert [row and row["state"] for row in states] == ["failed", "done"]
+    assert [row and row.state for row in states] == ["failed", "done"]
 
 
 def test_other_errors_are_not_tried_again(tmp_path: Path) -> None:
@@ -134,18 +135,22 @@ def draw_all(root: Path) -> None:
     made(root, lambda request, out, tell: drawn(request, out, tell, 0.05), lease=2.0).run(lambda: False, idle=0.01)
 
 
+def first_try(queue: JobQueue) -> bool:
+    """Whether a job is drawn that was claimed once."""
+    return any(job.state == "running" and job.attempts == 1 for job in queue.jobs.latest("a"))
+
+
 def test_killed_workers_lose_and_double_nothing(tmp_path: Path) -> None:
     """SIGKILL again and again in the middle of jobs: in the end every job is done once, each picture whole."""
-    queue = JobQueue(tmp_path / "jobs.sqlite", lease=2.0)
+    queue = JobQueue(Repository(tmp_path / "jobs.sqlite"), lease=2.0)
     jobs = [queue.add("a", ORDER, 2) for _ in range(20)]
     fork, kills = multiprocessing.get_context("fork"), 0
     deadline = time.monotonic() + 60
     process = fork.Process(target=draw_all, args=(tmp_path,))
     process.start()
-    first_try = "SELECT id FROM jobs WHERE state = 'running' AND attempts = 1"
     while queue.waiting() and time.monotonic() < deadline:
         time.sleep(0.05)
-        if kills < 3 and queue.reading(first_try):  # three kills of one job would set it aside, as they should
+        if kills < 3 and first_try(queue):  # three kills of one job would set it aside, as they should
             os.kill(process.pid or 0, signal.SIGKILL)
             process.join()
             kills += 1
@@ -153,14 +158,14 @@ def test_killed_workers_lose_and_double_nothing(tmp_path: Path) -> None:
             process.start()
     process.kill()
     process.join()
-    told = queue.reading("SELECT state, attempts, result FROM jobs")
-    assert queue.counts() == {"done": 20} and kills == 3, told
-    assert max(row["attempts"] for row in told) > 1, "no worker was killed in the middle of a job"
+    ended = queue.jobs.latest("a")
+    assert queue.counts() == {"done": 20} and kills == 3, ended
+    assert max(job.attempts for job in ended) > 1, "no worker was killed in the middle of a job"
     for job in jobs:
         pictures = sorted((tmp_path / "jobs" / job / "pictures").glob("*.png"))
         assert [Image.open(path).getpixel((0, 0)) for path in pictures] == [(0, 0, 0), (1, 0, 0)]
         row = queue.job(job, "a")
-        assert row and json.loads(row["result"])["files"] == ["0.png", "1.png"]
+        assert row and row.result.files == ("0.png", "1.png")
         assert [path.name for path in (tmp_path / "jobs" / job).iterdir()] == ["pictures"], "parts of dead workers"
 
 

@@ -19,7 +19,8 @@ from starlette.testclient import TestClient
 from twinset import cli
 from twinset.serving.app import Limits, Service, create_app
 from twinset.serving.queue import JobQueue
-from twinset.serving.webhooks import WAITS, Courier, Secrets, UndeliveredError, is_public
+from twinset.serving.repository import Repository
+from twinset.serving.webhooks import WAITS, Secrets, UndeliveredError, WebhookSender, is_public
 
 SPEC: Any = importlib.util.spec_from_file_location("receive_webhook", "examples/service/receive_webhook.py")
 receiving = importlib.util.module_from_spec(SPEC)
@@ -57,32 +58,33 @@ class Clock:
 
 def ended_job(queue: JobQueue, url: str) -> str:
     job = queue.add("shop", json.dumps({"prompt": "hat"}), 1, webhook=url)
-    assert not queue.claim_webhooks(60.0)  # it has not ended
+    assert not queue.claim_deliveries(60.0)  # it has not ended
     assert queue.cancel(job, "shop")
     return job
 
 
-def courier(queue: JobQueue, folder: Path, **more: Any) -> Courier:
-    return Courier(queue, Secrets(folder / "webhooks.key"), **more)
+def sender(queue: JobQueue, folder: Path, **more: Any) -> WebhookSender:
+    return WebhookSender(queue, Secrets(folder / "webhooks.key"), **more)
 
 
 def state(queue: JobQueue, job: str) -> tuple[str, int, str | None]:
-    row: Any = queue.job(job, "shop")
-    return row["webhook_state"], row["webhook_tries"], row["webhook_told"]
+    found = queue.job(job, "shop")
+    assert found is not None and found.webhook is not None
+    return found.webhook.state, found.webhook.tries, found.webhook.reason
 
 
 def test_the_end_is_told_and_the_example_believes_it(tmp_path: Path) -> None:
-    queue = JobQueue(tmp_path / "jobs.sqlite")
+    queue = JobQueue(Repository(tmp_path / "jobs.sqlite"))
     with receiver(204) as (url, came):
         job = ended_job(queue, url)
-        sent = courier(queue, tmp_path, loopback=True)
+        sent = sender(queue, tmp_path, loopback=True)
         assert sent.deliver_due() == 1 and sent.deliver_due() == 0 and state(queue, job) == ("delivered", 1, None)
     ((headers, body),) = came
     told = json.loads(body)
     assert told["type"] == "job.cancelled" and told["data"]["id"] == job and headers["webhook-id"] == f"msg_{job}"
-    secret = Secrets(tmp_path / "webhooks.key").told("shop")
+    secret = Secrets(tmp_path / "webhooks.key").encoded("shop")
     assert receiving.is_genuine(secret, headers, body) and not receiving.is_genuine(secret, headers, body + b" ")
-    assert not receiving.is_genuine(Secrets(tmp_path / "webhooks.key").told("other"), headers, body)
+    assert not receiving.is_genuine(Secrets(tmp_path / "webhooks.key").encoded("other"), headers, body)
     old = dict(headers) | {"webhook-timestamp": str(int(time.time()) - 400)}
     assert not receiving.is_genuine(secret, old, body)
     assert (tmp_path / "webhooks.key").stat().st_mode & 0o077 == 0
@@ -90,30 +92,30 @@ def test_the_end_is_told_and_the_example_believes_it(tmp_path: Path) -> None:
 
 def test_it_is_tried_again_after_a_restart_too_and_given_up(tmp_path: Path) -> None:
     clock = Clock()
-    queue = JobQueue(tmp_path / "jobs.sqlite", clock=clock)
+    queue = JobQueue(Repository(tmp_path / "jobs.sqlite", clock))
     with receiver(500, 302, 404) as (url, came):
         job = ended_job(queue, url)
-        assert courier(queue, tmp_path, loopback=True).deliver_due() == 1
+        assert sender(queue, tmp_path, loopback=True).deliver_due() == 1
         assert state(queue, job) == ("pending", 1, "answered 500")
-        again = JobQueue(tmp_path / "jobs.sqlite", clock=clock)  # as after a restart
-        assert courier(again, tmp_path, loopback=True).deliver_due() == 0  # its time has not come
+        again = JobQueue(Repository(tmp_path / "jobs.sqlite", clock))  # as after a restart
+        assert sender(again, tmp_path, loopback=True).deliver_due() == 0  # its time has not come
         for tries, wait in enumerate(WAITS, start=2):
             clock.now += wait * 1.3
-            assert courier(again, tmp_path, loopback=True).deliver_due() == 1
+            assert sender(again, tmp_path, loopback=True).deliver_due() == 1
             told = "answered 302" if tries == 2 else "answered 404"
             assert state(again, job) == ("failed" if tries > len(WAITS) else "pending", tries, told)
         clock.now += 1e6
-        assert courier(again, tmp_path, loopback=True).deliver_due() == 0
+        assert sender(again, tmp_path, loopback=True).deliver_due() == 0
     assert len(came) == 1 + len(WAITS)  # no redirect was followed
 
 
 def test_two_processes_do_not_both_deliver_and_a_lost_one_is_made_up_for(tmp_path: Path) -> None:
     clock = Clock()
-    queue = JobQueue(tmp_path / "jobs.sqlite", clock=clock)
+    queue = JobQueue(Repository(tmp_path / "jobs.sqlite", clock))
     job = ended_job(queue, "https://example.com/")
-    assert [row["id"] for row in queue.claim_webhooks(60.0)] == [job] and not queue.claim_webhooks(60.0)
+    assert [delivery.job.id for delivery in queue.claim_deliveries(60.0)] == [job] and not queue.claim_deliveries(60.0)
     clock.now += 61  # the first one died with it in hand
-    assert [row["webhook_tries"] for row in queue.claim_webhooks(60.0)] == [2]
+    assert [delivery.webhook.tries for delivery in queue.claim_deliveries(60.0)] == [2]
 
 
 INSIDE = (
@@ -129,7 +131,7 @@ def test_no_connection_to_addresses_inside(host: str, tmp_path: Path, monkeypatc
         raise AssertionError("a connection was made")
 
     monkeypatch.setattr(socket, "create_connection", connected)
-    sent = courier(JobQueue(tmp_path / "jobs.sqlite"), tmp_path)
+    sent = sender(JobQueue(Repository(tmp_path / "jobs.sqlite")), tmp_path)
     for url in (f"https://{host}/", f"https://{host}:8443/x"):
         with pytest.raises(UndeliveredError, match=r"not public|unknown"):
             sent.post(url, b"", {})
@@ -154,7 +156,7 @@ def test_a_name_is_resolved_once_and_every_address_must_be_public(
         raise ConnectionRefusedError
 
     monkeypatch.setattr(socket, "create_connection", connect)
-    sent = courier(JobQueue(tmp_path / "jobs.sqlite"), tmp_path, resolve=resolve)
+    sent = sender(JobQueue(Repository(tmp_path / "jobs.sqlite")), tmp_path, resolve=resolve)
     with pytest.raises(UndeliveredError, match="not public"):
         sent.post("https://rebinding.example/", b"", {})
     with pytest.raises(UndeliveredError, match="no answer"):
@@ -181,7 +183,7 @@ def test_a_receiver_that_drips_is_left(tmp_path: Path, monkeypatch: pytest.Monke
         threading.Thread(target=drip, daemon=True).start()
         began = time.monotonic()
         with pytest.raises(UndeliveredError, match="no answer"):
-            courier(JobQueue(tmp_path / "jobs.sqlite"), tmp_path, loopback=True).post(
+            sender(JobQueue(Repository(tmp_path / "jobs.sqlite")), tmp_path, loopback=True).post(
                 f"http://127.0.0.1:{server.getsockname()[1]}/", b"", {}
             )
         assert time.monotonic() - began < 4
@@ -209,7 +211,7 @@ def test_through_the_service(tmp_path: Path) -> None:
             while (told := client.get(f"/v1/jobs/{job['id']}").json())["webhook"]["state"] == "pending":
                 time.sleep(0.05)
             assert told["webhook"] == {"state": "delivered", "tries": 1, "reason": None}
-        assert "webhook" not in Service(tmp_path, None).queue.reading("SELECT request FROM jobs")[0]["request"]
+        assert "webhook" not in Service(tmp_path, None).repository.jobs.requests()[0]
 
 
 def test_the_secret_is_told_on_the_command_line(
@@ -219,7 +221,7 @@ def test_the_secret_is_told_on_the_command_line(
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code in (0, None)
-    assert capsys.readouterr().out.strip() == Secrets(tmp_path / "webhooks.key").told("shop")
+    assert capsys.readouterr().out.strip() == Secrets(tmp_path / "webhooks.key").encoded("shop")
 
 
 def test_public_addresses_are_public() -> None:

@@ -48,7 +48,7 @@ def secret(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root =
     """Print the secret with which this key's webhooks are signed. Example: `twinset serve-keys secret shop`"""
     from twinset.serving.webhooks import Secrets
 
-    print(Secrets(_root(root) / "webhooks.key").told(name))
+    print(Secrets(_root(root) / "webhooks.key").encoded(name))
 
 
 def serve(
