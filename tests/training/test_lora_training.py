@@ -21,7 +21,8 @@ from twinset.adapters.lora.files import read_lora
 from twinset.adapters.lora.install import install_lora
 from twinset.errors import InputError
 from twinset.training.core.batches import TextStates
-from twinset.training.core.denoising import denoising_loss, level_weights, noise_schedule, target
+from twinset.training.core.denoising import denoising_loss, noise_schedule
+from twinset.training.core.forward import level_weights, target
 from twinset.training.core.optimisers import optimiser_of, rate_of
 from twinset.training.core.tensor_cache import Stored
 from twinset.training.lora.batches import LoraData
@@ -187,6 +188,21 @@ def test_preserve_holds_to_the_base_models_own_prediction(
     assert float(figures["kept"]) > 1e-6
     loss.backward()
     assert all(p.grad is not None and p.grad.any() for p in networks.parameters())
+    networks.take_off()
+
+
+def test_a_validation_asks_the_trained_network_after_the_base_model(data: Path, tmp_path: Path) -> None:
+    """The text's keys that the base model made of the same states are no keys of the LoRA's."""
+    pipe, store = ours("sd15"), Stored(tmp_path)
+    options = lp.options(data, model="sd15", resolution=64, preserve=1.0)
+    found = prepare(pipe, options, store)
+    batch, networks = LoraData(found, options, store, TextStates(pipe, store)).check(0, 2), LoraNetworks(pipe, options)
+    for weight in networks.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    loss_fn = denoising_loss(noise_schedule(pipe.scheduler, options), options)
+    with torch.no_grad():
+        measured = float(loss_fn(networks, batch)[0])
+    assert measured == float(loss_fn(networks, batch)[0].detach())  # with gradients every key is made anew
     networks.take_off()
 
 

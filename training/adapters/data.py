@@ -15,7 +15,8 @@ from twinset.training.adapters.networks import AdapterNetworks
 from twinset.training.adapters.options import AdapterOptions
 from twinset.training.adapters.prepare import Row
 from twinset.training.core.batches import PictureData, TextStates
-from twinset.training.core.denoising import Batch, Loss
+from twinset.training.core.denoising import Loss
+from twinset.training.core.forward import Batch
 from twinset.training.core.tensor_cache import Stored
 from twinset.training.core.validation import Validation
 
@@ -74,10 +75,5 @@ class Drawn(Validation):
         pipe = self.networks.pipe
         batch: Batch = send_to_device(self.data.check(number, 0), self.device)  # type: ignore[assignment]
         scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
-        scheduler.set_timesteps(STEPS, device=self.device)
-        latents = batch["noise"] * scheduler.init_noise_sigma
-        for t in scheduler.timesteps:
-            given = scheduler.scale_model_input(latents, t)
-            said = self.networks(given, t.expand(len(latents)), batch).float()
-            latents = scheduler.step(said, t, latents, return_dict=False)[0]
+        latents = self.networks.sample(batch, scheduler, STEPS)
         return [pipe.decode(batch["latents"]), pipe.decode(latents)]

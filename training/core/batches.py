@@ -13,7 +13,7 @@ from torch import Tensor
 from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.buckets import Size
-from twinset.training.core.denoising import Batch
+from twinset.training.core.forward import Batch
 from twinset.training.core.options import TrainOptions
 from twinset.training.core.tensor_cache import Stored, Tensors, key_of
 from twinset.training.core.validation import LEVELS

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from twinset.training.core.batches import PictureData, TextStates
-from twinset.training.core.denoising import Batch
+from twinset.training.core.forward import Batch
 from twinset.training.core.tensor_cache import Stored
 from twinset.training.lora.captions import calls, varied, without_trigger
 from twinset.training.lora.options import LoraOptions

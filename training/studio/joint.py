@@ -151,12 +151,7 @@ def preview(
     batch["with_reference"] = torch.tensor(True)
     for switch in ("identity_on", "garment_on", "pose_on", "parsing_on"):
         batch[switch] = torch.ones_like(batch[switch])
-    scheduler = studio_scheduler()
-    scheduler.set_timesteps(steps)
-    latents = batch["noise"]
-    for t in scheduler.timesteps:
-        output = model(latents, t.expand(len(latents)), batch).float()
-        latents = scheduler.step(output, int(t), latents, return_dict=False)[0]
+    latents = model.sample(batch, studio_scheduler(), steps)
     rows = [_pictures(encoders, x.cpu()) for x in (batch["latents"], latents)]
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
     path.parent.mkdir(parents=True, exist_ok=True)
