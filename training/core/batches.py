@@ -14,7 +14,7 @@ from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.buckets import Size
 from twinset.training.core.forward import Batch
-from twinset.training.core.options import TrainOptions
+from twinset.training.core.options import DenoisingOptions
 from twinset.training.core.tensor_cache import Stored, Tensors, key_of
 from twinset.training.core.validation import LEVELS
 
@@ -117,7 +117,7 @@ class PictureData:
         self,
         rows: Sequence[Any],
         checked: Sequence[Any],
-        options: TrainOptions,
+        options: DenoisingOptions,
         store: Stored,
         texts: TextStates | None,
     ):

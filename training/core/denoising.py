@@ -10,12 +10,12 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from twinset.training.core.forward import Batch, NoisyStep, level_weights, noisy_step
-from twinset.training.core.options import TrainOptions
+from twinset.training.core.options import DenoisingOptions
 
 Loss = Callable[[Any, Batch], tuple[Tensor, dict[str, Tensor]]]
 
 
-def noise_schedule(scheduler: Any, options: TrainOptions) -> DDPMScheduler:
+def noise_schedule(scheduler: Any, options: DenoisingOptions) -> DDPMScheduler:
     """The training's noise schedule: that of the base model's scheduler, where the options don't overrule it.
 
     Args:
@@ -30,7 +30,7 @@ def noise_schedule(scheduler: Any, options: TrainOptions) -> DDPMScheduler:
     return DDPMScheduler.from_config(scheduler.config, **own)  # type: ignore[return-value]
 
 
-def denoising_loss(schedule: DDPMScheduler, options: TrainOptions) -> Loss:
+def denoising_loss(schedule: DDPMScheduler, options: DenoisingOptions) -> Loss:
     """(networks, batch) → (loss, figures): squared errors, each picture's mask weighted to a mean of 1.
 
     The weights' mean over a picture is 1, so a small garment counts as much as a large one. Figures: `inside`, the
@@ -60,7 +60,7 @@ def _base(networks: Any, step: NoisyStep, batch: Batch) -> Tensor:
     return networks(step.latents, step.timestep, batch, base=True).float()
 
 
-def _on_mask(error: Tensor, mask: Tensor, options: TrainOptions) -> Tensor:
+def _on_mask(error: Tensor, mask: Tensor, options: DenoisingOptions) -> Tensor:
     """Mean error of each picture (B,) under weights 1 inside the mask and `outside` elsewhere."""
     if not options.masked:
         return error.flatten(1).mean(1)

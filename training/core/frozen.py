@@ -15,7 +15,7 @@ from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.batches import text_states
 from twinset.training.core.forward import Batch, ControlInput, DenoisingNetworks, paint_regions
-from twinset.training.core.options import TrainOptions
+from twinset.training.core.options import DenoisingOptions
 from twinset.training.core.validation import DTYPES
 
 
@@ -32,7 +32,7 @@ class PipelineNetworks(DenoisingNetworks):
 
     pipe: JointPass
 
-    def __init__(self, pipe: JointPass, options: TrainOptions):
+    def __init__(self, pipe: JointPass, options: DenoisingOptions):
         super().__init__()
         # not as sub-modules: their weights are not this module's
         self.__dict__.update(pipe=pipe, unet=pipe.unet, attention=pipe.attention)

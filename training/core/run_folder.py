@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from twinset.errors import InputError
 from twinset.training.core.loop import FitResult
-from twinset.training.core.options import TrainOptions, checked, read_recipe, recipe_text
+from twinset.training.core.options import DenoisingOptions, checked, read_recipe, recipe_text
 
 RECIPE = "recipe.toml"
 
@@ -64,7 +64,7 @@ def claimed(run: Path) -> Iterator[None]:
         lock.release()
 
 
-def same_run(run: Path, options: TrainOptions, content: Mapping[str, str]) -> None:
+def same_run(run: Path, options: DenoisingOptions, content: Mapping[str, str]) -> None:
     """Compare with what the run was begun with; write that down when it is new.
 
     Args:
