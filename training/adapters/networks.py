@@ -58,9 +58,8 @@ class AdapterNetworks(PipelineNetworks):
         """The batch without its condition."""
         yield batch | {"on": torch.zeros_like(batch["on"])}
 
-    def take_off(self) -> None:
-        """Give the pipeline back as it was."""
+    def _remove(self) -> None:
+        """Take the adapter's additions out."""
         self.adapter.take_off()
         if self.checkpointing:
             self.pipe.unet.disable_gradient_checkpointing()
-        super().take_off()

@@ -107,12 +107,12 @@ class FaceID(TrainedAdapter):
         """The LoRA by site number; zeros where none is trained, since the layout has it."""
         found = {}
         for site in numbered_sites(unet):
-            attn = unet.get_submodule(site.name)
             for target, layer in TARGETS.items():
-                linear: Any = attn.get_submodule(layer)
+                linear: Any = unet.get_submodule(f"{site.name}.{layer}")
                 stem = f"{site.index}.to_{target}_lora"
                 if self.additions:
-                    down, up = (part[NAME].weight for part in (linear.lora_A, linear.lora_B))
+                    name = f"{site.name}.{layer}".replace(".", "|")
+                    down, up = (self.additions[f"{name}|lora_{part}|{NAME}|weight"] for part in "AB")
                 else:
                     down, up = torch.zeros(RANK, linear.in_features), torch.zeros(linear.out_features, RANK)
                 found |= {f"{stem}.down.weight": down, f"{stem}.up.weight": up}

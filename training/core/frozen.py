@@ -79,7 +79,11 @@ class PipelineNetworks(DenoisingNetworks):
     def take_off(self) -> None:
         """Give the pipeline back as it was."""
         self.attention.eject()
+        self._remove()
         thaw(self.pipe, self.dtype)
+
+    def _remove(self) -> None:
+        """Take out of the pipeline's networks what was put into them."""
 
 
 def freeze(pipe: JointPass, precision: str) -> torch.dtype:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import nn
+from torch import Tensor, nn
 
 from twinset.adapters.condition import Condition, Words
 from twinset.adapters.lora.files import COMPONENTS, Layers, LowRank
@@ -138,27 +138,25 @@ class LoraNetworks(PipelineNetworks):
 
     @torch.no_grad()
     def layers(self) -> dict[str, Layers]:
-        """Component → module name → addition, copies in float32 on the CPU."""
+        """Component → module name → addition, copies in float32 on the CPU; after `take_off` too."""
+        parts: dict[tuple[str, str], dict[str, Tensor]] = {}
+        for name, weight in self.weights.items():
+            component, _, path = name.replace("|", ".").partition(".")
+            module, _, part = path.removesuffix(f".{NAME}.weight").rpartition(".")
+            parts.setdefault((component, module), {})[part] = weight.detach().float().cpu().clone()
         found: dict[str, Layers] = {}
-        for component in COMPONENTS:
-            model = getattr(self.pipe, component, None)
-            layers = {} if model is None else _layers(model)
-            if layers:
-                found[component] = {name: self._low_rank(layer) for name, layer in layers.items()}
+        for (component, module), part in parts.items():
+            lengths = part.get("lora_magnitude_vector")
+            magnitude = None if lengths is None else lengths.flatten()
+            low = LowRank(part["lora_A"], part["lora_B"], self.options.scale, magnitude)
+            found.setdefault(component, {})[module] = low
         return found
 
-    def _low_rank(self, layer: Any) -> LowRank:
-        down, up = (part[NAME].weight.detach().float().cpu().clone() for part in (layer.lora_A, layer.lora_B))
-        lengths = layer.lora_magnitude_vector
-        magnitude = lengths[NAME].weight.detach().float().cpu().clone().flatten() if NAME in lengths else None
-        return LowRank(down, up, self.options.scale, magnitude)
-
-    def take_off(self) -> None:
-        """Give the pipeline back as it was, without any additions."""
+    def _remove(self) -> None:
+        """Take the additions out."""
         self._checkpoint_gradients("disable")
         pipe: Any = self.pipe
         remove_lora(pipe, NAME)
-        super().take_off()
 
 
 def _ends(name: str, targets: tuple[str, ...]) -> bool:
