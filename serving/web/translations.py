@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 from starlette.requests import Request
 
+from twinset.pipelines import request as order
 from twinset.pipelines.options import option_of
-from twinset.pipelines.request import Request
 
 WORDS: dict[str, tuple[str, str]] = {
     "title": ("Twinset — your face and your outfit in one pass", "Twinset — 一次生成你的脸和穿搭"),
@@ -109,7 +109,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "429": ("the queue is full; try again in {seconds} s", "队列已满；请 {seconds} 秒后再试"),
 }  # fmt: skip
-for _name, _field in Request.model_fields.items():
+for _name, _field in order.Request.model_fields.items():
     if _label := option_of(_field).label:
         WORDS[_name] = _label
 

@@ -151,7 +151,7 @@ def store() -> dict[str, np.ndarray]:
 
 
 def test_training_lowers_the_loss_and_is_written(store: dict[str, np.ndarray], tmp_path: Path) -> None:
-    settings = training.ClipSettings(
+    settings = training.ClipOptions(
         data=tmp_path, out=tmp_path, steps=1, pictures=6, garments=4, faces=2, spoiled=2, held_out=4, bf16=False
     )
     model = training.ClipWithHeads(StudioCLIP.new(32, 32, 2), 30)

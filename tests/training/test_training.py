@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,19 +14,21 @@ from torch.nn import functional as F
 from tests.helpers.tiny import tiny_model, tiny_pipeline
 from twinset.adapters.condition import Condition, paint
 from twinset.adapters.regions import TRACE
+from twinset.errors import InputError
 from twinset.figure.flat_garments import garment_draft, render_flat
 from twinset.figure.labels import garment_labels
 from twinset.models.region_controlnet import Paint, label_masks
 from twinset.models.vae import PatchAutoencoderKL, decode, encode
 from twinset.pipelines.joint import JointPipeline, Layout
-from twinset.training.core.settings import from_mapping
+from twinset.training.core.command_line import options_from_command_line
 from twinset.training.mannequin.spec import draw_spec
 from twinset.training.mannequin.store import load_store, render_store
 from twinset.training.studio.joint_data import Dropout, Encoders, JointData, PhotoMode, encode_store
 from twinset.training.studio.joint_model import borders, edge_error, joint_loss, studio_scheduler
 from twinset.training.studio.recipe import Recipe
-from twinset.training.studio.vae import VaeSettings, draw_batch, make_loss, to_pixels
+from twinset.training.studio.vae import VaeOptions, draw_batch, make_loss, to_pixels
 
+ROOT = Path(__file__).resolve().parents[2]
 NOTHING = Dropout(words=0, identity=0, garment=0, pose=0, parsing=0)
 
 
@@ -58,7 +62,7 @@ def test_linear_start_is_already_an_autoencoder(data: Path) -> None:
 
 def test_autoencoder_training_lowers_its_loss(data: Path, pipe: JointPipeline) -> None:
     store = load_store(data, ("picture", "parsing", "keypoints", "flats", "crops"))
-    settings = VaeSettings(data=data, faces=data, out=data, crops=2, size=48, aligned=2)
+    settings = VaeOptions(data=data, faces=data, out=data, crops=2, size=48, aligned=2)
     torch.manual_seed(0)
     vae, loss_fn = PatchAutoencoderKL(), make_loss(pipe.face_encoder)
     vae.start_linear(to_pixels(store["picture"]))
@@ -182,7 +186,62 @@ def test_training_sees_the_conditions_that_inference_makes(data: Path, cache: Pa
 
 
 def test_recipes_refuse_what_they_do_not_know() -> None:
-    with pytest.raises(ValueError, match="unknown table \\[vea\\]"):
+    with pytest.raises(InputError, match="unknown table \\[vea\\]"):
         Recipe({"vea": {}})
-    with pytest.raises(ValueError, match="unknown option 'minuts'"):
-        from_mapping(VaeSettings, {"data": "a", "faces": "b", "out": "c", "minuts": 3}, "vae")
+    with pytest.raises(InputError, match="\\[vae\\]: option 'minuts' is unknown; did you mean 'minutes'"):
+        Recipe({"vae": {"minuts": 3}})
+    with pytest.raises(InputError, match="\\[render\\]: workers = 0"):
+        Recipe({"render": {"workers": 0}})
+
+
+def test_the_recipe_that_make_train_runs_is_known() -> None:
+    recipe = Recipe(tomllib.loads((ROOT / "training" / "studio.toml").read_text(encoding="utf-8")))
+    assert list(recipe.stages()) == [
+        "render", "face_encoder", "vae", "clip", "face_finder", "figure_reader", "joint", "assemble", "judges"
+    ]  # fmt: skip
+    assert (recipe.joint_options.minutes, recipe.joint_options.processes) == (240, 2)
+    assert recipe.networks["vae"][0].out == Path("runs/vae")
+    assert recipe.judge_options.data == Path("data/judge") and recipe.render_options.judge == 6144
+
+
+def test_a_whole_recipe_runs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stage at its smallest; a second run finds all parts and goes on with nothing."""
+    monkeypatch.setattr("twinset.training.studio.recipe.STUDIO", tmp_path / "studio")
+    monkeypatch.setattr("twinset.training.studio.recipe.JUDGES", tmp_path / "judges")
+    once: dict[str, Any] = {"steps": 1, "held_out": 2}
+    small: dict[str, dict[str, Any]] = {
+        "render": {"out": str(tmp_path / "data"), "train": 6, "judge": 6, "workers": 1},
+        "face_encoder": {**once, "people": 2},
+        "vae": {"steps": 1, "crops": 1, "size": 16, "aligned": 1},
+        "clip": {**once, "pictures": 2, "garments": 2, "faces": 2, "spoiled": 2},
+        "face_finder": {**once, "batch_size": 2, "scenes": 3},
+        "figure_reader": {**once, "batch_size": 2},
+        "joint": {"steps": 1, "batch": 2},
+        "judges": {**once, "batch_size": 2},
+    }
+    for stage in Recipe(small, tmp_path / "runs").stages().values():
+        stage()
+    assert (tmp_path / "studio" / "checksums.json").is_file()
+    assert sorted(path.name for path in (tmp_path / "judges").iterdir()) == ["face", "garment", "picture", "runs"]
+    assert list((tmp_path / "runs" / "joint" / "samples").glob("*.png"))
+    before = (tmp_path / "runs" / "parts" / "vae" / "config.json").stat().st_mtime_ns
+    Recipe(small, tmp_path / "runs").stages()["vae"]()
+    assert (tmp_path / "runs" / "parts" / "vae" / "config.json").stat().st_mtime_ns == before
+
+
+def test_a_network_is_trained_by_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--data", "a", "--faces", "b", "--out", "c", "--minutes", "9", "--no-bf16"]
+    options = options_from_command_line(VaeOptions, "Trains.", given)
+    assert options == VaeOptions(data=Path("a"), faces=Path("b"), out=Path("c"), minutes=9, bf16=False)
+    for mistake, told in (
+        (["--data", "a"], "required: --faces, --out"),
+        ([*given, "--minuts", "3"], "unrecognized arguments: --minuts"),
+        ([*given, "--size", "90"], "size = '90': Input should be a multiple of 8"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            options_from_command_line(VaeOptions, "Trains.", mistake)
+        assert stop.value.code == 2 and told in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        options_from_command_line(VaeOptions, "Trains.", ["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "their side in pixels, divisible by 8. [default: 96]" in said and "--bf16, --no-bf16" in said

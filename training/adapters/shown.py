@@ -30,7 +30,7 @@ from twinset.figure.labels import ALL_KINDS, DRESS, FACE, PALETTE, UPPER
 from twinset.perception.people.keypoint_files import read_keypoints
 from twinset.perception.people.parsing import LIP
 from twinset.training.adapters.options import AdapterOptions
-from twinset.training.lora.dataset import PICTURES, caption_beside
+from twinset.training.core.captions import PICTURES, caption_beside
 from twinset.training.mannequin import render
 from twinset.training.mannequin.captions import captions
 from twinset.training.mannequin.spec import draw_spec

@@ -13,7 +13,7 @@ from accelerate.utils import send_to_device
 from torch import nn
 
 from twinset.training.core.denoising import Loss
-from twinset.training.core.options import TrainOptions
+from twinset.training.core.options import DenoisingOptions
 
 BETTER = 1e-4
 """Share by which a validation loss must fall to count as better."""
@@ -46,7 +46,13 @@ class Validation:
     """
 
     def __init__(
-        self, networks: nn.Module, data: Checked, loss_fn: Loss, options: TrainOptions, run: Path, device: torch.device
+        self,
+        networks: nn.Module,
+        data: Checked,
+        loss_fn: Loss,
+        options: DenoisingOptions,
+        run: Path,
+        device: torch.device,
     ):
         self.trained, self.data, self.loss_fn, self.run, self.device = networks, data, loss_fn, run, device
         self.dtype, self.patience = DTYPES.get(options.precision), options.patience

@@ -33,10 +33,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinset.errors import InputError
+from twinset.training.core.captions import PICTURES, caption_beside
 from twinset.training.core.options import nearest
 from twinset.training.lora.options import LoraOptions
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".heic", ".heif")
 MASK, METADATA, TABLE = ".mask.png", "metadata.jsonl", "dataset.toml"
 REGULARISATION, VALIDATION = "regularisation", "validation"
 MOST = 10_000
@@ -207,21 +207,6 @@ def _of(subset: Subset, options: LoraOptions) -> Iterator[Example]:
             validation=subset.is_validation,
             **ways,
         )
-
-
-def caption_beside(picture: Path, extension: str) -> str | None:
-    """The text of the file beside a picture, in one line; None without one.
-
-    Raises:
-        InputError: it is not UTF-8.
-    """
-    path = picture.with_suffix(extension)
-    if not path.is_file():
-        return None
-    try:
-        return " ".join(path.read_text(encoding="utf-8-sig").split()) or None
-    except UnicodeDecodeError:
-        raise InputError(f"caption {str(path)!r} is not UTF-8 text; save it as UTF-8") from None
 
 
 def _captions(folder: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ from twinset.training.lora.networks import LoraNetworks
 from twinset.training.lora.options import LoraOptions
 
 
-class Previews(Validation):
+class LoraPreviews(Validation):
     """Called between steps; keeps the validation losses in `validation.jsonl` and samples in `samples/` of the run.
 
     Args:
