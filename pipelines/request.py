@@ -203,8 +203,8 @@ class Request(BaseModel):
         Field(
             ge=0.0,
             le=2.0,
-            description="Weight of the LoRA that FaceID brings (sd15, sdxl), where a selfie acts: 1 as its authors have "
-            "it, 0.6 to 0.8 keeps more of the base model's look.",
+            description="Weight of the LoRA that FaceID brings (sd15, sdxl), where a selfie acts: 1 as its authors "
+            "have it, 0.6 to 0.8 keeps more of the base model's look.",
         ),
         Option(label=("Weight of FaceID's LoRA (sd15, sdxl)", "FaceID LoRA 的权重（sd15、sdxl）"), advanced=True),
     ] = 1.0
