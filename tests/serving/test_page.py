@@ -206,6 +206,35 @@ def test_the_mirror_shows_the_camera_and_keeps_nothing(browser: Browser, tmp_pat
         assert not service.repository.jobs.requests() and not list(service.files.uploads.iterdir())
 
 
+@browsing
+@pytest.mark.parametrize(
+    ("patience", "seconds"), [(2.0, 6), pytest.param(60.0, 90, marks=pytest.mark.slow)], ids=["fast", "real"]
+)
+def test_streams_live_as_long_as_their_jobs(browser: Browser, tmp_path: Path, patience: float, seconds: int) -> None:
+    """A draw and then a batch over the guard's patience with bodies, and the heartbeat all the while."""
+    with served(tmp_path, patience=patience) as (url, service):
+        page, ended = browser.new_context(locale="en-GB", viewport={"width": 1300, "height": 1200}).new_page(), []
+        for event in ("requestfailed", "requestfinished"):
+            page.on(event, lambda asked: ended.append((asked.failure, asked.url)))
+        page.goto(url)
+        page.fill("#prompt textarea", f"a dress, {seconds} seconds")
+        page.click("#draw")
+        expect(page.locator("#status")).to_contain_text("drawing picture 1 of 1", timeout=20_000)
+        expect(page.locator("#status .good")).to_contain_text("pictures: 1", timeout=1000 * (seconds + 60))
+        expect(page.locator("#pictures img").first).to_be_visible()
+        page.screenshot(path=tmp_path / "drawn.png")
+        page.get_by_role("tab", name="Batch").click()
+        page.fill("#sentences textarea", f"beach, {seconds // 2} seconds\npark, {seconds // 2} seconds")
+        page.click("#draw-all")
+        done = expect(page.locator("#batch-status .good"))
+        done.to_contain_text("2 of 2 done, 0 failed", timeout=1000 * (seconds + 60))
+        page.screenshot(path=tmp_path / "batch.png")
+        assert service.queue.counts() == {"done": 3}
+        streams = [(failure, url) for failure, url in ended if "/heartbeat/" in url or "/queue/data" in url]
+        assert len(streams) == 2 and all("/queue/data" in url for _, url in streams), streams  # the heartbeat goes on
+        assert {failure for failure, _ in ended} <= {None, "net::ERR_ABORTED"}, ended  # the page itself ends them
+
+
 def test_every_text_is_there_in_both_languages_with_the_same_values() -> None:
     import string
 
