@@ -32,7 +32,8 @@ GARMENT_WORDS: Words = {
         "coat", "open coat", "lab coat", "trench coat", "trench", "raincoat", "jacket", "down jacket", "parka",
         "blazer", "suit", "cardigan", "overcoat", "bomber=bomber jacket", "皮衣=leather jacket", "冲锋衣=jacket",
         "大衣=coat", "外套=jacket", "夹克=jacket", "风衣=trench coat",
-        "羽绒服=down jacket", "雨衣=raincoat", "棉衣=padded coat", "西装=suit", "西服=suit", "开衫=cardigan",
+        "羽绒服=down jacket", "雨衣=raincoat", "棉衣=padded coat", "西装=suit", "西装外套=blazer", "西服=suit",
+        "开衫=cardigan",
     ),
     "dress": (
         "dress", "gown", "sundress", "wedding dress", "cheongsam", "qipao", "evening dress", "long dress", "maxi dress",
