@@ -23,6 +23,7 @@ from twinset.common.atomic_files import write_atomic
 from twinset.common.hashing import file_hash
 from twinset.common.paths import data_folder
 from twinset.common.result_cache import default_folder
+from twinset.common.validation import one_line
 from twinset.errors import InputError
 
 Purpose = Literal["try-on", "promotion", "training"]
@@ -106,9 +107,7 @@ def read_statement(**fields: Any) -> Statement:
     try:
         return Statement.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "statement"
-        raise InputError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise InputError(one_line(error, "statement")) from None
 
 
 class ConsentBook:

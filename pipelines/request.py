@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from reprlib import Repr
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from twinset.common.validation import one_line
 from twinset.compliance.labels.visible import WORDINGS, Corner
 from twinset.errors import InputError
 from twinset.pipelines.options import Blend, Option
@@ -60,10 +60,6 @@ class LoraChoice(BaseModel):
             return {"path": path, "weight": float(weight)} if equals and path else {"path": str(value)}
         except ValueError:
             return {"path": str(value)}
-
-
-_SHORT = Repr()  # aliases of YAML make small files that name billions of values
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 200, 200
 
 
 class Request(BaseModel):
@@ -296,7 +292,4 @@ def read_request(fields: dict[str, Any]) -> Request:
     try:
         return Request.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "request"
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{name} = {_SHORT.repr(first['input'])}: {message}") from None
+        raise InputError(one_line(error, "request", quote=True)) from None

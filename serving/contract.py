@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from twinset.common.validation import one_line
 from twinset.compliance.consent import Purpose
 from twinset.errors import InputError
 from twinset.figure.poses import NAMED
@@ -85,9 +86,7 @@ def read_order(fields: dict[str, Any]) -> dict[str, Any]:
     try:
         return JobRequest.model_validate(fields).model_dump(mode="json")
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "request"
-        raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise InputError(one_line(error, "request")) from None
 
 
 def uploads_of(fields: dict[str, Any]) -> list[str]:

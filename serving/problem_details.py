@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from twinset.common.atomic_files import disk_full
+from twinset.common.validation import field_name, one_line
 from twinset.errors import InputError
 
 RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
@@ -90,10 +91,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        first: Any = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:]) or None
-        status = 400 if first["type"] == "json_invalid" else 422
-        return Problem(status, f"{where or 'request'}: {first['msg'].removeprefix('Value error, ')}", where).answer()
+        status = 400 if error.errors()[0]["type"] == "json_invalid" else 422
+        field = field_name(error, outer=1) or None  # the outermost says body, query or header
+        return Problem(status, one_line(error, "request", outer=1), field).answer()
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from twinset.common.validation import one_line
 from twinset.compliance.labels.visible import Corner
 from twinset.errors import InputError
 from twinset.pipelines.batch.formats import FORMATS
@@ -154,9 +155,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise InputError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise InputError(f"{path}: {one_line(error, 'manifest')}") from None
 
 
 def items_of(manifest: Manifest, base: Path) -> list[Item]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from twinset.common.validation import one_line
 from twinset.errors import InputError
 
 Options = TypeVar("Options", bound="RecipeOptions")
@@ -142,12 +143,8 @@ def checked(kind: type[Options], fields: Mapping[str, Any], where: str) -> Optio
     try:
         return kind.model_validate(dict(fields))
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "options"
-        value = "" if name == "options" else f" = {first['input']!r}"
-        if first["type"] == "missing":
-            raise InputError(f"{where}: {name} is missing; give it, as in --{name} my_jacket/") from None
-        raise InputError(f"{where}: {name}{value}: {first['msg'].removeprefix('Value error, ')}") from None
+        fault = one_line(error, "options", quote=True, remedy="give it, as in --{name} my_jacket/")
+        raise InputError(f"{where}: {fault}") from None
 
 
 def nearest(name: str, known: list[str]) -> str:

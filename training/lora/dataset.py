@@ -32,6 +32,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from twinset.common.validation import one_line
 from twinset.errors import InputError
 from twinset.training.core.captions import PICTURES, caption_beside
 from twinset.training.core.options import nearest
@@ -156,8 +157,7 @@ def _subset(fields: dict[str, Any], path: Path) -> Subset:
     try:
         subset = Subset.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}") from None
+        raise InputError(f"{path}: {one_line(error, 'subset', quote=True)}") from None
     folder = path.absolute().parent / subset.image_dir
     if not folder.is_dir():
         raise InputError(f"{path}: image_dir {str(subset.image_dir)!r} is not a folder; paths count from the TOML file")
