@@ -25,6 +25,7 @@ from twinset.errors import InputError
 from twinset.figure.labels import DRESS, FACE, LABELS, PALETTE, PANTS, UPPER
 from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.families.photo import RealPeople
+from twinset.training.adapters.data import AdapterData
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
 from twinset.training.adapters.prepare import PeopleEncoder
 from twinset.training.adapters.shown import Shown, drawn, sources
@@ -32,7 +33,7 @@ from twinset.training.adapters.train import publish_adapter, train_adapter
 from twinset.training.adapters.trained import TrainedAdapter
 from twinset.training.core.checkpoints import Checkpoints
 from twinset.training.core.options import checked, read_recipe
-from twinset.training.core.tensor_cache import Stored
+from twinset.training.core.tensor_cache import TensorCache
 from twinset.training.mannequin.viton import write_viton
 
 KINDS: dict[str, type[AdapterOptions]] = {
@@ -344,7 +345,7 @@ class Shouting(Recogniser):
 
 
 def encoded(pipe: Any, options: AdapterOptions, shown: Shown, folder: Path) -> dict[str, torch.Tensor]:
-    store = Stored(folder)
+    store = TensorCache(folder)
     (key,) = PeopleEncoder(pipe, options, store).row(lambda: shown).keys
     return store(key, dict)
 

@@ -16,7 +16,7 @@ from twinset.training.adapters.options import AdapterOptions
 from twinset.training.core.batches import EncodedPicture, PictureData, TextStates
 from twinset.training.core.denoising import Loss
 from twinset.training.core.forward import Batch
-from twinset.training.core.tensor_cache import Stored
+from twinset.training.core.tensor_cache import TensorCache
 from twinset.training.core.validation import Validation
 
 STEPS = 12
@@ -33,7 +33,7 @@ class AdapterData(PictureData):
         texts: of the pipeline's text encoders.
     """
 
-    def __init__(self, rows: Sequence[EncodedPicture], options: AdapterOptions, store: Stored, texts: TextStates):
+    def __init__(self, rows: Sequence[EncodedPicture], options: AdapterOptions, store: TensorCache, texts: TextStates):
         super().__init__(rows, [row for row in rows if row.validation], options, store, texts)
         self.silent, self.absent = options.caption_dropout, options.condition_dropout
 
@@ -74,5 +74,6 @@ class AdapterPreviews(Validation):
         pipe = self.networks.pipe
         batch: Batch = send_to_device(self.data.check(number, 0), self.device)  # type: ignore[assignment]
         scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
-        latents = self.networks.sample(batch, scheduler, STEPS)
+        with self.autocast():
+            latents = self.networks.sample(batch, scheduler, STEPS)
         return [pipe.decode(batch["latents"]), pipe.decode(latents)]

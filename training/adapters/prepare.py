@@ -38,7 +38,7 @@ from twinset.training.adapters.shown import Shown, Source, sources
 from twinset.training.core.batches import EncodedPicture
 from twinset.training.core.buckets import Fit, Size
 from twinset.training.core.encoding import PictureEncoder
-from twinset.training.core.tensor_cache import Stored, Tensors, key_of
+from twinset.training.core.tensor_cache import TensorCache, Tensors, key_of
 from twinset.training.core.training_run import Report
 
 FEWEST = 16
@@ -49,7 +49,7 @@ class Unusable(Exception):
     """A picture that does not show what is to be learnt."""
 
 
-def encode_people(pipe: JointPass, options: AdapterOptions, store: Stored, report: Report) -> list[EncodedPicture]:
+def encode_people(pipe: JointPass, options: AdapterOptions, store: TensorCache, report: Report) -> list[EncodedPicture]:
     """Read or render the pictures and put what a step needs of each into the store.
 
     Args:
@@ -86,7 +86,7 @@ class PeopleEncoder(PictureEncoder):
         store: where tensors are kept.
     """
 
-    def __init__(self, pipe: JointPass, options: AdapterOptions, store: Stored):
+    def __init__(self, pipe: JointPass, options: AdapterOptions, store: TensorCache):
         self.drawn, self.options = people_of(pipe).family == "studio", options
         super().__init__(pipe, options, store, self.drawn)
         self.revision = key_of(type(options).__name__, getattr(options, "kind", None), pipe_revision(pipe))
@@ -155,8 +155,8 @@ class PeopleEncoder(PictureEncoder):
 
     def _identity(self, shown: Shown, grid: tuple[int, int]) -> tuple[Tensor, Tensors]:
         selfie = self._selfie(shown)
-        said = torch.from_numpy(np.array(self.people.embedding(selfie), np.float32)).flatten()
-        found: Tensors = {"embedding": F.normalize(said, dim=0)}  # recognisers give other lengths, FaceID takes 1
+        embedding = torch.from_numpy(np.array(self.people.embedding(selfie), np.float32)).flatten()
+        found: Tensors = {"embedding": F.normalize(embedding, dim=0)}  # recognisers give other lengths, FaceID takes 1
         if self.drawn:
             pipe: Any = self.pipe
             keypoints = shown.keypoints

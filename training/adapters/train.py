@@ -20,14 +20,14 @@ from twinset.training.adapters.prepare import encode_people
 from twinset.training.adapters.trained import TrainedAdapter, adapter_kind
 from twinset.training.core.batches import EncodedPicture, TextStates
 from twinset.training.core.denoising import Loss
-from twinset.training.core.tensor_cache import Stored
-from twinset.training.core.training_run import Learnt, PipelineTraining, Report, Trained, train
+from twinset.training.core.tensor_cache import TensorCache
+from twinset.training.core.training_run import Learnt, PipelineTraining, Report, Trained, run_training
 
 
 def train_adapter(
     pipe: JointPass, options: AdapterOptions, out: Path, run: Path | None = None, report: Report = lambda line: None
 ) -> Trained:
-    """Train an adapter on a pipeline, see `twinset.training.core.training_run.train`.
+    """Train an adapter on a pipeline, see `twinset.training.core.training_run.run_training`.
 
     Args:
         pipe: the base model; as before when this returns or raises.
@@ -45,7 +45,7 @@ def train_adapter(
     if out.suffix != kind.suffix:
         ending = f"ends in {kind.suffix}" if kind.suffix else "is a folder without an ending"
         raise InputError(f"output {str(out)!r}: an adapter of this model {ending}; call it {out.stem}{kind.suffix}")
-    return train(AdapterTraining(pipe, options.located()), out, run, report)
+    return run_training(AdapterTraining(pipe, options.located()), out, run, report)
 
 
 class AdapterTraining(PipelineTraining):
@@ -53,11 +53,11 @@ class AdapterTraining(PipelineTraining):
 
     options: AdapterOptions
 
-    def encode(self, store: Stored, report: Report) -> list[EncodedPicture]:
+    def encode(self, store: TensorCache, report: Report) -> list[EncodedPicture]:
         """Read or render the people."""
         return encode_people(self.pipe, self.options, store, report)
 
-    def data(self, rows: Sequence[EncodedPicture], store: Stored) -> AdapterData:
+    def data(self, rows: Sequence[EncodedPicture], store: TensorCache) -> AdapterData:
         """Captions and conditions are dropped now and then."""
         return AdapterData(rows, self.options, store, TextStates(self.pipe, store))
 

@@ -67,15 +67,15 @@ def adapter_kind(pipe: JointPass, options: AdapterOptions) -> type[TrainedAdapte
     if isinstance(options, IdentityOptions):
         return StudioIdentity if studio else FaceID
     if isinstance(options, GarmentOptions):
-        return StudioGarment if studio else Look
-    return StudioControl if studio else Control
+        return StudioGarment if studio else IPAdapterPlus
+    return StudioControlNet if studio else TrainedControlNet
 
 
 def adapter_of(pipe: JointPass, options: AdapterOptions) -> TrainedAdapter:
     """That adapter, on the pipeline's device; the seed decides how new weights start."""
     torch.manual_seed(options.seed)
-    made: Any = adapter_kind(pipe, options)
-    return made(pipe, options).to(pipe.device)
+    kind: Any = adapter_kind(pipe, options)
+    return kind(pipe, options).to(pipe.device)
 
 
 class FaceID(TrainedAdapter):
@@ -124,7 +124,7 @@ class FaceID(TrainedAdapter):
             remove_lora(cast(Any, self).pipe, NAME)
 
 
-class Look(TrainedAdapter):
+class IPAdapterPlus(TrainedAdapter):
     """IP-Adapter-Plus (Ye et al. 2023): learned queries read CLIP's states of a garment's picture.
 
     Where the garment is left out, the tokens are those of a black picture, as its authors have it.
@@ -154,7 +154,7 @@ class Look(TrainedAdapter):
         return out
 
 
-class Control(TrainedAdapter):
+class TrainedControlNet(TrainedAdapter):
     """A ControlNet (Zhang et al. 2023) that begins as the UNet's own encoder and says nothing at first."""
 
     suffix = ""
@@ -184,7 +184,7 @@ class Control(TrainedAdapter):
         return out
 
 
-class StudioControl(Control):
+class StudioControlNet(TrainedControlNet):
     """One of the bundled model's ControlNets, trained on."""
 
     def begun(self, pipe: JointPass, options: ControlOptions) -> ControlNetModel:

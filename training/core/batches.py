@@ -17,7 +17,7 @@ from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.buckets import Size
 from twinset.training.core.forward import Batch
 from twinset.training.core.options import DenoisingOptions
-from twinset.training.core.tensor_cache import Stored, Tensors, key_of
+from twinset.training.core.tensor_cache import TensorCache, Tensors, key_of
 from twinset.training.core.validation import LEVELS
 
 BY_ROW, BY_EPOCH, BY_CHECK = 1, 2, 3
@@ -58,7 +58,7 @@ class TextStates:
         store: where states are kept.
     """
 
-    def __init__(self, pipe: JointPass, store: Stored):
+    def __init__(self, pipe: JointPass, store: TensorCache):
         self.pipe, self.store = pipe, store
         encoders = [pipe.text_encoder, getattr(pipe, "text_encoder_2", None)]  # type: ignore[attr-defined]
         self.revision = key_of(*(weights_hash(encoder) for encoder in encoders if encoder is not None))
@@ -116,7 +116,7 @@ class PictureData:
         rows: Sequence[Any],
         checked: Sequence[Any],
         options: DenoisingOptions,
-        store: Stored,
+        store: TensorCache,
         texts: TextStates | None,
     ):
         self.store, self.texts = store, texts

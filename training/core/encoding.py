@@ -10,7 +10,7 @@ from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
 from twinset.training.core.latents import latents_of
 from twinset.training.core.options import DenoisingOptions
-from twinset.training.core.tensor_cache import Stored, Tensors
+from twinset.training.core.tensor_cache import TensorCache, Tensors
 
 
 class PictureEncoder:
@@ -23,7 +23,7 @@ class PictureEncoder:
         one_frame: whether the model's ControlNets know the frame of its own people alone.
     """
 
-    def __init__(self, pipe: JointPass, options: DenoisingOptions, store: Stored, one_frame: bool):
+    def __init__(self, pipe: JointPass, options: DenoisingOptions, store: TensorCache, one_frame: bool):
         self.pipe, self.people, self.store = pipe, people_of(pipe), store
         self.buckets = [self.people.size] if one_frame else bucket_sizes(self._side(options), options.bucket_step)
 

@@ -161,11 +161,11 @@ class DenoisingNetworks(nn.Module):
         Returns:
             (B, C, h, w) noise, velocity or latents, as the schedule's `prediction_type` says.
         """
-        with self.as_base(batch) if base else nullcontext(batch) as seen_batch:
-            words, conditions = self.words(seen_batch), self.conditions(seen_batch)
+        with self.as_base(batch) if base else nullcontext(batch) as inputs:
+            words, conditions = self.words(inputs), self.conditions(inputs)
             self._remember(conditions, (noisy.shape[2], noisy.shape[3]))
             self.attention.set_gates(0, 1, [tuple(c.kind for c in conditions)], len(noisy))
-            controls = self.controls(seen_batch, words, conditions)
+            controls = self.controls(inputs, words, conditions)
             residuals = [control.residuals(noisy, timestep, words) for control in controls]
             return predict(self.unet, noisy, timestep, words, Residuals.sum(residuals))
 

@@ -18,7 +18,7 @@ FORMAT = 2
 """Raised whenever what is kept changes."""
 
 
-class Stored:
+class TensorCache:
     """Results in a folder, one safetensors file each, whole or not there.
 
     Args:
@@ -39,16 +39,16 @@ class Stored:
             return load_file(path)
         except (FileNotFoundError, SafetensorError):  # a damaged file is made anew
             pass
-        made = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         try:
-            save_file(made, partial)
+            save_file(tensors, partial)
             os.replace(partial, path)
         except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)
             raise InputError(f"{str(self.folder)!r} cannot be written ({error}); make room, then run again") from error
-        return made
+        return tensors
 
 
 def key_of(*parts: object) -> str:

@@ -1,4 +1,4 @@
-"""A training around a pipeline, from its options to what it writes: one story, told by `train` for every kind."""
+"""A training around a pipeline, from its options to what it writes: one story for every kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from twinset.training.core.loop import FitResult, fit
 from twinset.training.core.optimisers import fit_settings, optimiser_of, rate_of
 from twinset.training.core.options import DenoisingOptions, recipe_text
 from twinset.training.core.run_folder import claimed, processes, same_run
-from twinset.training.core.tensor_cache import Stored, key_of
+from twinset.training.core.tensor_cache import TensorCache, key_of
 from twinset.training.core.validation import Validation, stops
 
 Report = Callable[[str], None]
@@ -71,11 +71,11 @@ class PipelineTraining(ABC):
         self.pipe, self.options = pipe, options
 
     @abstractmethod
-    def encode(self, store: Stored, report: Report) -> Sequence[EncodedPicture]:
+    def encode(self, store: TensorCache, report: Report) -> Sequence[EncodedPicture]:
         """Read the pictures and put what a step needs of each into the store."""
 
     @abstractmethod
-    def data(self, rows: Sequence[Any], store: Stored) -> PictureData:
+    def data(self, rows: Sequence[Any], store: TensorCache) -> PictureData:
         """The batches."""
 
     @abstractmethod
@@ -91,7 +91,7 @@ class PipelineTraining(ABC):
         """Write the result; the pipeline is as before by then."""
 
 
-def train(training: PipelineTraining, out: Path, run: Path | None, report: Report) -> Trained:
+def run_training(training: PipelineTraining, out: Path, run: Path | None, report: Report) -> Trained:
     """Train around a pipeline; a run that was interrupted goes on where its last checkpoint is.
 
     Started by `accelerate launch` in several processes, each learns from batches of its own and gradients are averaged.
@@ -110,7 +110,7 @@ def train(training: PipelineTraining, out: Path, run: Path | None, report: Repor
     run, pipe, options = run or out.with_suffix(".run"), training.pipe, training.options
     optimiser_of(options)  # says what is missing before anything is encoded
     with claimed(run):
-        store, state = Stored(run / "cache"), processes()
+        store, state = TensorCache(run / "cache"), processes()
         with state.main_process_first():  # the others find everything encoded
             rows = training.encode(store, report if state.is_main_process else lambda line: None)
             content = {"data": key_of(*(row.content for row in rows)), "base": weights_hash(pipe.unet)}

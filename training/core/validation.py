@@ -70,10 +70,13 @@ class Validation:
         for number in range(len(self.data.checked)):
             for level in range(LEVELS):
                 batch: Any = send_to_device(self.data.check(number, level), self.device)
-                dtype = self.dtype or torch.bfloat16
-                with torch.autocast(self.device.type, dtype, enabled=self.dtype is not None):
+                with self.autocast():
                     losses.append(float(self.loss_fn(self.trained, batch)[0]))
         return float(np.mean(losses))
+
+    def autocast(self) -> torch.autocast:
+        """The training's own precision, for what is computed between its steps."""
+        return torch.autocast(self.device.type, self.dtype or torch.bfloat16, enabled=self.dtype is not None)
 
     def losses(self, before: int | None = None) -> list[tuple[int, float]]:
         """(step, validation loss) so far, of steps below `before`."""

@@ -9,7 +9,7 @@ import torch
 
 from twinset.training.core.batches import PictureData, TextStates
 from twinset.training.core.forward import Batch
-from twinset.training.core.tensor_cache import Stored
+from twinset.training.core.tensor_cache import TensorCache
 from twinset.training.lora.captions import calls, varied, without_trigger
 from twinset.training.lora.options import LoraOptions
 from twinset.training.lora.prepare import EncodedExample
@@ -28,7 +28,9 @@ class LoraData(PictureData):
         texts: of frozen text encoders; None where they are trained and read the captions themselves.
     """
 
-    def __init__(self, rows: Sequence[EncodedExample], options: LoraOptions, store: Stored, texts: TextStates | None):
+    def __init__(
+        self, rows: Sequence[EncodedExample], options: LoraOptions, store: TensorCache, texts: TextStates | None
+    ):
         super().__init__(rows, _checked(rows), options, store, texts)
         self.options = options
 

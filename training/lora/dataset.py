@@ -115,8 +115,8 @@ def read_examples(options: LoraOptions) -> list[Example]:
 def balanced(examples: list[Example]) -> list[Example]:
     """Regularisation pictures repeated until they are about as many as the others, as sd-scripts does it."""
     learnt = sum(e.repeats for e in examples if not (e.regularisation or e.validation))
-    kept = sum(e.repeats for e in examples if e.regularisation)
-    times = max(1, round(learnt / kept)) if kept else 1
+    regularising = sum(e.repeats for e in examples if e.regularisation)
+    times = max(1, round(learnt / regularising)) if regularising else 1
     return [replace(e, repeats=e.repeats * times) if e.regularisation else e for e in examples]
 
 

@@ -21,11 +21,18 @@ from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.batches import EncodedPicture
 from twinset.training.core.buckets import Fit
 from twinset.training.core.encoding import PictureEncoder
-from twinset.training.core.tensor_cache import Stored, Tensors, key_of
+from twinset.training.core.tensor_cache import TensorCache, Tensors, key_of
 from twinset.training.core.training_run import Report
 from twinset.training.lora.captions import automatic_caption, with_trigger
 from twinset.training.lora.dataset import Example, read_examples
-from twinset.training.lora.masks import Look, garment_mask, likeliest_class, look_at, owned_labels, said_kind
+from twinset.training.lora.masks import (
+    ParsedPicture,
+    garment_mask,
+    likeliest_class,
+    owned_labels,
+    read_parsed,
+    said_kind,
+)
 from twinset.training.lora.options import LoraOptions
 
 
@@ -53,7 +60,7 @@ def sees_layouts(pipe: JointPass) -> bool:
 
 
 def encode_examples(
-    pipe: JointPass, options: LoraOptions, store: Stored, report: Report = lambda line: None
+    pipe: JointPass, options: LoraOptions, store: TensorCache, report: Report = lambda line: None
 ) -> list[EncodedExample]:
     """Read a data set and put what a step needs of every picture into the store.
 
@@ -67,7 +74,7 @@ def encode_examples(
         InputError: a picture, mask or caption cannot be used.
     """
     people = people_of(pipe)
-    looks = [look_at(example, people) for example in read_examples(options)]
+    looks = [read_parsed(example, people) for example in read_examples(options)]
     learnt = [look for look in looks if not look.example.regularisation]
     found = likeliest_class(learnt)
     if options.kind is None and found is not None:
@@ -98,7 +105,7 @@ class ExampleEncoder(PictureEncoder):
         store: where tensors are kept.
     """
 
-    def __init__(self, pipe: JointPass, options: LoraOptions, store: Stored):
+    def __init__(self, pipe: JointPass, options: LoraOptions, store: TensorCache):
         self.options, self.layouts = options, sees_layouts(pipe)
         super().__init__(pipe, options, store, self.layouts)
         parts = [pipe.vae, *(part for part in self._eyes() if part is not None)]
@@ -108,7 +115,7 @@ class ExampleEncoder(PictureEncoder):
         names = ("figure_reader", "face_finder", "face_encoder", "image_encoder", "identity_adapter")
         return [getattr(self.pipe, name, None) for name in names] if self.layouts else []
 
-    def row(self, look: Look, mask: np.ndarray | None, way: str, kind: str) -> EncodedExample:
+    def row(self, look: ParsedPicture, mask: np.ndarray | None, way: str, kind: str) -> EncodedExample:
         """One picture, encoded as it is, and mirrored where it may be."""
         fit = self.fit(look.picture, mask)
         ways = (False, True) if look.example.flip else (False,)
@@ -122,21 +129,21 @@ class ExampleEncoder(PictureEncoder):
             mask=way,
         )
 
-    def _caption(self, look: Look, mask: np.ndarray | None, kind: str) -> str:
+    def _caption(self, look: ParsedPicture, mask: np.ndarray | None, kind: str) -> str:
         if look.example.regularisation:
             return look.example.caption or f"a photo of a {kind}"
         if look.example.caption is None:
             return automatic_caption(self.options.word, kind, look.picture, mask)
         return with_trigger(look.example.caption, self.options.word)
 
-    def _encoded(self, look: Look, mask: np.ndarray | None, fit: Fit, mirrored: bool) -> str:
+    def _encoded(self, look: ParsedPicture, mask: np.ndarray | None, fit: Fit, mirrored: bool) -> str:
         """The key of its tensors, which are in the store afterwards."""
         pixels = look.picture.tobytes(), None if mask is None else mask.tobytes()
         key = key_of(*pixels, look.picture.shape, fit, mirrored, self.layouts, self.revision)
         self.store(key, lambda: self._tensors(look, mask, fit, mirrored))
         return key
 
-    def _tensors(self, look: Look, mask: np.ndarray | None, fit: Fit, mirrored: bool) -> Tensors:
+    def _tensors(self, look: ParsedPicture, mask: np.ndarray | None, fit: Fit, mirrored: bool) -> Tensors:
         """Latents (C, h, w), the mask on their grid (1, h, w), the sizes SDXL reads (6,), and conditions."""
         picture, area = fit.picture(look.picture), None if mask is None else fit.mask(mask)
         if mirrored:

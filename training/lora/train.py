@@ -18,8 +18,8 @@ from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.batches import TextStates
 from twinset.training.core.denoising import Loss
 from twinset.training.core.options import recipe_text
-from twinset.training.core.tensor_cache import Stored
-from twinset.training.core.training_run import Learnt, PipelineTraining, Report, Trained, train
+from twinset.training.core.tensor_cache import TensorCache
+from twinset.training.core.training_run import Learnt, PipelineTraining, Report, Trained, run_training
 from twinset.training.lora.batches import LoraData
 from twinset.training.lora.networks import LoraNetworks
 from twinset.training.lora.options import LoraOptions
@@ -30,7 +30,7 @@ from twinset.training.lora.previews import LoraPreviews
 def train_lora(
     pipe: JointPass, options: LoraOptions, out: Path, run: Path | None = None, report: Report = lambda line: None
 ) -> Trained:
-    """Train a garment LoRA on a pipeline, see `twinset.training.core.training_run.train`.
+    """Train a garment LoRA on a pipeline, see `twinset.training.core.training_run.run_training`.
 
     Args:
         pipe: the base model; as before when this returns or raises.
@@ -46,7 +46,7 @@ def train_lora(
     """
     if out.suffix != ".safetensors":
         raise InputError(f"LoRA file {str(out)!r} needs the ending .safetensors; call it {out.name}.safetensors")
-    return train(LoraTraining(pipe, options.located()), out, run, report)
+    return run_training(LoraTraining(pipe, options.located()), out, run, report)
 
 
 class LoraTraining(PipelineTraining):
@@ -54,11 +54,11 @@ class LoraTraining(PipelineTraining):
 
     options: LoraOptions
 
-    def encode(self, store: Stored, report: Report) -> list[EncodedExample]:
+    def encode(self, store: TensorCache, report: Report) -> list[EncodedExample]:
         """Read the data set."""
         return encode_examples(self.pipe, self.options, store, report)
 
-    def data(self, rows: Sequence[EncodedExample], store: Stored) -> LoraData:
+    def data(self, rows: Sequence[EncodedExample], store: TensorCache) -> LoraData:
         """Captions are read by text encoders that are trained, else encoded once."""
         texts = None if self.options.text_encoder else TextStates(self.pipe, store)
         return LoraData(rows, self.options, store, texts)

@@ -24,7 +24,7 @@ from twinset.scoring.iqa import ANTONYMS
 from twinset.training.core.command_line import options_from_command_line
 from twinset.training.mannequin.attributes import ATTRIBUTES
 from twinset.training.mannequin.store import load_store
-from twinset.training.studio.clip_words import garment_caption, said, shortened
+from twinset.training.studio.clip_words import garment_caption, mentioned_attributes, shortened
 from twinset.training.studio.options import NetworkTask, StudioOptions
 from twinset.training.studio.spoil import SPOILS, VERDICTS, spoil
 
@@ -94,38 +94,40 @@ def train_on(store: Mapping[str, np.ndarray], options: ClipOptions, clip: Studio
     clip.text_encoder.set_attn_implementation("eager")
     clip.image_encoder.set_attn_implementation("eager")
     count = len(store["picture"])
-    kept = max(1, count - options.held_out)
+    train_count = max(1, count - options.held_out)
     model = ClipWithHeads(clip, store["identity_vector"].shape[1])
     antonyms = token_ids(clip.tokenizer, [word for pair in ANTONYMS.values() for word in pair])
 
     def batch_fn(step: int) -> dict[str, Tensor]:
-        return draw_batch(store, kept, options, clip, np.random.default_rng((options.seed, step)))
+        return draw_batch(store, train_count, options, clip, np.random.default_rng((options.seed, step)))
 
     def loss_fn(model: ClipWithHeads, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         return clip_losses(model, batch, antonyms)
 
     def measured() -> dict[str, float]:
-        return measure(clip, store, np.arange(kept, count)) if count > kept else {}
+        return measure(clip, store, np.arange(train_count, count)) if count > train_count else {}
 
     loop = options.loop(warmup=50, weight_decay=0.02, betas=(0.9, 0.98), preview_every=300)
     return NetworkTask(clip, model, batch_fn, loss_fn, measured).train(loop, options.out / "clip")
 
 
 def draw_batch(
-    store: Mapping[str, np.ndarray], kept: int, options: ClipOptions, clip: StudioCLIP, rng: np.random.Generator
+    store: Mapping[str, np.ndarray], train_count: int, options: ClipOptions, clip: StudioCLIP, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Draws pictures with a caption each, garments with a caption each, faces, and spoiled pictures."""
-    rows = rng.integers(kept, size=options.pictures)
+    rows = rng.integers(train_count, size=options.pictures)
     classes = store["attributes"][rows].astype(np.int64)
     column = int(rng.integers(4))  # one wording per step: English steps are then short and fast
     texts = [shortened(str(text), clip.tokenizer, rng) for text in store["captions"][rows, column]]
-    mentioned = np.array([said(text, values, column) for text, values in zip(texts, classes, strict=True)])
-    worn, slots = rng.integers(kept, size=options.garments), rng.integers(2, size=options.garments)
+    mentioned = np.array(
+        [mentioned_attributes(text, values, column) for text, values in zip(texts, classes, strict=True)]
+    )
+    worn, slots = rng.integers(train_count, size=options.garments), rng.integers(2, size=options.garments)
     slots[store["attributes"][worn, _LOWER] == 0] = 0  # dresses come without a lower garment
     labels = [garment_classes(values, slot) for values, slot in zip(store["attributes"][worn], slots, strict=True)]
     texts += [garment_caption(values, GARMENT_HEADS, column % 2 == 1, rng) for values in labels]
     ids = token_ids(clip.tokenizer, texts)
-    faces, views = rng.integers(kept, size=options.faces), rng.integers(2, size=options.faces)
+    faces, views = rng.integers(train_count, size=options.faces), rng.integers(2, size=options.faces)
     ways = rng.integers(len(SPOILS), size=options.spoiled)
     bad = [spoil(picture, SPOILS[way], rng) for picture, way in zip(store["picture"][rows], ways, strict=False)]
     groups = store["picture"][rows], store["flats"][worn, slots], store["crops"][faces, views], np.array(bad)
@@ -160,11 +162,11 @@ def clip_losses(
     clip, sizes = model.clip, batch["sizes"].tolist()
     image = clip.image_encoder(batch["pixels"], output_hidden_states=True)
     patches = image.hidden_states[-2][:, 1:].float()  # what the adapters read
-    seen = F.normalize(image.image_embeds.float(), dim=1).split(sizes)
+    embeddings = F.normalize(image.image_embeds.float(), dim=1).split(sizes)
     pooled = image.last_hidden_state[:, 0].float().split(sizes)
     text = clip.text_encoder(batch["ids"]).pooler_output.float()
     scale = clip.logit_scale.exp().clamp(max=100)
-    matched = torch.cat(seen[:2])
+    matched = torch.cat(embeddings[:2])
     losses: dict[str, Tensor] = {"clip": ClipLoss()(matched, clip.text_embedding(text).float(), scale)}
     losses["picture"] = _classification(model.picture_heads, pooled[0], batch["classes"])
     losses["text"] = _classification(model.text_heads, text[: sizes[0]], batch["mentioned"])
@@ -174,7 +176,7 @@ def clip_losses(
     colour = F.avg_pool2d(batch["pixels"], PATCH).flatten(2).transpose(1, 2)
     losses["colour"] = F.mse_loss(model.patch_colour(patches).float(), colour)
     words = clip.text_embedding(clip.text_encoder(antonyms.to(text.device)).pooler_output).float()
-    judged = torch.cat([seen[0][: sizes[3]], seen[3]])
+    judged = torch.cat([embeddings[0][: sizes[3]], embeddings[3]])
     verdict = (scale * judged @ words.T).unflatten(1, (-1, 2)).transpose(1, 2)  # (B, good/bad, pair)
     losses["iqa"] = F.cross_entropy(verdict, batch["verdicts"], ignore_index=UNKNOWN)
     return torch.stack(list(losses.values())).sum(), losses

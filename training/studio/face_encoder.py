@@ -66,14 +66,14 @@ def train(options: FaceEncoderOptions) -> Path:
 def train_on(store: Mapping[str, np.ndarray], options: FaceEncoderOptions) -> Path:
     """As `train`, on a store in memory: `crops` (N, 2, 112, 112, 3), `neutral`, `identity_vector` (N, K)."""
     pictures, truth = (store["crops"], store["neutral"]), store["identity_vector"].astype(np.float32)
-    kept = max(1, len(truth) - options.held_out)
+    train_count = max(1, len(truth) - options.held_out)
     torch.manual_seed(options.seed)
     model = IdentityRegression(FaceEncoder(), truth.shape[1])
-    spread = torch.from_numpy(truth[:kept].var(axis=0) + 1e-3)
+    spread = torch.from_numpy(truth[:train_count].var(axis=0) + 1e-3)
 
     def batch_fn(step: int) -> dict[str, Tensor]:
         rng, generator = np.random.default_rng((options.seed, step)), torch.Generator().manual_seed(step)
-        people = lookalikes(truth[:kept], options.people, rng)
+        people = lookalikes(truth[:train_count], options.people, rng)
         crops = crops_to_tensor(three_views(*pictures, people).reshape(-1, 112, 112, 3))
         margin = options.margin * min(1.0, step / options.margin_steps)
         return {
@@ -90,7 +90,7 @@ def train_on(store: Mapping[str, np.ndarray], options: FaceEncoderOptions) -> Pa
         return arcface + options.identity_weight * identity, {"arcface": arcface, "identity": identity}
 
     def measure() -> dict[str, float]:
-        people = np.arange(kept, len(truth))
+        people = np.arange(train_count, len(truth))
         return recognition(model.encoder, three_views(*pictures, people)) if len(people) > 1 else {}
 
     task = NetworkTask(model.encoder, model, batch_fn, loss_fn, measure)

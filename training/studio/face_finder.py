@@ -87,15 +87,15 @@ def picture_landmarks(spec: Spec) -> np.ndarray:
 
 def train_on(pool: Pool, options: FaceFinderOptions) -> Path:
     """As `train`, on a pool in memory."""
-    kept = max(1, len(pool.faces) - options.held_out)
-    seen = Pool(pool.faces[:kept], pool.landmarks[:kept], pool.empty[:kept])
-    unseen = Pool(pool.faces[kept:], pool.landmarks[kept:], pool.empty[kept:])
+    train_count = max(1, len(pool.faces) - options.held_out)
+    train_pool = Pool(pool.faces[:train_count], pool.landmarks[:train_count], pool.empty[:train_count])
+    held_out_pool = Pool(pool.faces[train_count:], pool.landmarks[train_count:], pool.empty[train_count:])
     torch.manual_seed(options.seed)
     model = FaceFinder()
 
     def batch_fn(step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((options.seed, step))
-        windows = [draw_window(seen, options, rng) for _ in range(options.batch_size)]
+        windows = [draw_window(train_pool, options, rng) for _ in range(options.batch_size)]
         pictures = np.stack([picture for picture, _ in windows])
         targets = [targets_of(landmarks) for _, landmarks in windows]
         return {
@@ -112,7 +112,7 @@ def train_on(pool: Pool, options: FaceFinderOptions) -> Path:
         size_error = (near * difference).sum() / near.sum().clamp(min=1)
         return found + size_error, {"heat": found, "size": size_error}
 
-    task = NetworkTask(model, model, batch_fn, loss_fn, lambda: measure(model, unseen))
+    task = NetworkTask(model, model, batch_fn, loss_fn, lambda: measure(model, held_out_pool))
     return task.train(options.loop(clip=10.0, preview_every=400), options.out / "face_finder")
 
 

@@ -59,11 +59,11 @@ def train(options: FigureReaderOptions) -> Path:
 def train_on(store: Store, options: FigureReaderOptions) -> Path:
     """As `train`, on a store in memory."""
     torch.manual_seed(options.seed)
-    model, kept = FigureReader(), max(1, len(store["picture"]) - options.held_out)
+    model, train_count = FigureReader(), max(1, len(store["picture"]) - options.held_out)
 
     def batch_fn(step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((options.seed, step))
-        rows = rng.integers(kept, size=options.batch_size)
+        rows = rng.integers(train_count, size=options.batch_size)
         drawn = [varied(store["picture"][r], store["parsing"][r], store["keypoints"][r], rng) for r in rows]
         pictures, labels, points = (np.stack(column) for column in zip(*drawn, strict=True))
         return {
@@ -78,8 +78,8 @@ def train_on(store: Store, options: FigureReaderOptions) -> Path:
         named = F.cross_entropy(labels.float(), batch["labels"])
         return found + 2 * named, {"keypoints": found, "labels": named}
 
-    unseen = {name: column[kept:] for name, column in store.items()}
-    task = NetworkTask(model, model, batch_fn, loss_fn, lambda: measure(model, unseen))
+    held_out = {name: column[train_count:] for name, column in store.items()}
+    task = NetworkTask(model, model, batch_fn, loss_fn, lambda: measure(model, held_out))
     return task.train(options.loop(clip=10.0, preview_every=500), options.out / "figure_reader")
 
 

@@ -186,7 +186,7 @@ def edge_error(predicted: Tensor, truth: Tensor, where: Tensor) -> Tensor:
     return where * (F.pad(down, (0, 0, 0, 1)) + F.pad(right, (0, 1)))
 
 
-def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0, edges: float = 0.25, kept: float = 0.1) -> Loss:
+def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0, edges: float = 0.25, photo_weight: float = 0.1) -> Loss:
     """x₀ loss weighted by min(SNR + 1, γ), faces more: above zero even at zero terminal SNR (Min-SNR, Hang 2023).
 
     Args:
@@ -203,7 +203,7 @@ def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0, edges: float = 0.25
         error = (predicted - step.target).square()
         weight = weights.to(error.device)[step.timestep].view(-1, 1, 1, 1)
         face_mask = batch["face_region"]
-        emphasis = (1 + 3 * face_mask) * (1 - (1 - kept) * batch["photo_region"])
+        emphasis = (1 + 3 * face_mask) * (1 - (1 - photo_weight) * batch["photo_region"])
         edge = edge_error(predicted, step.target, borders(batch["masks"], batch["photo_region"]))
         # the canvas learns directly: the embedding's neutral face against the person's real one
         canvas = getattr(model, "module", model).identity.face(batch["face_embedding"])

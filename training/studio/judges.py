@@ -86,9 +86,9 @@ def train(options: JudgeOptions) -> Path:
 def train_on(store: Store, judge: str, options: JudgeOptions) -> Path:
     """Trains one judge on a store in memory; returns the folder of the model."""
     torch.manual_seed(options.seed)
-    kept = max(1, len(next(iter(store.values()))) - options.held_out)
+    train_count = max(1, len(next(iter(store.values()))) - options.held_out)
     make = {"face": face_judge, "picture": picture_judge, "garment": garment_judge}[judge]
-    task = make(store, kept, options)
+    task = make(store, train_count, options)
     minutes = None if options.steps else options.minutes * LONGER.get(judge, 1)
     loop = options.loop(
         out=options.out / "runs" / judge, minutes=minutes, weight_decay=0.02, clip=5.0, preview_every=250
@@ -96,15 +96,15 @@ def train_on(store: Store, judge: str, options: JudgeOptions) -> Path:
     return task.train(loop, options.out / judge)
 
 
-def face_judge(store: Store, kept: int, options: JudgeOptions) -> NetworkTask:
+def face_judge(store: Store, train_count: int, options: JudgeOptions) -> NetworkTask:
     """Softmax over cosines of every two pictures of the people in a batch, beside the true identity."""
     judge, truth = FaceJudge(), store["identity_vector"].astype(np.float32)
     model = nn.ModuleDict({"judge": judge, "identity": nn.Linear(judge.config["size"], truth.shape[1])})
-    spread = torch.from_numpy(truth[:kept].var(axis=0) + 1e-3)
+    spread = torch.from_numpy(truth[:train_count].var(axis=0) + 1e-3)
 
     def batch_fn(step: int) -> dict[str, Tensor]:
         rng, generator = np.random.default_rng((options.seed, step)), torch.Generator().manual_seed(step + 7)
-        people = rng.choice(kept, min(kept, options.batch_size), replace=False)
+        people = rng.choice(train_count, min(train_count, options.batch_size), replace=False)
         views = three_views(store["crops"], store["neutral"], people)
         crops = augment(crops_to_tensor(views.reshape(-1, 112, 112, 3)), generator)
         return {"crops": crops, "identity": torch.from_numpy(truth[people])}
@@ -120,19 +120,19 @@ def face_judge(store: Store, kept: int, options: JudgeOptions) -> NetworkTask:
         return softmax + identity, {"softmax": softmax, "identity": identity}
 
     def measure() -> dict[str, float]:
-        people = np.arange(kept, len(truth))
+        people = np.arange(train_count, len(truth))
         return recognition(judge, three_views(store["crops"], store["neutral"], people)) if len(people) > 1 else {}
 
     return NetworkTask(judge, model, batch_fn, loss_fn, measure)
 
 
-def picture_judge(store: Store, kept: int, options: JudgeOptions) -> NetworkTask:
+def picture_judge(store: Store, train_count: int, options: JudgeOptions) -> NetworkTask:
     """Keypoint heat maps, parsing and attributes of pictures, a third of them softened."""
     judge = PictureJudge({name: len(names) for name, names in ATTRIBUTES.items()})
 
     def batch_fn(step: int) -> dict[str, Tensor]:
         rng, generator = np.random.default_rng((options.seed, step)), torch.Generator().manual_seed(step + 8)
-        rows = rng.integers(kept, size=options.batch_size)
+        rows = rng.integers(train_count, size=options.batch_size)
         pictures = _pixels(store["picture"][rows])
         noise = 0.04 * torch.rand((), generator=generator) * torch.randn(pictures.shape, generator=generator)
         return {
@@ -153,7 +153,7 @@ def picture_judge(store: Store, kept: int, options: JudgeOptions) -> NetworkTask
 
     @torch.no_grad()
     def measure() -> dict[str, float]:
-        rows, hits, right, same = np.arange(kept, len(store["picture"])), [], [], []
+        rows, hits, right, same = np.arange(train_count, len(store["picture"])), [], [], []
         for part in np.array_split(rows, max(1, len(rows) // 50)):
             heat, parsing, attributes = judge(_pixels(store["picture"][part]).to(judge.device))
             truth = store["keypoints"][part]
@@ -169,11 +169,11 @@ def picture_judge(store: Store, kept: int, options: JudgeOptions) -> NetworkTask
     return NetworkTask(judge, judge, batch_fn, loss_fn, measure)
 
 
-def garment_judge(store: Store, kept: int, options: JudgeOptions) -> NetworkTask:
+def garment_judge(store: Store, train_count: int, options: JudgeOptions) -> NetworkTask:
     """Contrast between garments as worn and as flat pictures, beside what they are."""
     judge = GarmentJudge({name: len(names) for name, names in GARMENT_CLASSES.items()})
     pieces = worn_pieces(store)
-    seen, unseen = pieces[pieces[:, 0] < kept], pieces[pieces[:, 0] >= kept]
+    train_pieces, held_out_pieces = pieces[pieces[:, 0] < train_count], pieces[pieces[:, 0] >= train_count]
 
     def crops(chosen: np.ndarray) -> dict[str, Tensor]:
         worn = np.stack(
@@ -186,7 +186,7 @@ def garment_judge(store: Store, kept: int, options: JudgeOptions) -> NetworkTask
 
     def batch_fn(step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((options.seed, step))
-        batch = crops(seen[rng.integers(len(seen), size=2 * options.batch_size)])
+        batch = crops(train_pieces[rng.integers(len(train_pieces), size=2 * options.batch_size)])
         return {**batch, "worn": _softened(batch["worn"], rng), "flat": _softened(batch["flat"], rng)}
 
     def loss_fn(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -200,7 +200,7 @@ def garment_judge(store: Store, kept: int, options: JudgeOptions) -> NetworkTask
 
     @torch.no_grad()
     def measure() -> dict[str, float]:
-        batch = crops(unseen[:100])
+        batch = crops(held_out_pieces[:100])
         (worn, logits), (flat, _) = (judge(batch[key].to(judge.device)) for key in ("worn", "flat"))
         rank1 = ((worn @ flat.T).argmax(1).cpu() == torch.arange(len(worn))).float().mean()
         right = {}
@@ -208,7 +208,7 @@ def garment_judge(store: Store, kept: int, options: JudgeOptions) -> NetworkTask
             right[name] = _mean([(guess.argmax(1).cpu() == truth)[truth != UNKNOWN].numpy()])
         return {"rank1": float(rank1), **right}
 
-    return NetworkTask(judge, judge, batch_fn, loss_fn, measure if len(unseen) else dict)
+    return NetworkTask(judge, judge, batch_fn, loss_fn, measure if len(held_out_pieces) else dict)
 
 
 def keypoint_heat(keypoints: np.ndarray, height: int = 64, width: int = 48, spread: float = 1.2) -> np.ndarray:
