@@ -34,10 +34,10 @@ from twinset.benchmarks.page import grid
 from twinset.benchmarks.people import Person, drawn_person
 from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import GARMENT_KINDS
-from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import machine
 from twinset.pipelines.request import LoraChoice
 from twinset.pipelines.request_loras import loras_on
+from twinset.pipelines.studio import StudioPipeline
 from twinset.scoring.identity import cosine
 from twinset.training.lora.captions import noun
 from twinset.training.lora.options import read_options
@@ -79,7 +79,7 @@ class Subject:
     others: list[Person]
 
 
-def new_subject(pipe: JointPipeline, index: int, people: int) -> Subject:
+def new_subject(pipe: StudioPipeline, index: int, people: int) -> Subject:
     """Garment `index` of the benchmark, by its seed alone."""
     seed = FIRST_SEED + 1000 * index
     rng = np.random.default_rng([FIRST_SEED, index])
@@ -113,7 +113,7 @@ def photographed(subject: Subject, folder: Path) -> Path:
     return folder
 
 
-def drawn(pipe: JointPipeline, person: Person, steps: int, upper: bool, called: str = "") -> np.ndarray:
+def drawn(pipe: StudioPipeline, person: Person, steps: int, upper: bool, called: str = "") -> np.ndarray:
     """A person by words, face and lower garment, with the upper one's flat picture or without; uint8 (256, 192, 3)."""
     flats = {kind: flat for kind, flat in person.flats.items() if upper or kind != person.spec.garments["upper"].kind}
     conditions = [pipe.identity(person.selfie, person.layout)]
@@ -129,7 +129,7 @@ def drawn(pipe: JointPipeline, person: Person, steps: int, upper: bool, called: 
     return np.asarray(output.images[0])
 
 
-def all_ways(pipe: JointPipeline, subject: Subject, lora: Path, steps: int) -> dict[str, np.ndarray]:
+def all_ways(pipe: StudioPipeline, subject: Subject, lora: Path, steps: int) -> dict[str, np.ndarray]:
     """Pictures (N, 256, 192, 3) by way."""
     called = f"{TRIGGER} {noun(subject.garment.kind)}"
     pictures: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}

@@ -37,9 +37,10 @@ from twinset.figure.poses import placement
 from twinset.perception.garments.colours import colour_shares
 from twinset.pipelines.compose import compose
 from twinset.pipelines.generate import draw
-from twinset.pipelines.joint import JointPipeline, Layout
+from twinset.pipelines.joint import Layout
 from twinset.pipelines.record import machine, weights_revision
 from twinset.pipelines.request import Request
+from twinset.pipelines.studio import StudioPipeline
 from twinset.prompts.glossary import COLOUR_WORDS
 from twinset.scoring.garment import region_inside
 from twinset.training.mannequin import render
@@ -102,7 +103,7 @@ def cases(first: int, count: int) -> list[Case]:
 # Pictures
 
 
-def draw_case(pipe: JointPipeline, case: Case, steps: int, guidance: float) -> dict[str, np.ndarray]:
+def draw_case(pipe: StudioPipeline, case: Case, steps: int, guidance: float) -> dict[str, np.ndarray]:
     """The case's pictures by way, their layout, and a true picture of the same clothes with its parsing map."""
     true = replace(case.spec, framing=case.sentence.framing, where=placement(case.sentence.framing))
     with TemporaryDirectory() as folder:
@@ -132,7 +133,7 @@ def in_kind(case: Case, layout: Layout) -> np.ndarray:
     return draw_layout(layout.keypoints, case.spec.kinds, "short")
 
 
-def pictures_of(pipe: JointPipeline, options: argparse.Namespace, revision: str) -> Iterator[dict[str, np.ndarray]]:
+def pictures_of(pipe: StudioPipeline, options: argparse.Namespace, revision: str) -> Iterator[dict[str, np.ndarray]]:
     """Every case's pictures; those that an earlier run drew are read."""
     name = f"{revision[:12]}-{options.steps}-{options.guidance:g}"
     folder = options.out / "drawn" / f"named-{name}"

@@ -41,7 +41,7 @@ from twinset.prompts.sentence import Sentence, understand
 from twinset.scoring.garment import NEARLY_WHITE
 
 if TYPE_CHECKING:
-    from twinset.pipelines.joint import JointPipeline
+    from twinset.pipelines.studio import StudioPipeline
 
 MARGIN = 8
 
@@ -128,7 +128,7 @@ def compose(pipe: JointPass, request: Request) -> Composition:
 
 def people_of(pipe: JointPass) -> People:
     """How the pipeline's family sees people."""
-    return DrawnPeople(cast("JointPipeline", pipe)) if pipe.draws is None else pipe.draws
+    return DrawnPeople(cast("StudioPipeline", pipe)) if pipe.draws is None else pipe.draws
 
 
 # Selfie and garments

@@ -37,7 +37,7 @@ from twinset.scoring.iqa import clip_iqa, rn50
 from twinset.scoring.niqe import NiqeModel, niqe
 
 if TYPE_CHECKING:
-    from twinset.pipelines.joint import JointPipeline
+    from twinset.pipelines.studio import StudioPipeline
 
 WIDTH, HEIGHT = FRAME
 LEAST_FACE = 0.015
@@ -181,7 +181,7 @@ class DrawnPeople:
     kinds: tuple[str, ...] = tuple(GARMENT_KINDS)
     family: str = "studio"
 
-    def __init__(self, pipe: JointPipeline):
+    def __init__(self, pipe: StudioPipeline):
         self.pipe = pipe
 
     @property

@@ -24,10 +24,10 @@ from twinset.pipelines.controller.controller import (
 )
 from twinset.pipelines.controller.measures import MEASURES, Measurement
 from twinset.pipelines.generate import generate
-from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import load_record
 from twinset.pipelines.replay import replay
 from twinset.pipelines.request import Request, read_request
+from twinset.pipelines.studio import StudioPipeline
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec
 
@@ -48,7 +48,7 @@ def fields(tmp_path_factory: pytest.TempPathFactory) -> dict:
     }  # fmt: skip
 
 
-def outcome_of(pipe: JointPipeline, fields: dict, *pictures: np.ndarray, **knobs) -> tuple[Outcome, list[int]]:
+def outcome_of(pipe: StudioPipeline, fields: dict, *pictures: np.ndarray, **knobs) -> tuple[Outcome, list[int]]:
     """What the controller makes of passes that give these pictures, one per try; regions are not drawn anew."""
     request = read_request(fields | knobs)
     composition, tries = compose(pipe, request), []

@@ -22,7 +22,7 @@ from twinset.models.face_finder import align
 from twinset.pipelines.compose import people_of
 from twinset.pipelines.controller.measures import MEASURES, Measurement, Target, is_blank, measure, region_lights
 from twinset.pipelines.families.drawn import Selfie
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.studio import StudioPipeline
 from twinset.scoring import iqa
 from twinset.scoring.iqa import ANTONYMS, OpenClipIqa
 from twinset.scoring.niqe import FEATURES, NiqeModel, asymmetric_gaussian, fit, mscn, niqe, patch_features
@@ -41,14 +41,14 @@ def selfie_of(spec) -> Selfie:
 
 
 @pytest.fixture(scope="module")
-def target(studio: JointPipeline) -> Target:
+def target(studio: StudioPipeline) -> Target:
     people, selfie = people_of(studio), selfie_of(PERSON)
     flats = {KIND: render_flat(PERSON.garments["upper"])}
     keypoints, labels = render.layout_keypoints(PERSON), render.render_layout(PERSON)
     return Target(people.embedding(selfie), people.skin(selfie), flats, keypoints, labels, "a person")
 
 
-def seen(studio: JointPipeline, picture: np.ndarray, target: Target) -> Measurement:
+def seen(studio: StudioPipeline, picture: np.ndarray, target: Target) -> Measurement:
     return measure(people_of(studio), picture, target)
 
 

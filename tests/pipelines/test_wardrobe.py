@@ -21,9 +21,9 @@ from twinset.pipelines import compose as composing
 from twinset.pipelines.compose import Composition, compose
 from twinset.pipelines.families.photo import RealPeople
 from twinset.pipelines.generate import draw
-from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import composed
 from twinset.pipelines.request import Request
+from twinset.pipelines.studio import StudioPipeline
 from twinset.pipelines.wardrobe import OUTERMOST, OWN_NAMES, SEEDED_KINDS, colour_of, draw_clothes, dress_person
 from twinset.prompts.brief import read_brief
 from twinset.prompts.glossary import COLOUR_WORDS
@@ -32,11 +32,11 @@ from twinset.scoring.garment import region_inside
 
 
 @pytest.fixture(scope="module")
-def pipe() -> JointPipeline:
+def pipe() -> StudioPipeline:
     return tiny_pipeline()
 
 
-def asked(pipe: JointPipeline, prompt: str, **fields: Any) -> Composition:
+def asked(pipe: StudioPipeline, prompt: str, **fields: Any) -> Composition:
     """A composition of the whole figure."""
     return compose(pipe, Request(**{"prompt": prompt, "seed": 5, "framing": "full", "pose": "standing"} | fields))
 
@@ -64,7 +64,7 @@ def shown(composition: Composition) -> dict[str, str]:
     ],
 )
 def test_every_piece_that_words_name_is_a_picture_of_its_colour(
-    pipe: JointPipeline, prompt: str, colours: dict[str, str]
+    pipe: StudioPipeline, prompt: str, colours: dict[str, str]
 ) -> None:
     made = asked(pipe, prompt)
     assert {kind: shown(made)[kind] for kind in colours} == colours
@@ -74,7 +74,7 @@ def test_every_piece_that_words_name_is_a_picture_of_its_colour(
         assert made.regions[kind].sum() == np.isin(made.layout.labels, garment_labels(kind)).sum()
 
 
-def test_patterns_are_drawn_in_both_colours(pipe: JointPipeline) -> None:
+def test_patterns_are_drawn_in_both_colours(pipe: StudioPipeline) -> None:
     made = asked(pipe, "red and white striped shirt, dotted navy skirt")
     flats = {drawn.garment.kind: drawn.garment for drawn in made.drawn}
     assert (flats["shirt"].pattern, flats["shirt"].second) == ("stripes", CLOTH["white"])
@@ -93,7 +93,7 @@ def test_every_colour_word_has_cloth_of_its_colour() -> None:
         assert colour_key(nearest_names(lab)[0]) == meaning.key, word
 
 
-def test_pictures_win(pipe: JointPipeline, tmp_path: Path) -> None:
+def test_pictures_win(pipe: StudioPipeline, tmp_path: Path) -> None:
     flat = np.full((90, 60, 3), 255, np.uint8)
     flat[10:80, 12:48] = (30, 60, 200)
     Image.fromarray(flat).save(tmp_path / "g.png")
@@ -105,7 +105,7 @@ def test_pictures_win(pipe: JointPipeline, tmp_path: Path) -> None:
     assert "t-shirt: left out, its place is taken by the hoodie" in shirt.notes
 
 
-def test_record_and_note_say_what_was_drawn(pipe: JointPipeline) -> None:
+def test_record_and_note_say_what_was_drawn(pipe: StudioPipeline) -> None:
     made = asked(pipe, "burgundy gown, floral boots")
     told = composed(made)
     assert told["drawn_clothes"][0] == {
@@ -119,7 +119,7 @@ def test_record_and_note_say_what_was_drawn(pipe: JointPipeline) -> None:
 
 
 @pytest.mark.parametrize("prompt", ["red dress, no shoes", "红色连衣裙，不穿鞋子"])
-def test_refused_pieces_are_not_drawn(pipe: JointPipeline, prompt: str) -> None:
+def test_refused_pieces_are_not_drawn(pipe: StudioPipeline, prompt: str) -> None:
     made = asked(pipe, prompt)
     assert made.kinds == ("dress",) and list(made.flats) == ["dress"]
     assert not np.isin(made.layout.labels, garment_labels("shoes")).any()
@@ -127,14 +127,14 @@ def test_refused_pieces_are_not_drawn(pipe: JointPipeline, prompt: str) -> None:
     assert kinds == {"trousers"}
 
 
-def test_colours_are_said_by_the_pictures_alone(pipe: JointPipeline) -> None:
+def test_colours_are_said_by_the_pictures_alone(pipe: StudioPipeline) -> None:
     assert asked(pipe, "red hair, blue dress, beach").prompt == "red hair, dress, beach"
     assert asked(pipe, "红色头发，蓝色连衣裙").prompt == "a person, red hair, wearing dress"
     words = asked(pipe, "red hair, blue dress, beach", garment_strength=0.0)
     assert words.prompt == "red hair, blue dress, beach" and not (words.drawn or words.conditions or words.flats)
 
 
-def test_a_lora_may_be_one_of_the_garments(pipe: JointPipeline, tmp_path: Path) -> None:
+def test_a_lora_may_be_one_of_the_garments(pipe: StudioPipeline, tmp_path: Path) -> None:
     made = asked(pipe, "wearing jckt red hoodie", loras=(tmp_path / "jacket.safetensors",))
     assert not made.drawn and made.prompt == "wearing jckt red hoodie"
 
@@ -147,7 +147,7 @@ def test_what_cannot_take_pictures_keeps_the_words() -> None:
     assert not RealPeople.draws_clothes
 
 
-def test_the_outermost_of_several_pieces_is_seen(pipe: JointPipeline) -> None:
+def test_the_outermost_of_several_pieces_is_seen(pipe: StudioPipeline) -> None:
     made = asked(pipe, "a white t-shirt under a red coat, leggings under a black skirt")
     assert made.kinds == ("coat", "skirt", "shoes")
     assert {n.partition(":")[0] for n in made.notes if "left out" in n} == {"t-shirt", "leggings"}
@@ -194,7 +194,7 @@ def test_tables_cover_every_kind() -> None:
 @pytest.mark.parametrize(
     ("prompt", "seed"), [("short hair, red dress, beach", 60_003), ("短发，红色连衣裙，海边", 60_008)]
 )
-def test_a_red_dress_is_red(studio: JointPipeline, prompt: str, seed: int) -> None:
+def test_a_red_dress_is_red(studio: StudioPipeline, prompt: str, seed: int) -> None:
     request = Request(prompt=prompt, seed=seed, steps=12, guidance=1.5)
     made = compose(studio, request)
     picture = draw(studio, request, made, 0)

@@ -19,7 +19,8 @@ from twinset.figure.flat_garments import garment_draft, render_flat
 from twinset.figure.labels import garment_labels
 from twinset.models.region_controlnet import Paint, label_masks
 from twinset.models.vae import PatchAutoencoderKL, decode, encode
-from twinset.pipelines.joint import JointPipeline, Layout
+from twinset.pipelines.joint import Layout
+from twinset.pipelines.studio import StudioPipeline
 from twinset.training.core.command_line import options_from_command_line
 from twinset.training.mannequin.spec import draw_spec
 from twinset.training.mannequin.store import load_store, render_store
@@ -33,7 +34,7 @@ NOTHING = Dropout(words=0, identity=0, garment=0, pose=0, parsing=0)
 
 
 @pytest.fixture(scope="module")
-def pipe() -> JointPipeline:
+def pipe() -> StudioPipeline:
     return tiny_pipeline()
 
 
@@ -45,7 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cache(data: Path, pipe: JointPipeline) -> Path:
+def cache(data: Path, pipe: StudioPipeline) -> Path:
     return encode_store(data, data / "cache", Encoders(pipe.vae, pipe.face_encoder, pipe.clip))
 
 
@@ -60,7 +61,7 @@ def test_linear_start_is_already_an_autoencoder(data: Path) -> None:
     assert error < 0.02 < untrained  # 23 dB
 
 
-def test_autoencoder_training_lowers_its_loss(data: Path, pipe: JointPipeline) -> None:
+def test_autoencoder_training_lowers_its_loss(data: Path, pipe: StudioPipeline) -> None:
     store = load_store(data, ("picture", "parsing", "keypoints", "flats", "crops"))
     settings = VaeOptions(data=data, faces=data, out=data, crops=2, size=48, aligned=2)
     torch.manual_seed(0)
@@ -77,7 +78,7 @@ def test_autoencoder_training_lowers_its_loss(data: Path, pipe: JointPipeline) -
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_batches_repeat_by_step_and_differ_between_steps(cache: Path, pipe: JointPipeline) -> None:
+def test_batches_repeat_by_step_and_differ_between_steps(cache: Path, pipe: StudioPipeline) -> None:
     batches = JointData(cache, pipe.clip, 4, Dropout(), seed=3)
     first, again, other = batches.batch(5), batches.batch(5), batches.batch(6)
     assert all(torch.equal(first[k], again[k]) for k in first)
@@ -85,14 +86,14 @@ def test_batches_repeat_by_step_and_differ_between_steps(cache: Path, pipe: Join
     assert first["latents"].shape == (4, 16, 32, 24) and first["words"].shape == (4, 77, 32)
 
 
-def test_dropped_words_are_the_empty_text(cache: Path, pipe: JointPipeline) -> None:
+def test_dropped_words_are_the_empty_text(cache: Path, pipe: StudioPipeline) -> None:
     silent = JointData(cache, pipe.clip, 4, Dropout(words=1.0)).batch(0)
     assert torch.equal(silent["words"], silent["empty"].expand(4, -1, -1))
     spoken = JointData(cache, pipe.clip, 4, NOTHING).batch(0)
     assert not torch.equal(spoken["words"], spoken["empty"].expand(4, -1, -1))
 
 
-def test_joint_training_lowers_its_loss(cache: Path, pipe: JointPipeline) -> None:
+def test_joint_training_lowers_its_loss(cache: Path, pipe: StudioPipeline) -> None:
     model = tiny_model().train().requires_grad_(True)
     batch, loss_fn = JointData(cache, pipe.clip, 4, NOTHING).batch(0), joint_loss(studio_scheduler())
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3)
@@ -107,7 +108,7 @@ def test_joint_training_lowers_its_loss(cache: Path, pipe: JointPipeline) -> Non
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_of_a_photo_only_what_is_drawn_anew_has_a_condition(cache: Path, pipe: JointPipeline) -> None:
+def test_of_a_photo_only_what_is_drawn_anew_has_a_condition(cache: Path, pipe: StudioPipeline) -> None:
     """The face is drawn anew, garments are the photo's own: they have no condition, and their cells are given."""
     photo = PhotoMode(share=1.0, face=1.0, garment=0.0, skin=0.0)
     batch = JointData(cache, pipe.clip, 8, NOTHING, photo=photo).batch(0)
@@ -120,7 +121,7 @@ def test_of_a_photo_only_what_is_drawn_anew_has_a_condition(cache: Path, pipe: J
     assert known.kind == "photo" and known.draft is not None and torch.equal(known.draft, batch["latents"])
 
 
-def test_without_photos_all_is_drawn(cache: Path, pipe: JointPipeline) -> None:
+def test_without_photos_all_is_drawn(cache: Path, pipe: StudioPipeline) -> None:
     batch = JointData(cache, pipe.clip, 8, NOTHING, photo=PhotoMode(share=0.0)).batch(0)
     assert not batch["photo_region"].any() and batch["identity_on"].all() and batch["garment_on"].all()
 
@@ -151,7 +152,7 @@ def test_edges_count_where_labels_meet_and_around_what_is_drawn_anew() -> None:
     assert edge_error(truth + 3, truth, torch.ones(1, 1, 8, 8)).sum() == 0  # levels are the other loss's matter
 
 
-def test_every_part_learns(cache: Path, pipe: JointPipeline) -> None:
+def test_every_part_learns(cache: Path, pipe: StudioPipeline) -> None:
     model = tiny_model().train().requires_grad_(True)
     batch = JointData(cache, pipe.clip, 4, NOTHING).batch(0) | {"with_reference": torch.tensor(True)}
     joint_loss(studio_scheduler())(model, batch)[0].backward()
@@ -160,7 +161,7 @@ def test_every_part_learns(cache: Path, pipe: JointPipeline) -> None:
     assert [n for n in silent if not n.endswith("read_key.bias")] == []
 
 
-def test_training_sees_the_conditions_that_inference_makes(data: Path, cache: Path, pipe: JointPipeline) -> None:
+def test_training_sees_the_conditions_that_inference_makes(data: Path, cache: Path, pipe: StudioPipeline) -> None:
     store = load_store(data)
     model = tiny_model()
     batches = JointData(cache, pipe.clip, 8, NOTHING)

@@ -19,7 +19,7 @@ from twinset.models.face_finder import FaceFinder
 from twinset.models.figure_reader import FigureReader
 from twinset.models.region_controlnet import JointControlNets
 from twinset.models.vae import PatchAutoencoderKL
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.studio import StudioPipeline
 from twinset.training.core.command_line import options_from_command_line
 from twinset.training.core.options import RecipeOptions
 from twinset.training.studio.joint import trained
@@ -42,11 +42,11 @@ class AssembleOptions(RecipeOptions):
     wide: int = Field(default=1, ge=1, le=8)
 
 
-def pipeline(model: JointModel, parts: Path) -> JointPipeline:
+def pipeline(model: JointModel, parts: Path) -> StudioPipeline:
     """The pipeline of a joint model and the frozen parts in folder `parts`."""
     clip = StudioCLIP.from_pretrained(parts)
     model.attention.eject()
-    return JointPipeline(
+    return StudioPipeline(
         vae=PatchAutoencoderKL.from_pretrained(parts / "vae"),
         text_encoder=clip.text_encoder,
         tokenizer=clip.tokenizer,
