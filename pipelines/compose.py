@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import binary_fill_holes
 
 from twinset.adapters.condition import Condition, Layout
+from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.keypoints import Keypoints
@@ -25,7 +26,6 @@ from twinset.pipelines.families.photo_pose import photo_pose, redressed
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import GarmentPicture, Request
-from twinset.pipelines.sheets import read_picture
 from twinset.pipelines.wardrobe import (
     DrawnGarment,
     draw_clothes,
