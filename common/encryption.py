@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from twinset.common.paths import data_folder
+from twinset.common.settings import settings
 from twinset.errors import InputError
 
 MAGIC, NONCE, KEY = b"TWS1", 12, 32
@@ -50,9 +51,9 @@ def own_seal() -> Seal:
     Raises:
         InputError: the variable is no such key.
     """
-    told = os.environ.get("TWINSET_CACHE_KEY")
-    if told:
-        return Seal(_told_key(told))
+    text = settings().cache_key
+    if text is not None:
+        return Seal(_decoded_key(text))
     path = data_folder() / KEY_FILE
     try:
         key = path.read_bytes()
@@ -61,9 +62,9 @@ def own_seal() -> Seal:
     return Seal(key if len(key) == KEY else _made_key(path))
 
 
-def _told_key(told: str) -> bytes:
+def _decoded_key(text: str) -> bytes:
     try:
-        key = base64.b64decode(told, validate=True)
+        key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY:
