@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow lint train benchmark speed clean
+.PHONY: help setup demo test test-slow lint docs train benchmark speed clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -34,7 +34,11 @@ test-slow: $(READY)  ## Run the slow tests only
 
 lint: $(READY)  ## Check style and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: $(READY)  ## Build the documentation as a site into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 train: $(READY)  ## Train the studio model from nothing
 	$(BIN)/twinset train training/studio.toml

@@ -40,7 +40,8 @@ class Memory:
     Attributes:
         key, value: (1 or B, n, C).
         places: its region at each resolution (h, w) of the UNet.
-        joined: one attention over the site's own keys and these, in place of an attention of its own.
+        features: (1 or B, n, C) hidden states of which key and value are the site's own projections; there is then one
+            attention over the site's own keys and these (`joined`), in place of an attention of its own.
         gate: (1 or B, 1, 1) weight of the rows that it speaks to.
         rows: these rows of the batch; None while it is silent.
     """
@@ -48,6 +49,11 @@ class Memory:
     key: Tensor
     value: Tensor
     places: dict[tuple[int, int], Place]
-    joined: bool = False
+    features: Tensor | None = None
     gate: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 1))
     rows: slice | None = None
+
+    @property
+    def joined(self) -> bool:
+        """Whether the site's own keys and these are one attention."""
+        return self.features is not None

@@ -111,7 +111,11 @@ class Condition:
             own projections, and one attention over its own keys and these together.
         absent: (B, n, X) tokens that stand for its absence in the branches of guidance where it does not act; public
             adapters were trained with such tokens, ours without any.
-        weight: strength; 1 as trained, 0 leaves it out.
+        lora: name of the LoRA in the UNet that belongs to it (FaceID's, StoryMaker's); None where it has none. It takes
+            part in the steps in which the condition acts, in all branches of guidance as its authors have it, and in no
+            other step.
+        lora_weight: of that LoRA; of several conditions of one LoRA the largest counts.
+        weight: strength; 1 as trained, 0 leaves it out, its LoRA too.
         start, end: part of the pass, as fractions from pure noise (0) to the picture (1), in which it acts: see `acts`.
     """
 
@@ -123,6 +127,8 @@ class Condition:
     reference: dict[str, Tensor] | None = None
     reference_sites: SiteProjections | None = None
     absent: Tensor | None = field(default=None, kw_only=True)
+    lora: str | None = field(default=None, kw_only=True)
+    lora_weight: float = field(default=1.0, kw_only=True)
     weight: float | Tensor = field(default=1.0, kw_only=True)
     start: float = field(default=0.0, kw_only=True)
     end: float = field(default=1.0, kw_only=True)

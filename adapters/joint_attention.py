@@ -13,7 +13,7 @@ remembered the result is diffusers' own, digit for digit.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from twinset.adapters.attention_memory import EVERY_ROW, Memory, Place
 from twinset.adapters.condition import Condition
+from twinset.adapters.lora.install import weigh_lora
 from twinset.errors import InputError
 
 
@@ -211,6 +212,7 @@ class JointAttention:
         self.frame = Frame()
         self.processors: dict[str, JointAttnProcessor] = {}
         self.loaned: list[Loan] = []
+        self.awake: dict[str, float] = {}  # LoRAs of the conditions that act now, and their weights
 
     def use(self, backend: str | None) -> None:
         """Choose the attention of all sites, for every pass from now on.
@@ -306,9 +308,9 @@ class JointAttention:
         if condition.reference is not None and condition.reference_sites is not None:
             present += self._lend(condition.reference_sites.project(condition.reference), condition.region)
         elif condition.reference is not None:
-            present += self._lend(self._own(condition.reference), condition.region, joined=True)
+            present += self._lend(self._own(condition.reference), condition.region, condition.reference)
             silence = {name: torch.zeros_like(x) for name, x in condition.reference.items()}
-            absent += self._lend(self._own(silence), condition.region, joined=True)
+            absent += self._lend(self._own(silence), condition.region, silence)
         self.loaned += [Loan(condition, True, present), Loan(condition, False, absent)]
 
     def _own(self, reference: dict[str, Tensor]) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -324,11 +326,13 @@ class JointAttention:
             sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
         return sizes
 
-    def _lend(self, pairs: Iterable[tuple[str, Tensor, Tensor]], region: Tensor, joined: bool = False) -> list[Memory]:
+    def _lend(
+        self, pairs: Iterable[tuple[str, Tensor, Tensor]], region: Tensor, joined: Mapping[str, Tensor] | None = None
+    ) -> list[Memory]:
         memories, places = [], {}
         for name, key, value in pairs:
             places = places or {size: Place.of(region, size, key.device) for size in self._sizes()}
-            memory = Memory(key, value, places, joined)
+            memory = Memory(key, value, places, (joined or {}).get(name))
             self.processors[name].memories.append(memory)
             memories.append(memory)
         return memories
@@ -341,6 +345,7 @@ class JointAttention:
             branches: for each guidance branch in the batch, the kinds of condition that act in it.
             repeat: pictures per branch; the batch is branch-major.
         """
+        self._wake([loan.condition for loan in self.loaned if loan.present], step, steps)
         for loan in self.loaned:
             weight = loan.condition.at(step, steps)
             speaks = [i for i, kinds in enumerate(branches) if (loan.condition.kind in kinds) == loan.present]
@@ -352,13 +357,36 @@ class JointAttention:
             for memory in loan.memories:
                 memory.gate, memory.rows = gate.to(memory.key.device), None if silent else part
 
+    def _wake(self, conditions: Sequence[Condition], step: int, steps: int) -> None:
+        """Let the LoRAs of conditions take part where these act, and no others of theirs."""
+        wanted: dict[str, float] = {}
+        for c in conditions:
+            weight = c.at(step, steps)
+            if c.lora is not None and c.lora_weight and (isinstance(weight, Tensor) or weight):
+                wanted[c.lora] = max(c.lora_weight, wanted.get(c.lora, 0.0))
+        changes = {name: 0.0 for name in self.awake if name not in wanted}
+        changes |= {name: weight for name, weight in wanted.items() if self.awake.get(name) != weight}
+        for name, weight in changes.items():
+            weigh_lora(self.unet, name, weight)
+        self.awake = wanted
+        if changes:
+            self._renew_own()
+
+    def _renew_own(self) -> None:
+        """Project anew what the UNet's own projections made: they have changed."""
+        self.renew_text()
+        for name, processor in self.processors.items():
+            for memory in (m for m in processor.memories if m.features is not None):
+                ((_, memory.key, memory.value),) = self._own({name: cast(Tensor, memory.features)})
+
     def renew_text(self) -> None:
         """Project the text anew at the next step."""
         for processor in self.processors.values():
             processor.text = None
 
     def forget(self) -> None:
-        """Drop all memories: the sites are plain again."""
+        """Drop all memories: the sites are plain again, and the LoRAs of conditions asleep."""
+        self._wake((), 0, 1)
         self.loaned = []
         for processor in self.processors.values():
             processor.memories, processor.text = [], None

@@ -23,9 +23,9 @@ from torch import nn
 from twinset.benchmarks.drawing import Drawing, joint_pass, load_pipeline, serial_pass
 from twinset.benchmarks.people import Person, person_of
 from twinset.pipelines.denoising.condition_cache import Memo
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.studio import StudioPipeline
 
-Draw = Callable[[JointPipeline, Person, int, float], object]
+Draw = Callable[[StudioPipeline, Person, int, float], object]
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 COSTED: dict[str, Draw] = {"joint": joint_pass, "serial": serial_pass}
 """Way to what draws face and garments together."""
@@ -119,7 +119,7 @@ def counted_calls(pipe: Any) -> Iterator[Counter[str]]:
             hook.remove()
 
 
-def _timed(pipe: JointPipeline, draw: Callable[[], object]) -> tuple[float, Counter[str]]:
+def _timed(pipe: StudioPipeline, draw: Callable[[], object]) -> tuple[float, Counter[str]]:
     with counted_calls(pipe) as calls:
         started = time.perf_counter()
         draw()

@@ -22,11 +22,11 @@ from twinset.benchmarks.people import FIRST_SEED, Person, person_of
 from twinset.models.vae import decode, encode
 from twinset.pipelines.baseline.serial import Stages, draw_serially, passes
 from twinset.pipelines.compose import Composition
-from twinset.pipelines.controller.controller import Outcome, controlled
+from twinset.pipelines.controller.controller import Outcome, draw_controlled
 from twinset.pipelines.denoising.condition_cache import Memo
 from twinset.pipelines.families.drawn import DrawnPeople, Selfie
-from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.request import Request
+from twinset.pipelines.studio import StudioPipeline
 from twinset.prompts.sentence import understand
 
 BATCH = 8
@@ -90,7 +90,7 @@ class Drawn:
         return cls(pictures, seconds, touched)
 
 
-def draw_person(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> Drawn:
+def draw_person(pipe: StudioPipeline, person: Person, steps: int, guidance: float) -> Drawn:
     """One person drawn in every way from the same noise."""
     pipe.memo = Memo()  # the clock sees a new person both times
     joint, joint_seconds = _jointly(pipe, person, steps, guidance)
@@ -105,7 +105,7 @@ def draw_person(pipe: JointPipeline, person: Person, steps: int, guidance: float
 
 
 def joint_pass(
-    pipe: JointPipeline,
+    pipe: StudioPipeline,
     person: Person,
     steps: int,
     guidance: float,
@@ -122,18 +122,18 @@ def joint_pass(
     return np.asarray(output.images[0])
 
 
-def serial_pass(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> Stages:
+def serial_pass(pipe: StudioPipeline, person: Person, steps: int, guidance: float) -> Stages:
     """A person drawn by the chain."""
     return _chain(pipe, person, steps, guidance)(Selfie(person.selfie, person.selfie), person.flats)
 
 
-def _chain(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> Callable[..., Stages]:
+def _chain(pipe: StudioPipeline, person: Person, steps: int, guidance: float) -> Callable[..., Stages]:
     asked = _asked(person, steps, guidance)
     layout = asked.pop("layout")
     return partial(draw_serially, pipe, DrawnPeople(pipe), passes(pipe, asked, partial(_noise, person)), layout)
 
 
-def _jointly(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> tuple[dict[str, np.ndarray], float]:
+def _jointly(pipe: StudioPipeline, person: Person, steps: int, guidance: float) -> tuple[dict[str, np.ndarray], float]:
     pictures, seconds = {}, 0.0
     for way, cell in CELLS.items():
         started = time.perf_counter()
@@ -142,7 +142,7 @@ def _jointly(pipe: JointPipeline, person: Person, steps: int, guidance: float) -
     return pictures, seconds
 
 
-def _serially(pipe: JointPipeline, person: Person, steps: int, guidance: float) -> tuple[dict[str, np.ndarray], float]:
+def _serially(pipe: StudioPipeline, person: Person, steps: int, guidance: float) -> tuple[dict[str, np.ndarray], float]:
     started = time.perf_counter()
     both = serial_pass(pipe, person, steps, guidance)
     seconds = time.perf_counter() - started
@@ -151,7 +151,7 @@ def _serially(pipe: JointPipeline, person: Person, steps: int, guidance: float) 
     return dict(zip(SERIAL, made, strict=True)), seconds
 
 
-def _repaired(pipe: JointPipeline, person: Person, steps: int, guidance: float, first: np.ndarray) -> Outcome:
+def _repaired(pipe: StudioPipeline, person: Person, steps: int, guidance: float, first: np.ndarray) -> Outcome:
     """What the controller makes of a picture drawn before."""
     asked = _asked(person, steps, guidance)
     layout = asked.pop("layout")
@@ -164,7 +164,7 @@ def _repaired(pipe: JointPipeline, person: Person, steps: int, guidance: float, 
     def again(attempt: int, given: Sequence[Condition] | None) -> np.ndarray:
         return first if given is None else draw(layout, given)
 
-    return controlled(pipe, Request(prompt=person.prompt, candidates=1), Composition(*made), again)
+    return draw_controlled(pipe, Request(prompt=person.prompt, candidates=1), Composition(*made), again)
 
 
 def _asked(person: Person, steps: int, guidance: float) -> dict[str, Any]:
@@ -221,15 +221,15 @@ def draw_people(drawing: Drawing, workers: int) -> Drawn:
 
 
 @lru_cache(maxsize=1)
-def load_pipeline(model: str) -> JointPipeline:
+def load_pipeline(model: str) -> StudioPipeline:
     """The pipeline on the best device, once per process."""
-    pipe = JointPipeline.from_pretrained(model).to("cuda" if torch.cuda.is_available() else "cpu")
+    pipe = StudioPipeline.from_pretrained(model).to("cuda" if torch.cuda.is_available() else "cpu")
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 @torch.no_grad()
-def through_vae(pipe: JointPipeline, pictures: np.ndarray) -> np.ndarray:
+def through_vae(pipe: StudioPipeline, pictures: np.ndarray) -> np.ndarray:
     """Pictures encoded and decoded: what the model could attain at best, uint8 (N, 256, 192, 3)."""
     decoded = []
     for picture in pictures:

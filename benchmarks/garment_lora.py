@@ -32,11 +32,12 @@ from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.logos import logo_is_right
 from twinset.benchmarks.page import grid
 from twinset.benchmarks.people import Person, drawn_person
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import GARMENT_KINDS
-from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import machine
 from twinset.pipelines.request import LoraChoice
 from twinset.pipelines.request_loras import loras_on
+from twinset.pipelines.studio import StudioPipeline
 from twinset.scoring.identity import cosine
 from twinset.training.lora.captions import noun
 from twinset.training.lora.options import read_options
@@ -78,7 +79,7 @@ class Subject:
     others: list[Person]
 
 
-def new_subject(pipe: JointPipeline, index: int, people: int) -> Subject:
+def new_subject(pipe: StudioPipeline, index: int, people: int) -> Subject:
     """Garment `index` of the benchmark, by its seed alone."""
     seed = FIRST_SEED + 1000 * index
     rng = np.random.default_rng([FIRST_SEED, index])
@@ -89,7 +90,7 @@ def new_subject(pipe: JointPipeline, index: int, people: int) -> Subject:
     apart = [wearing(draw_spec(seed + 500 + k, "held_out"), None) for k in range(people)]
     return Subject(
         garment,
-        render.render_flat(garment),
+        render_flat(garment),
         shown,
         [drawn_person(pipe, wearing(spec, garment), np.random.default_rng(spec.seed)) for spec in apart],
         [drawn_person(pipe, spec, np.random.default_rng(spec.seed)) for spec in apart],
@@ -112,7 +113,7 @@ def photographed(subject: Subject, folder: Path) -> Path:
     return folder
 
 
-def drawn(pipe: JointPipeline, person: Person, steps: int, upper: bool, called: str = "") -> np.ndarray:
+def drawn(pipe: StudioPipeline, person: Person, steps: int, upper: bool, called: str = "") -> np.ndarray:
     """A person by words, face and lower garment, with the upper one's flat picture or without; uint8 (256, 192, 3)."""
     flats = {kind: flat for kind, flat in person.flats.items() if upper or kind != person.spec.garments["upper"].kind}
     conditions = [pipe.identity(person.selfie, person.layout)]
@@ -128,7 +129,7 @@ def drawn(pipe: JointPipeline, person: Person, steps: int, upper: bool, called: 
     return np.asarray(output.images[0])
 
 
-def all_ways(pipe: JointPipeline, subject: Subject, lora: Path, steps: int) -> dict[str, np.ndarray]:
+def all_ways(pipe: StudioPipeline, subject: Subject, lora: Path, steps: int) -> dict[str, np.ndarray]:
     """Pictures (N, 256, 192, 3) by way."""
     called = f"{TRIGGER} {noun(subject.garment.kind)}"
     pictures: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
@@ -173,7 +174,7 @@ def _garment(
     kinds = [person.spec.garments[slot].kind for person in people]
     masks = [np.isin(person.layout.labels, GARMENT_KINDS[kind][1]) for person, kind in zip(people, kinds, strict=True)]
     seen = np.array([mask.sum() >= 200 for mask in masks])  # a portrait hardly shows what the legs wear
-    flats = judges.flat([render.render_flat(person.spec.garments[slot]) for person in people])
+    flats = judges.flat([render_flat(person.spec.garments[slot]) for person in people])
     similar = cosine(judges.worn(list(rows), masks), flats)
     return np.where(seen, similar, NOTHING), judges.garment_classes(list(rows), masks)
 

@@ -46,8 +46,8 @@ from twinset.figure.keypoints import draw_skeleton
 from twinset.figure.labels import GARMENT_KINDS
 from twinset.models.face_finder import align
 from twinset.pipelines.compose import people_of
-from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.record import machine, weights_revision
+from twinset.pipelines.studio import StudioPipeline
 from twinset.scoring.garment import FEWEST_PIXELS, retrieved
 from twinset.scoring.identity import recovery
 from twinset.scoring.kid import kernel_distances
@@ -131,7 +131,7 @@ def visible_attributes(person: Person) -> np.ndarray:
     return np.array([-1 if hidden.get(name, False) else value for name, value in classes.items()])
 
 
-def measure(judges: Judges, pipe: JointPipeline, people: Sequence[Person], drawn: Drawn) -> Results:
+def measure(judges: Judges, pipe: StudioPipeline, people: Sequence[Person], drawn: Drawn) -> Results:
     """Figures of all ways of drawing, their ceilings and their floor, with intervals.
 
     Args:
@@ -166,7 +166,7 @@ def measure(judges: Judges, pipe: JointPipeline, people: Sequence[Person], drawn
     return results
 
 
-def naturalness(pipe: JointPipeline, pictures: np.ndarray, truths: np.ndarray) -> dict[str, np.ndarray]:
+def naturalness(pipe: StudioPipeline, pictures: np.ndarray, truths: np.ndarray) -> dict[str, np.ndarray]:
     """How natural pictures look without knowing whom they show; each (N,).
 
     Args:

@@ -40,7 +40,7 @@ from twinset.pipelines.joint_xl import JointXLPipeline
 from twinset.pipelines.record import machine
 from twinset.training.core.denoising import denoising_loss
 from twinset.training.core.optimisers import optimiser_of
-from twinset.training.core.tensor_cache import Stored, Tensors
+from twinset.training.core.tensor_cache import TensorCache, Tensors
 from twinset.training.lora.networks import LoraNetworks
 from twinset.training.lora.options import ATTENTION, LoraOptions
 
@@ -63,7 +63,7 @@ class Bench:
     """
 
     def __init__(self, setting: Setting, store: Path):
-        self.setting, self.parts, self.store = setting, Parts(setting), Stored(store)
+        self.setting, self.parts, self.store = setting, Parts(setting), TensorCache(store)
         self.schedule = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
         self.vae: Any = self.parts.filled(AutoencoderKL(**self._vae_shape()))
         self.texts: list[Any] = self._text_encoders()

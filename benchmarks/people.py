@@ -8,9 +8,10 @@ from itertools import count
 import numpy as np
 
 from twinset.adapters.condition import Layout
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.rig import build_rig
 from twinset.models.face_finder import align
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.studio import StudioPipeline
 from twinset.training.mannequin import face, render
 from twinset.training.mannequin.captions import captions
 from twinset.training.mannequin.spec import Identity, Spec, draw_light, draw_spec, white_light
@@ -50,19 +51,19 @@ class Person:
     chinese: bool
 
 
-def held_out_person(pipe: JointPipeline, index: int) -> Person:
+def held_out_person(pipe: StudioPipeline, index: int) -> Person:
     """Person `index` of the benchmark; every second one has a Chinese prompt."""
     return person_of(pipe, FIRST_SEED, index)
 
 
-def person_of(pipe: JointPipeline, first_seed: int, index: int) -> Person:
+def person_of(pipe: StudioPipeline, first_seed: int, index: int) -> Person:
     """Person `index` counted from a seed: held-out from `FIRST_SEED` on, of the train split below."""
     rng = np.random.default_rng([first_seed, index])
     split = "held_out" if first_seed >= FIRST_SEED else "train"
     return drawn_person(pipe, draw_spec(first_seed + index, split), rng, chinese=index % 2 == 1)
 
 
-def drawn_person(pipe: JointPipeline, spec: Spec, rng: np.random.Generator, chinese: bool = False) -> Person:
+def drawn_person(pipe: StudioPipeline, spec: Spec, rng: np.random.Generator, chinese: bool = False) -> Person:
     """A spec drawn; `rng` draws other styles for the selfie and the second face, then the prompt."""
     given, other = spec.restyled(rng), spec.restyled(rng)
     selfie = render.render_selfie(given)
@@ -78,7 +79,7 @@ def drawn_person(pipe: JointPipeline, spec: Spec, rng: np.random.Generator, chin
         landmarks=average_landmarks(spec),
         selfie=align(selfie, found[0].landmarks if found else landmarks),
         faces=np.stack(faces),
-        flats={g.kind: render.render_flat(g) for slot, g in spec.garments.items() if slot in GIVEN},
+        flats={g.kind: render_flat(g) for slot, g in spec.garments.items() if slot in GIVEN},
         prompt=words.chinese_plain if chinese else words.english_plain,
         chinese=chinese,
     )

@@ -17,6 +17,7 @@ from PIL import Image
 from rich.progress import track
 
 from twinset.benchmarks.figures import bootstrap
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.poses import EAR_X
 from twinset.figure.rig import build_rig
 from twinset.models.face_finder import FaceFinder, face_size
@@ -68,7 +69,7 @@ def person(spec: Spec, finder: FaceFinder, reader: FigureReader) -> dict[str, fl
         figure = reader.read(shown)
         row[f"pck{name}"] = pck(figure.keypoints, points, torso_length(points))
         row[f"miou{name}"] = mean_iou(figure.labels, labels)
-    empty = render.render_scene(spec), render.render_flat(spec.garments["upper"])
+    empty = render.render_scene(spec), render_flat(spec.garments["upper"])
     row["false_faces"] = float(np.mean([bool(finder.find(shown)) for shown in empty]))
     return row
 

@@ -19,7 +19,7 @@ from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.people import Person, drawn_person
 from twinset.pipelines.denoising.economy import EXACT, LEAN, Economy
 from twinset.pipelines.denoising.guidance import Guidance
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.studio import StudioPipeline
 from twinset.training.mannequin.spec import draw_spec
 
 FIRST_SEED = 60_000  # of the training range: the held-out people are for the joint benchmark alone
@@ -34,7 +34,7 @@ ECONOMICAL: Mode = (LEAN, (0.0, 1.0))
 """The economical mode of the benchmark."""
 
 
-def training_person(pipe: JointPipeline, seed: int) -> Person:
+def training_person(pipe: StudioPipeline, seed: int) -> Person:
     """A person of the training range, described in English."""
     return drawn_person(pipe, draw_spec(seed), np.random.default_rng(seed))
 
@@ -56,7 +56,7 @@ class Drawn:
     seconds: float
 
 
-def draw(pipe: JointPipeline, person: Person, mode: Mode, steps: int) -> Drawn:
+def draw(pipe: StudioPipeline, person: Person, mode: Mode, steps: int) -> Drawn:
     """A person's picture from the person's own noise."""
     conditions = [pipe.identity(person.selfie, person.layout)]
     conditions += [pipe.garment(flat, kind, person.layout) for kind, flat in person.flats.items()]

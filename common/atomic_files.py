@@ -6,33 +6,70 @@ import errno
 import os
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def write_whole(path: Path, content: bytes | str, mode: int = 0o666) -> None:
-    """A crash leaves the old or the new file: temporary file, fsync, rename, fsync of the folder.
+def write_atomic(path: Path, content: bytes | str, mode: int = 0o666) -> None:
+    """Write a file so that a crash leaves the old or the new one, never a part.
 
     Args:
         path: of the file.
         content: text is written as UTF-8.
-        mode: of a new file, less the process's umask.
+        mode: of the new file, less the process's umask.
 
     Raises:
         OSError: the disk is full or read-only; the old file is as it was.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    with atomic_path(path, mode) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic_path(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """An empty file beside `path` for a writer that wants a path; on leaving it takes that name: flushed, renamed.
+
+    Args:
+        path: of the file.
+        mode: of the new file, less the process's umask.
+
+    Raises:
+        OSError: the disk is full or read-only; the old file is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode))
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def create_atomic(path: Path, content: bytes, mode: int = 0o600) -> bool:
+    """Make a file unless it is there: of several processes, the first one's counts.
+
+    Returns:
+        Whether this call made it.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        write_atomic(temporary, content, mode)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+    return True
 
 
 def sync(path: Path) -> None:

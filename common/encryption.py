@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import secrets
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from twinset.common.atomic_files import create_atomic, write_atomic
 from twinset.common.paths import data_folder
 from twinset.common.settings import settings
 from twinset.errors import InputError
@@ -75,15 +75,7 @@ def _decoded_key(text: str) -> bytes:
 def _made_key(path: Path) -> bytes:
     """A new key; of several processes that make one at the same time, the first's counts."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(secrets.token_bytes(KEY))
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        if len(path.read_bytes()) != KEY:  # cut off by a full disk
-            os.replace(temporary, path)
-    temporary.unlink(missing_ok=True)
+    key = secrets.token_bytes(KEY)
+    if not create_atomic(path, key) and len(path.read_bytes()) != KEY:  # cut off by a full disk
+        write_atomic(path, key, 0o600)
     return path.read_bytes()

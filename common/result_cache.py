@@ -24,6 +24,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from twinset.common.atomic_files import write_atomic
 from twinset.common.encryption import Seal, own_seal
 from twinset.common.paths import cache_folder
 
@@ -149,15 +150,11 @@ class Seen:
     def _write(self, path: Path, result: Arrays) -> None:
         """Whole or not at all; a full or read-only disk costs no more than the memory."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary, content = path.with_suffix(f".{os.getpid()}.tmp"), io.BytesIO()
+        content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **result)
         closed = self.seal.close(content.getvalue(), path.name)
-        try:
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(closed)
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            write_atomic(path, closed, 0o600)
         self._shrink()
 
     def _shrink(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from filelock import FileLock
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from twinset.common.atomic_files import write_whole
+from twinset.common.atomic_files import write_atomic
 from twinset.common.hashing import file_hash
 from twinset.common.result_cache import default_folder
 from twinset.common.settings import settings
@@ -227,7 +227,7 @@ class ConsentBook:
     def _write(self, consent: Consent) -> None:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(consent.id)
-        write_whole(path, json.dumps(consent.model_dump(mode="json"), ensure_ascii=False, indent=1), 0o600)
+        write_atomic(path, json.dumps(consent.model_dump(mode="json"), ensure_ascii=False, indent=1), 0o600)
 
 
 def outputs_of(consent_id: str, folder: Path) -> list[Path]:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from twinset.figure.body import HOOD, LEFT_LIMB, LOWER, RIGHT_LIMB, SHOES, UPPER
+from twinset.figure.colours import RGB
 from twinset.figure.labels import GARMENT_KINDS, LEFT_SHOE, RIGHT_SHOE, garment_slot
 from twinset.figure.parts import Part, capsule, mirrored
 from twinset.figure.poses import SHIN, UPPER_ARM
 from twinset.figure.rig import Rig
+
+
+@dataclass(frozen=True)
+class Garment:
+    """One piece of clothing. `second` colours the pattern and the logo."""
+
+    kind: str
+    colour_name: str
+    colour: RGB
+    second: RGB
+    pattern: str = "plain"
+    logo: str | None = None
+
 
 _SIDE_R = "C-.31 .42 -.262 .5 -.255 .6C-.25 .74 -.29 .86 -.3 1.0"
 _HEM = "C-.15 1.035 .15 1.035 .3 1.0"

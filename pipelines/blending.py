@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import cg
 
-Blend = Literal["soft", "poisson"]
+from twinset.pipelines.options import Blend
 
 
 def blend(

@@ -11,10 +11,11 @@ import numpy as np
 from scipy.ndimage import binary_fill_holes
 
 from twinset.adapters.condition import Condition, Layout
+from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.keypoints import Keypoints
-from twinset.figure.labels import garment_slot
+from twinset.figure.labels import garment_labels
 from twinset.figure.poses import NAMED, PRESETS
 from twinset.perception.faces.quality import fuse
 from twinset.perception.garments.colours import colour_names
@@ -25,16 +26,24 @@ from twinset.pipelines.families.photo_pose import photo_pose, redressed
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import GarmentPicture, Request
-from twinset.pipelines.sheets import read_picture
+from twinset.pipelines.wardrobe import (
+    DrawnGarment,
+    draw_clothes,
+    drawing_note,
+    dress_person,
+    missing_notes,
+    named_kinds,
+    slots,
+)
 from twinset.prompts.brief import Brief
+from twinset.prompts.conflicts import without_colours
 from twinset.prompts.sentence import Sentence, understand
 from twinset.scoring.garment import NEARLY_WHITE
 
 if TYPE_CHECKING:
-    from twinset.pipelines.joint import JointPipeline
+    from twinset.pipelines.studio import StudioPipeline
 
 MARGIN = 8
-DRAWN_KINDS = {"upper": ("t_shirt", "shirt", "hoodie"), "lower": ("trousers", "skirt", "shorts"), "shoes": ("shoes",)}
 
 
 @dataclass(frozen=True)
@@ -49,9 +58,10 @@ class Composition:
         hair: Hair style drawn in the layout.
         kinds: Garment kinds the person wears, given, named or drawn from the seed.
         selfie: The aligned face, or None.
-        flats: Garment kind to its picture, uint8 (h, w, 3), as the family takes it.
+        flats: Garment kind to its picture, uint8 (h, w, 3), as the family takes it; those given, then those drawn.
         notes: Lines the user should see.
         photo: Of which a part is drawn anew, or None.
+        drawn: Clothes that no picture shows, drawn flat and given as if one did.
     """
 
     sentence: Sentence
@@ -64,6 +74,7 @@ class Composition:
     flats: dict[str, np.ndarray]
     notes: tuple[str, ...]
     photo: Photo | None = None
+    drawn: tuple[DrawnGarment, ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -92,25 +103,32 @@ def compose(pipe: JointPass, request: Request) -> Composition:
     sentence = understand(request.prompt, people.family, request.seed or 0, colours_of(flats))
     brief, notes = sentence.brief, [*notes, *sentence.notes]
     selfie = read_selfies(people, request.selfies, request.face, notes) if request.selfies else None
-    photo = None
+    photo, drawn = None, ()
     if request.photo is None:
         pose, hair, kinds, layout = lay_out(people, request, brief, tuple(flats), notes)
+        if people.draws_clothes and request.garment_strength > 0 and not request.loras:  # one of them may be a garment
+            drawn = clothe(people, request, brief, kinds, layout, tuple(flats), notes)
+            sentence = replace(sentence, prompt=without_colours(sentence.prompt, flats))
+            flats |= {each.garment.kind: each.flat for each in drawn}
     else:
         photo, layout, kinds = read_photo(people, request.photo, tuple(flats), selfie is not None, notes)
         pose, hair = str(request.photo), "the photo's"
     conditions = []
     if selfie is not None and request.identity_strength > 0:
-        conditions.append(people.identity(selfie, layout, request.identity_strength))
+        face = people.identity(selfie, layout, request.identity_strength)
+        conditions.append(replace(face, lora_weight=request.face_lora_strength))
     if request.garment_strength > 0:
         conditions += [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
     if photo is not None:
         conditions.append(pipe.photo(photo.seen, photo.redrawn))
-    return Composition(sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes), photo)
+    return Composition(
+        sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes), photo, drawn
+    )
 
 
 def people_of(pipe: JointPass) -> People:
     """How the pipeline's family sees people."""
-    return DrawnPeople(cast("JointPipeline", pipe)) if pipe.draws is None else pipe.draws
+    return DrawnPeople(cast("StudioPipeline", pipe)) if pipe.draws is None else pipe.draws
 
 
 # Selfie and garments
@@ -196,28 +214,29 @@ def lay_out(
     rng = np.random.default_rng(request.seed)
     pose, keypoints, seen = choose_pose(people, request, brief, rng, notes)
     hair = choose_hair(brief, rng)
-    kinds = dress_person(given, [kind for kind in brief.garments if kind in people.kinds], rng)
-    labels = people.labels(keypoints, kinds, hair) if seen is None else redressed(seen, keypoints, given)
-    return pose, hair, kinds, Layout(keypoints, labels)
+    named = named_kinds(brief, people.kinds)
+    kinds = dress_person(given, named, rng, brief.negatives)
+    if seen is None:
+        return pose, hair, kinds, Layout(keypoints, people.labels(keypoints, kinds, hair))
+    kinds = tuple(kind for kind in kinds if kind in given or (people.draws_clothes and kind in named))
+    return pose, hair, kinds, Layout(keypoints, redressed(seen, keypoints, kinds))
 
 
-def slots(kind: str) -> set[str]:
-    """Places on the body that a kind takes; a dress takes two."""
-    return {"upper", "lower"} if kind == "dress" else {garment_slot(kind)}
-
-
-def dress_person(given: tuple[str, ...], named: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
-    """Complete the garments given: by those that the prompt names, else from the seed.
-
-    Returns:
-        Kinds for a whole outfit (upper, lower, shoes, or a dress and shoes), those given first.
-    """
-    drawn = tuple(str(rng.choice(kinds)) for kinds in DRAWN_KINDS.values())
-    worn: list[str] = []
-    for kind in (*given, *named, *drawn):
-        if not any(slots(other) & slots(kind) for other in worn):
-            worn.append(kind)
-    return tuple(worn)
+def clothe(
+    people: People,
+    request: Request,
+    brief: Brief,
+    kinds: tuple[str, ...],
+    layout: Layout,
+    given: tuple[str, ...],
+    notes: list[str],
+) -> tuple[DrawnGarment, ...]:
+    """Draw the clothes that no picture shows and the layout has a place for."""
+    in_sight = [kind for kind in kinds if np.isin(layout.labels, garment_labels(kind)).any()]
+    notes += missing_notes(brief, kinds, in_sight, people.kinds)
+    drawn = draw_clothes(brief, [kind for kind in in_sight if kind not in given], request.seed or 0)
+    notes += drawing_note(drawn)
+    return drawn
 
 
 def choose_hair(brief: Brief, rng: np.random.Generator) -> str:

@@ -6,28 +6,22 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
-import torch
 from PIL import Image
 
-from twinset.adapters.condition import Condition
-from twinset.common.hashing import file_hash
 from twinset.compliance.consent import ConsentBook
-from twinset.compliance.labels.key import key_name, mark_key
 from twinset.compliance.labels.labelled import Labelled, label_picture
 from twinset.compliance.labels.visible import check_text, draw_label
 from twinset.compliance.labels.xmp import encode
 from twinset.errors import InputError
-from twinset.models.region_controlnet import RegionControlNetModel
-from twinset.pipelines.baseline.serial import passes, serially
 from twinset.pipelines.compose import Composition, compose, people_of
-from twinset.pipelines.controller.controller import Outcome, controlled
-from twinset.pipelines.denoising.economy import EXACT, LEAN
+from twinset.pipelines.controller.controller import Outcome, draw_controlled
 from twinset.pipelines.denoising.locks import turn
+from twinset.pipelines.draw import Progress, draw, seed_of
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.record import (
     Record,
@@ -42,20 +36,125 @@ from twinset.pipelines.record import (
     save_record,
     weights_revision,
 )
-from twinset.pipelines.request import LARGEST_SEED, Request
+from twinset.pipelines.request import Request
 from twinset.pipelines.request_loras import loras_on, trigger_notes
-from twinset.pipelines.safety import safety_of
+from twinset.pipelines.safety import Safety, safety_of
 from twinset.pipelines.sheets import tinted
-from twinset.prompts.sentence import Sentence
-from twinset.prompts.weighting import is_weighted, weighted_embeddings
 
-Progress = Callable[[int, int], None]
-"""Called with the picture's index and the number of steps done."""
-
-
-Inputs = Callable[[], dict[str, str]]
+InputHashes = Callable[[], dict[str, str]]
 """Gives the hashes of a request's files, see `unchanging`."""
 REMEDY = "try more --candidates or another --seed, a clearer selfie, or a lower --min-identity"
+
+
+@dataclass(frozen=True)
+class DrawnPicture:
+    """A picture that may be shown.
+
+    Attributes:
+        index: which of the request's pictures.
+        outcome: what the controller made of it.
+        concern: what the safety checker says against it, or None.
+        seconds: that it took.
+    """
+
+    index: int
+    outcome: Outcome
+    concern: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RefusedPicture:
+    """A picture that must not be shown, and why."""
+
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """What all pictures of one request have in common.
+
+    Attributes:
+        pipe: the model, the request's LoRAs on it.
+        request: with seed, steps and guidance.
+        composition: of the request.
+        safety: who looks at the pictures.
+        decisions: of the composition, for the records.
+        inputs: SHA-256 of the request's files, by path.
+        revision: of the model.
+        out: folder for the files.
+    """
+
+    pipe: JointPass
+    request: Request
+    composition: Composition
+    safety: Safety
+    decisions: dict[str, Any]
+    inputs: dict[str, str]
+    revision: str
+    out: Path
+
+    @classmethod
+    def begin(cls, pipe: JointPass, request: Request, out: Path, triggers: Sequence[str], hashes: InputHashes) -> Self:
+        """Check and compose a request; the folder is made when all of it is sound."""
+        safety = safety_of(pipe, request)
+        concerns = safety.check_inputs(request)
+        composition = compose(pipe, request)
+        check_label(request, composition)
+        decisions = composed(composition)
+        decisions["notes"] += concerns
+        if request.loras:
+            decisions["triggers"] = list(triggers)
+            decisions["notes"] += trigger_notes(request.loras, triggers, request.prompt)
+        out.mkdir(parents=True, exist_ok=True)
+        return cls(pipe, request, composition, safety, decisions, hashes(), revision_of(pipe), out)
+
+    def draw_one(self, index: int, progress: Progress | None = None) -> DrawnPicture | RefusedPicture:
+        """Draw one picture, measure and repair it, and have it looked at."""
+        started, request = time.perf_counter(), self.request
+        one_pass = partial(draw, self.pipe, request, self.composition, index, progress)
+        outcome = draw_controlled(self.pipe, request, self.composition, one_pass)
+        if outcome.refused:
+            return RefusedPicture(seed_of(request, index), outcome.refused)
+        concern = self.safety.concern(outcome.picture)
+        if concern and request.safety == "refuse":
+            return RefusedPicture(seed_of(request, index), concern)
+        return DrawnPicture(index, outcome, concern, time.perf_counter() - started)
+
+    def write_one(self, drawn: DrawnPicture) -> tuple[Record, Image.Image]:
+        """Label a picture and write it with its record; the record, and the picture as it is shown."""
+        name = picture_name(self.out, seed_of(self.request, drawn.index), self.request)
+        picture = finished(self.request, self.composition, drawn.outcome)
+        file = labelled(self.request, self.composition, picture, name)
+        save_file(file.data, self.out / name)
+        record = self._record(drawn, name, file)
+        save_record(record, self.out)
+        if self.request.show_regions:
+            overlay = tinted(drawn.outcome.picture, self.composition.regions)
+            save_picture(overlay, (self.out / name).with_stem(f"{Path(name).stem}-regions"))
+        return record, file.picture
+
+    def _record(self, drawn: DrawnPicture, name: str, file: Labelled) -> Record:
+        outcome = drawn.outcome
+        return Record(
+            picture=name,
+            sha256=file.sha256,
+            index=drawn.index,
+            seed=seed_of(self.request, drawn.index),
+            request=self.request,
+            inputs=self.inputs,
+            composed=self.decisions,
+            model={"name": self.request.model, "revision": self.revision},
+            machine=machine(self.pipe.device),
+            scores=outcome.values,
+            scored_by=people_of(self.pipe).scored_by,
+            faults=[*outcome.faults.values(), *([drawn.concern] if drawn.concern else [])],
+            controller=[step.to_json() for step in outcome.steps],
+            seconds=round(drawn.seconds, 3),
+            labels=file.told,
+            safety=self.safety.told(drawn.concern),
+        )
 
 
 def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | None = None) -> list[Record]:
@@ -78,12 +177,37 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
     request = settled(pipe, located(request.seeded()))
     if request.min_identity is not None and not request.selfies:
         raise InputError(f"min_identity = {request.min_identity:g} needs a selfie to compare with; give --selfie")
-    with turn(pipe.unet), unchanging(request) as inputs, covered(pipe, request), loras_on(pipe, request.loras) as words:
-        return _generate(pipe, request, out, words, inputs, progress)
+    with (
+        turn(pipe.unet),
+        unchanging(request) as hashes,
+        covered(pipe, request),
+        loras_on(pipe, request.loras) as triggers,
+    ):
+        session = Session.begin(pipe, request, out, triggers, hashes)
+        return _draw_all(session, progress)
+
+
+def _draw_all(session: Session, progress: Progress | None) -> list[Record]:
+    """All pictures of a session, drawn and written one after another, and their sheet."""
+    written: list[tuple[Record, Image.Image]] = []
+    refused: list[RefusedPicture] = []
+    for index in range(session.request.num):
+        result = session.draw_one(index, progress)
+        if isinstance(result, RefusedPicture):
+            refused.append(result)
+        else:
+            written.append(session.write_one(result))
+    if written:
+        sheet = request_sheet(session.composition, [picture for _, picture in written])
+        save_picture(sheet, session.out / "sheet.png")
+    if refused:
+        reasons = "; ".join(f"seed {one.seed}: {one.reason}" for one in refused)
+        raise InputError(f"refused {len(refused)} of {session.request.num} pictures ({reasons}); {REMEDY}")
+    return [record for record, _ in written]
 
 
 @contextmanager
-def unchanging(request: Request) -> Iterator[Inputs]:
+def unchanging(request: Request) -> Iterator[InputHashes]:
     """Hashes the request's files before they are read, and once more when they have been.
 
     Yields:
@@ -120,112 +244,6 @@ def covered(pipe: JointPass, request: Request) -> Iterator[None]:
             book.bind(request.consent, seen=sorted(names))
 
 
-def _generate(
-    pipe: JointPass, request: Request, out: Path, triggers: Sequence[str], inputs: Inputs, progress: Progress | None
-) -> list[Record]:
-    """The pictures of a request whose LoRAs are on."""
-    safety = safety_of(pipe, request)
-    concerns = safety.check_inputs(request)
-    composition = compose(pipe, request)
-    check_label(request, composition)
-    said = composed(composition)
-    said["notes"] += concerns
-    if request.loras:
-        said["triggers"] = list(triggers)
-        said["notes"] += trigger_notes(request.loras, triggers, request.prompt)
-    out.mkdir(parents=True, exist_ok=True)
-    hashes, revision = inputs(), revision_of(pipe)
-    records, pictures, refused = [], [], []
-    for index in range(request.num):
-        started = time.perf_counter()
-        outcome = controlled(pipe, request, composition, partial(draw, pipe, request, composition, index, progress))
-        if outcome.refused:
-            refused.append(f"seed {_seed(request, index)}: {outcome.refused}")
-            continue
-        concern = safety.concern(outcome.picture)
-        if concern and request.safety == "refuse":
-            refused.append(f"seed {_seed(request, index)}: {concern}")
-            continue
-        name = picture_name(out, _seed(request, index), request)
-        done = labelled(request, composition, finished(request, composition, outcome), name)
-        save_file(done.data, out / name)
-        record = Record(
-            picture=name,
-            sha256=done.sha256,
-            index=index,
-            seed=_seed(request, index),
-            request=request,
-            inputs=hashes,
-            composed=said,
-            model={"name": request.model, "revision": revision},
-            machine=machine(pipe.device),
-            scores=outcome.values,
-            scored_by=people_of(pipe).scored_by,
-            faults=[*outcome.faults.values(), *([concern] if concern else [])],
-            controller=[step.to_json() for step in outcome.steps],
-            seconds=round(time.perf_counter() - started, 3),
-            labels=done.told,
-            safety=safety.told(concern),
-        )
-        save_record(record, out)
-        if request.show_regions:
-            overlay = tinted(outcome.picture, composition.regions)
-            save_picture(overlay, (out / name).with_stem(f"{Path(name).stem}-regions"))
-        records.append(record)
-        pictures.append(done.picture)
-    if pictures:
-        save_picture(request_sheet(composition, pictures), out / "sheet.png")
-    if refused:
-        raise InputError(f"refused {len(refused)} of {request.num} pictures ({'; '.join(refused)}); {REMEDY}")
-    return records
-
-
-def draw(
-    pipe: JointPass,
-    request: Request,
-    composition: Composition,
-    index: int,
-    progress: Progress | None = None,
-    attempt: int = 0,
-    conditions: Sequence[Condition] | None = None,
-) -> np.ndarray:
-    """Draw one picture of a request once, uint8 (H, W, 3) of the family's size.
-
-    It is the same picture whether it is drawn alone or among others, which is what lets a record give it again
-    byte for byte.
-
-    Args:
-        pipe: The model.
-        request: What to draw.
-        composition: Of the request.
-        index: Which of its pictures.
-        progress: Told after each step of the first try.
-        attempt: Each try has its own noise.
-        conditions: In place of the composition's.
-    """
-
-    def told(_pipe: object, step: int, _timestep: object, given: dict[str, Any]) -> dict[str, Any]:
-        if progress is not None:
-            progress(index, step + 1)
-        return given
-
-    arguments = {
-        **texts(pipe, composition.sentence),
-        "num_inference_steps": request.steps,
-        "guidance_scale": request.guidance,
-        "economy": LEAN if request.economical else EXACT,
-        "controlnet_conditioning_scale": [
-            1.0 if isinstance(net, RegionControlNetModel) else request.pose_strength for net in pipe.nets
-        ],
-        "callback_on_step_end": None if attempt or progress is None or conditions is not None else told,
-    }
-    noise = _seed(request, index) + attempt * (LARGEST_SEED + 1)
-    one_pass = passes(pipe, arguments, lambda: torch.Generator().manual_seed(noise))
-    if request.way == "serial" and conditions is None:
-        return serially(pipe, people_of(pipe), one_pass, composition)
-    return one_pass(composition.layout, composition.conditions if conditions is None else conditions)
-
-
 def finished(request: Request, composition: Composition, outcome: Outcome) -> Image.Image:
     """The picture as it is saved: in photo mode the photo with its part drawn anew."""
     picture, photo = outcome.picture, composition.photo
@@ -253,76 +271,9 @@ def check_label(request: Request, composition: Composition) -> None:
     draw_label(Image.new("RGB", (shape[1], shape[0])), check_text(request.label_text), request.label_corner)
 
 
-def texts(pipe: JointPass, sentence: Sentence) -> dict[str, Any]:
-    """The arguments that tell a pipeline the words: as they are, or as embeddings where some have weights."""
-    if is_weighted(sentence.prompt):
-        return weighted_embeddings(pipe, sentence.prompt, sentence.negative or "")
-    return {"prompt": sentence.prompt, "negative_prompt": sentence.negative}
-
-
-def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None = None) -> tuple[Path, bool]:
-    """Draw a record's picture again.
-
-    Args:
-        pipe: The model that the record names.
-        record: Of the picture.
-        out: Folder for the new picture.
-        progress: Told after each step.
-
-    Returns:
-        The new file, and whether its bytes equal the first one's. Signatures hold the time and random
-        numbers, so files are compared as they were before they were signed: pixels, marks and XMP.
-
-    Raises:
-        InputError: An input or the model is not what it was.
-    """
-    check_unchanged(pipe, record)
-    torch.set_num_threads(int(record.machine["threads"]))
-    out.mkdir(parents=True, exist_ok=True)
-    with turn(pipe.unet), covered(pipe, record.request), loras_on(pipe, record.request.loras):
-        request, composition = record.request, compose(pipe, record.request)
-        again = partial(draw, pipe, request, composition, record.index, progress)
-        picture = finished(request, composition, controlled(pipe, request, composition, again))
-    path = out / record.picture
-    path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
-    done = labelled(request, composition, picture, record.picture)
-    save_file(done.data, path)
-    return path, done.sha256 == record.sha256
-
-
 def settled(pipe: JointPass, request: Request) -> Request:
     """The request with the model's own steps and guidance where it has none."""
     return request.settled(pipe.config["default_steps"], pipe.config["default_guidance"])
-
-
-def revision_of(pipe: JointPass) -> str:
-    """One SHA-256 over all files of a model."""
-    return pipe.revision or weights_revision(Path(pipe.name_or_path))
-
-
-def check_unchanged(pipe: JointPass, record: Record) -> None:
-    """Refuse to replay a record with other inputs or other weights than its own.
-
-    Raises:
-        InputError: Names the file or model that changed.
-    """
-    for name, expected in record.inputs.items():
-        if not Path(name).is_file():
-            raise InputError(f"input {name!r} of the record is gone; put the file back")
-        if file_hash(Path(name)) != expected:
-            raise InputError(f"input {name!r} is not the file that the record used; put the old file back")
-    revision = revision_of(pipe)
-    if revision != record.model["revision"]:
-        raise InputError(
-            f"model {record.model['name']!r} has revision {revision[:12]}, the record was made "
-            f"with {record.model['revision'][:12]}; give that model with --model"
-        )
-    key = key_name(mark_key())
-    if record.labels and record.labels["key"] != key:
-        raise InputError(
-            f"the record's picture was marked with the key {record.labels['key']}, this run has {key}; "
-            "set TWINSET_MARK_KEY"
-        )
 
 
 def picture_name(out: Path, seed: int, request: Request) -> str:
@@ -346,7 +297,6 @@ def _is_ours(picture: Path, request: Request) -> bool:
     return theirs.model_copy(update=aside) == request
 
 
-def _seed(request: Request, index: int) -> int:
-    if request.seed is None:
-        raise ValueError("request.seed is None; call request.seeded() first")
-    return request.seed + index
+def revision_of(pipe: JointPass) -> str:
+    """One SHA-256 over all files of a model."""
+    return pipe.revision or weights_revision(Path(pipe.name_or_path))

@@ -46,11 +46,12 @@ class Saved:
         Raises:
             InputError: there is no such model.
         """
-        name = str(pretrained_model_name_or_path)
+        name, kind = str(pretrained_model_name_or_path), cls
         folder = BUNDLED / name if (BUNDLED / name / INDEX).is_file() else Path(name)
         if (folder / INDEX).is_file():
-            name = str(folder)
-            if "controlnet" not in read_index(folder):
+            name, index = str(folder), read_index(folder)
+            kind = cls.class_for(index)
+            if "controlnet" not in index:
                 kwargs.setdefault("controlnet", None)
         elif folder.exists() or not HUB_ID.fullmatch(name):
             raise InputError(
@@ -60,5 +61,10 @@ class Saved:
         if not {"dtype", "torch_dtype"} & kwargs.keys():
             kwargs["dtype"] = torch.float32
         kwargs.setdefault("use_safetensors", True)
-        diffusers_own: Any = super()
+        diffusers_own: Any = super(Saved, kind)
         return diffusers_own.from_pretrained(name, **kwargs)
+
+    @classmethod
+    def class_for(cls, index: dict[str, Any]) -> type[Self]:
+        """The class of a saved model, by its `model_index.json`."""
+        return cls

@@ -34,7 +34,7 @@ REMEDY = (
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A public adapter in a pipeline: its networks on the pipeline's device, its LoRA in the UNet.
+    """A public adapter in a pipeline: its networks on the pipeline's device, its LoRA asleep in the UNet.
 
     Attributes:
         name: under which it was loaded; its LoRA has the same.
@@ -76,11 +76,16 @@ class Person:
 
 
 class Schedule(TypedDict, total=False):
-    """Strength and schedule of a condition; the authors' strength, the whole pass without them."""
+    """Strength and schedule of a condition; the authors' strengths, the whole pass without them.
+
+    `lora_weight` is that of the LoRA which the adapter's file brings; other adapters have none. It acts in the steps in
+    which the condition does.
+    """
 
     weight: float
     start: float
     end: float
+    lora_weight: float
 
 
 class AdapterRack:
@@ -97,6 +102,8 @@ class AdapterRack:
     def load_adapter(self, path: str | Path, name: str, *, form: Form | None = None) -> Fitted:
         """Read a public adapter file and fit it in, beside whatever is loaded already.
 
+        A LoRA in it sleeps: passes without a condition of this adapter are, to the bit, what they were before.
+
         Args:
             path: e.g. `ip-adapter-faceid-plusv2_sd15.bin`; the form is told from keys and file name.
             name: under which it is used and taken out again.
@@ -110,7 +117,7 @@ class AdapterRack:
             raise InputError(f"adapter {name!r} is loaded already; unload it first, or choose another name")
         adapter = read_adapter(path, self.unet, form)
         if adapter.lora is not None:
-            install_lora(cast(Any, self), own_lora(Path(path), adapter.lora), name, adapter.strength)
+            install_lora(cast(Any, self), own_lora(Path(path), adapter.lora), name, weight=0.0)
         for module in (adapter.projector, adapter.sites, adapter.reference_sites):
             if module is not None:
                 module.to(self._execution_device, self.unet.dtype)
@@ -148,7 +155,7 @@ class AdapterRack:
             region: (1, 1, H, W) mask of where the face goes.
             crop: uint8 (224, 224, 3) aligned face, for the Plus forms.
             structure: how much of the crop's structure PlusV2 takes.
-            schedule: `weight`, `start`, `end` of the condition.
+            schedule: `weight`, `start`, `end`, `lora_weight` of the condition.
         """
         fitted = self._fitted(name)
         projector = fitted.needs(FaceIDTokens, QueryResampler)
@@ -221,7 +228,7 @@ class AdapterRack:
         Args:
             name: of the adapter.
             people: one to three.
-            schedule: `weight`, `start`, `end` of the conditions.
+            schedule: `weight`, `start`, `end`, `lora_weight` of the conditions.
         """
         fitted = self._fitted(name)
         projector = fitted.needs(StoryMakerTokens)
@@ -301,11 +308,14 @@ class AdapterRack:
 
     def _tokens(self, fitted: Fitted, present: Tensor, absent: Tensor, region: Tensor, schedule: Schedule) -> Condition:
         adapter, options = fitted.adapter, self._strength(fitted, schedule)
-        return Condition(adapter.kind, present, self._like_unet(region), adapter.sites, absent=absent, **options)
+        lora = None if adapter.lora is None else fitted.name
+        where = self._like_unet(region), adapter.sites
+        return Condition(adapter.kind, present, *where, absent=absent, lora=lora, **options)
 
     @staticmethod
     def _strength(fitted: Fitted, schedule: Schedule) -> Schedule:
-        return {"weight": fitted.adapter.strength, **schedule}
+        own: Schedule = {"weight": fitted.adapter.strength, "lora_weight": fitted.adapter.strength}
+        return {**own, **schedule}
 
     def _reference_unet(self, adapter: PublicAdapter) -> UNet2DConditionModel | None:
         """The garment UNet with its weights; it has the main UNet's shape and reads a latent alone."""

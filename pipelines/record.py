@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from twinset.common.atomic_files import write_whole
+from twinset.common.atomic_files import write_atomic
 from twinset.common.hashing import file_hash
 from twinset.compliance.labels.xmp import encode
 from twinset.errors import InputError
@@ -39,7 +39,7 @@ class Record(BaseModel):
         seed: The picture's own seed, `request.seed + index`.
         request: As asked, with the seed that was drawn and absolute paths.
         inputs: SHA-256 of every file read, by path.
-        composed: What was decided: prompt, pose, hair, kinds worn, notes.
+        composed: What was decided: prompt, pose, hair, kinds worn, clothes drawn for want of pictures, notes.
         model: Name and revision (SHA-256 over all weights).
         machine: Libraries, device and number of threads: bytes are equal where these are.
         scores: Measures of the picture by name, see `twinset.pipelines.controller.measures`.
@@ -136,6 +136,7 @@ def composed(composition: Composition) -> dict[str, Any]:
         "pose": composition.pose,
         "hair": composition.hair,
         "kinds": list(composition.kinds),
+        "drawn_clothes": [drawn.to_json() for drawn in composition.drawn],
         "notes": list(composition.notes),
     }
 
@@ -147,14 +148,14 @@ def save_picture(picture: Image.Image, path: Path) -> str:
 
 def save_file(data: bytes, path: Path) -> str:
     """Write a file in one step; returns its SHA-256."""
-    write_whole(path, data)
+    write_atomic(path, data)
     return file_hash(path)
 
 
 def save_record(record: Record, folder: Path) -> Path:
     """Write a record beside its picture in one step; returns its path."""
     path = folder / Path(record.picture).with_suffix(".json")
-    write_whole(path, record.model_dump_json(indent=2) + "\n")
+    write_atomic(path, record.model_dump_json(indent=2) + "\n")
     return path
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from twinset.common.validation import one_line
 from twinset.compliance.labels.visible import WORDINGS, Corner
 from twinset.errors import InputError
-from twinset.pipelines.blending import Blend
+from twinset.pipelines.options import Blend, Option
 
 Framing = Literal["portrait", "half", "three_quarter", "full"]
-Strength = Field(default=1.0, ge=0.0, le=2.0)
 LARGEST_SEED = 2**32 - 1
 
 
@@ -66,79 +65,194 @@ class LoraChoice(BaseModel):
 class Request(BaseModel):
     """One order for pictures.
 
-    Attributes:
-        prompt: A sentence, English or Chinese.
-        selfies: Pictures of the person, ordinary or aligned face crops; several become one identity. One may be given
-            as `selfie`.
-        face: Which face of a selfie with several: "largest", "centre", or its number counted from the left.
-        garments: Pictures of the garments to wear, each `path` or `kind=path`.
-        loras: LoRA files, each `path` or `path=weight`.
-        pose: The name of a preset (`walking`, mirrored `walking:mirror`), a keypoint file or a picture; without one the
-            prompt's pose word counts, else the seed draws a preset.
-        framing: How much of the body is seen.
-        photo: A photo in which the selfie's face and the garments take the place of what was there; all else stays.
-            Pose, framing and layout are then its own.
-        blend: How what is drawn anew is laid into the photo, see `twinset.pipelines.blending.blend`.
-        way: "joint" draws face and outfit in one pass; "serial" swaps, tries on and repairs, to compare with.
-        repair: Measure each picture, and repair what is wrong with it, see `twinset.pipelines.controller.controller`.
-        fusion_strength: How far repairs of colour and light go, 0 to 1.
-        skin_tone_match: How far the face's skin is brought to the tone of the body's, 0 to 1.
-        candidates: Seeds that may be tried for a picture: another one follows while something is still wrong.
-        repair_seconds: No repair and no further seed is begun after so long; where it cuts in, a replay may differ.
-        min_identity: Cosine of face and selfie below which a picture is refused; none is refused for it when absent.
-        num: Number of pictures; picture `i` has the seed `seed + i`.
-        seed: Drawn at random when not given; see `seeded`.
-        identity_strength: Weight of the selfie, 0 (off) to 2.
-        garment_strength: Weight of the garments, 0 (off) to 2.
-        pose_strength: Weight of the pose, 0 (off) to 2.
-        steps: Denoising steps; the model's own number when absent.
-        guidance: Classifier-free guidance, 1 switches it off; the model's own when absent.
-        economical: Reuse what changes little from step to step: about half the work, a picture a little different.
-        model: A profile's name or a folder.
-        labels: Say of each picture that it was generated, see `twinset.compliance.labels.labelled`; laws may ask
-            for it.
-        label_text: Words of the visible label; those of `WORDINGS` fulfil GB 45438.
-        label_corner: Where the visible label is; "none" leaves it out and keeps mark, XMP and signature.
-        consent: Reference of the consent of the person in `selfies`, see `twinset.compliance.consent`; checked before
-            anything is drawn, and needed in batches and by the service.
-        safety: What is done with pictures, given or drawn, that the safety checker takes for nudity: "warn" tells,
-            "refuse" neither uses nor saves them, "off" asks nobody. See `twinset.pipelines.safety`.
-        show_regions: Also write `<picture>-regions.png`: the picture with the region of each condition tinted.
+    This is the only place where an option of a picture is declared: command line, REST, page and ComfyUI nodes are made
+    from these fields, their descriptions and their `Option`s. Several `selfies` become one identity; one may be given
+    as `selfie`. Picture `i` of `num` has the seed `seed + i`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    prompt: str
-    selfies: tuple[Path, ...] = ()
-    face: str = Field(default="largest", pattern=r"^(largest|centre|[1-9][0-9]?)$")
-    garments: tuple[GarmentPicture, ...] = ()
-    loras: tuple[LoraChoice, ...] = Field(default=(), max_length=8)
-    pose: str | None = None
-    framing: Framing = "three_quarter"
-    photo: Path | None = None
-    blend: Blend = "soft"
-    way: Literal["joint", "serial"] = "joint"
-    repair: bool = True
-    fusion_strength: float = Field(default=1.0, ge=0.0, le=1.0)
-    skin_tone_match: float = Field(default=0.8, ge=0.0, le=1.0)
-    candidates: int = Field(default=2, ge=1, le=64)
-    repair_seconds: float = Field(default=300.0, ge=0.0)
-    min_identity: float | None = Field(default=None, ge=-1.0, le=1.0)
-    num: int = Field(default=1, ge=1, le=256)
-    seed: int | None = Field(default=None, ge=0, le=LARGEST_SEED)
-    steps: int | None = Field(default=None, ge=1, le=1000)
-    guidance: float | None = Field(default=None, ge=0.0, le=30.0)
-    identity_strength: float = Strength
-    garment_strength: float = Strength
-    pose_strength: float = Strength
-    economical: bool = False
-    model: str = "studio"
-    labels: bool = True
-    label_text: str = Field(default=WORDINGS[0], max_length=40)
-    label_corner: Corner = "bottom_right"
-    consent: str | None = Field(default=None, pattern=r"^[0-9a-f]{16}$")
-    safety: Literal["off", "warn", "refuse"] = "warn"
-    show_regions: bool = False
+    prompt: Annotated[str, Field(description="A sentence, English or Chinese.")]
+    selfies: Annotated[
+        tuple[Path, ...],
+        Field(description="A picture of the person, or an aligned crop of the face. Several become one identity."),
+        Option(flag="--selfie"),
+    ] = ()
+    face: Annotated[
+        str,
+        Field(
+            pattern=r"^(largest|centre|[1-9][0-9]?)$",
+            description="Of several faces in a selfie: largest, centre, or its number from the left.",
+        ),
+        Option(advanced=True),
+    ] = "largest"
+    garments: Annotated[
+        tuple[GarmentPicture, ...],
+        Field(description="A garment's picture, or kind=picture (dress=red.png); the kind is recognised if not given."),
+        Option(flag="--garment"),
+    ] = ()
+    loras: Annotated[
+        tuple[LoraChoice, ...],
+        Field(max_length=8, description="A LoRA file, or file=weight (jacket.safetensors=0.8)."),
+        Option(flag="--lora", operator=True),
+    ] = ()
+    pose: Annotated[
+        str | None,
+        Field(
+            description="A preset (see `twinset poses`), mirrored (walking:mirror), a keypoint file or a picture; "
+            "else the prompt's pose word counts, else the seed draws a preset."
+        ),
+        Option(use="scene"),
+    ] = None
+    framing: Annotated[
+        Framing,
+        Field(description="How much of the body is seen."),
+        Option(label=("How much of the body is seen", "取景范围"), use="scene"),
+    ] = "three_quarter"
+    photo: Annotated[
+        Path | None,
+        Field(
+            description="The photo in which face, outfit or both are to change; all else stays. "
+            "Pose and framing are its own."
+        ),
+        Option(use="photo"),
+    ] = None
+    blend: Annotated[
+        Blend,
+        Field(description="How what is drawn anew is laid into the photo; poisson: at the photo's level, no seam."),
+        Option(label=("How the change is laid into the photo", "与照片的融合方式"), use="photo", advanced=True),
+    ] = "soft"
+    way: Annotated[
+        Literal["joint", "serial"],
+        Field(description="joint: face and outfit in one pass; serial: swap, try on and repair, to compare with."),
+        Option(label=("In one pass, or one after the other", "一次生成或分步生成"), advanced=True),
+    ] = "joint"
+    repair: Annotated[
+        bool,
+        Field(description="Measure each picture and repair what is wrong with it."),
+        Option(label=("Measure and repair", "检测并修复"), advanced=True),
+    ] = True
+    fusion_strength: Annotated[
+        float,
+        Field(ge=0.0, le=1.0, description="How far repairs of colour and light go."),
+        Option(label=("How far colour and light are repaired", "颜色与光线的修复程度"), advanced=True),
+    ] = 1.0
+    skin_tone_match: Annotated[
+        float,
+        Field(ge=0.0, le=1.0, description="How far the face takes the skin tone of the body."),
+        Option(label=("How far the face takes the body's skin tone", "面部肤色与身体的匹配程度"), advanced=True),
+    ] = 0.8
+    candidates: Annotated[
+        int,
+        Field(ge=1, le=64, description="Seeds to try at most while something is wrong with a picture."),
+        Option(label=("Tries while something is wrong", "有问题时的尝试次数"), advanced=True),
+    ] = 2
+    repair_seconds: Annotated[
+        float,
+        Field(ge=0.0, description="No repair and no further try begins after so long; a replay may then differ."),
+        Option(advanced=True, step=1.0),
+    ] = 300.0
+    min_identity: Annotated[
+        float | None,
+        Field(ge=-1.0, le=1.0, description="Refuse pictures whose face is less like the selfie (cosine)."),
+        Option(label=("Refuse faces less like the selfie than", "低于此相似度则不采用"), advanced=True),
+    ] = None
+    num: Annotated[
+        int, Field(ge=1, le=256, description="Number of pictures."), Option(label=("Number of pictures", "图片数量"))
+    ] = 1
+    seed: Annotated[
+        int | None,
+        Field(ge=0, le=LARGEST_SEED, description="Picture i has the seed seed + i; drawn and recorded when absent."),
+        Option(label=("Seed: the same number gives the same picture", "种子：相同数字得到相同图片")),
+    ] = None
+    steps: Annotated[
+        int | None,
+        Field(ge=1, le=1000, description="Denoising steps; the model's own number when absent."),
+        Option(label=("Denoising steps", "去噪步数"), advanced=True),
+    ] = None
+    guidance: Annotated[
+        float | None,
+        Field(
+            ge=0.0,
+            le=30.0,
+            description="How strictly words and conditions are followed, 1 is off; the model's own when absent.",
+        ),
+        Option(label=("How strictly the words are followed", "文字引导强度"), advanced=True),
+    ] = None
+    identity_strength: Annotated[
+        float,
+        Field(ge=0.0, le=2.0, description="Weight of the selfie: 0 switches it off, 1 is usual."),
+        Option(label=("Weight of the selfie", "自拍的权重")),
+    ] = 1.0
+    garment_strength: Annotated[
+        float,
+        Field(ge=0.0, le=2.0, description="Weight of the garments: 0 switches them off, 1 is usual."),
+        Option(label=("Weight of the garments", "服装的权重")),
+    ] = 1.0
+    pose_strength: Annotated[
+        float,
+        Field(ge=0.0, le=2.0, description="Weight of the pose: 0 switches it off, 1 is usual."),
+        Option(label=("Weight of the pose", "姿势的权重"), use="scene", advanced=True),
+    ] = 1.0
+    face_lora_strength: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            le=2.0,
+            description="Weight of the LoRA that FaceID brings (sd15, sdxl), where a selfie acts: 1 as its authors "
+            "have it, 0.6 to 0.8 keeps more of the base model's look.",
+        ),
+        Option(label=("Weight of FaceID's LoRA (sd15, sdxl)", "FaceID LoRA 的权重（sd15、sdxl）"), advanced=True),
+    ] = 1.0
+    economical: Annotated[
+        bool,
+        Field(
+            description="About half the work, a picture a little different: reuses what changes little between steps."
+        ),
+        Option(
+            label=("Save work: about half, a little different", "节省算力：约一半，略有不同"),
+            use="scene",
+            advanced=True,
+        ),
+    ] = False
+    model: Annotated[
+        str, Field(description="A profile (studio, sd15, sdxl) or a model folder."), Option(operator=True)
+    ] = "studio"
+    labels: Annotated[
+        bool,
+        Field(
+            description="Say in and on each picture that it was generated: visible label, pixel mark, XMP, signature. "
+            "Laws may require it."
+        ),
+    ] = True
+    label_text: Annotated[
+        str,
+        Field(max_length=40, description=f"The visible label: {', '.join(WORDINGS)}, or your own."),
+        Option(label=("Words of the label", "标识文字"), advanced=True),
+    ] = WORDINGS[0]
+    label_corner: Annotated[
+        Corner,
+        Field(description="Where the visible label is; none leaves it out and keeps mark, XMP and signature."),
+        Option(label=("Corner of the label", "标识位置"), advanced=True),
+    ] = "bottom_right"
+    consent: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9a-f]{16}$",
+            description="Reference of the person's consent, checked before anything is drawn; "
+            "batches and the service need one for every face.",
+        ),
+    ] = None
+    safety: Annotated[
+        Literal["off", "warn", "refuse"],
+        Field(description="Of pictures that the safety checker takes for nudity: warn, refuse, or off: do not look."),
+        Option(operator=True),
+    ] = "warn"
+    show_regions: Annotated[
+        bool,
+        Field(description="Also write what each condition owns, as overlays."),
+        Option(operator=True),
+    ] = False
 
     @model_validator(mode="before")
     @classmethod

@@ -26,6 +26,10 @@ __all__ = [
 #: Where a phrase with a garment of its own may begin; colours do not reach across.
 _BREAK = re.compile(r"[,.;:!?、。|/\n]|\b(?:and|with|over|under|plus|but)\b|和|与|及|配|搭|加上|、")
 _STOP = re.compile(r"[,.;:!?、。\n]|\b(?:but|just|only|with|wearing|in)\b|但|只|而|\band (?:an?|the) ")
+_ALL_IN = re.compile(r"(?:\b(?:in|wearing|wears)(?: all| only)? |穿着?|身着|[一全]身)$")
+_SAID_ALL = re.compile(
+    r"\s*(?:$|[,.;:!?、。\n]|\b(?:on|at|in|with|by|near|and|standing|walking|sitting)\b|[^\x00-\x7f])"
+)
 _FILLER = frozenset((
     "a", "an", "the", "and", "or", "of", "in", "on", "at", "with", "by", "to", "is", "are", "was", "that", "this",
     "it", "its", "as", "for", "from", "wears", "wear", "wearing", "dressed", "wore", "all", "who", "has", "have",
@@ -48,6 +52,7 @@ class Garment:
         pattern: A key of `PATTERN_WORDS`.
         material: A key of `MATERIAL_WORDS`.
         shade: The colour in English as it was said: "burgundy" for `red`.
+        second: The other colour of "red and white stripes", a key of `COLOUR_WORDS`.
     """
 
     kind: str
@@ -56,6 +61,7 @@ class Garment:
     pattern: str | None = None
     material: str | None = None
     shade: str | None = None
+    second: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ class Brief:
     Attributes:
         text: The sentence as given.
         clothes: Garments with their looks, in the order of the sentence.
+        outfit: Colour of all that is worn, "dressed in black"; a key of `COLOUR_WORDS`.
         accessories: Hats, glasses and the like.
         gender: "female" or "male".
         age: A key of `AGE_WORDS`.
@@ -84,6 +91,7 @@ class Brief:
 
     text: str
     clothes: tuple[Garment, ...] = ()
+    outfit: str | None = None
     accessories: tuple[Garment, ...] = ()
     gender: str | None = None
     age: str | None = None
@@ -126,6 +134,7 @@ def read_brief(text: str) -> Brief:
     return Brief(
         text=text,
         clothes=_pieces(wanted, looks, "garment"),
+        outfit=_outfit(plain, wanted, looks),
         accessories=_pieces(wanted, looks, "accessory"),
         count=_count(plain, wanted),
         hair_length=_first(wanted, "length"),
@@ -178,14 +187,14 @@ def colour_words(text: str) -> tuple[str, tuple[ColourWord, ...]]:
         colour = mark.meaning("colour")
         head = _owner(plain, wanted, mark, "colour", looks) if colour else None
         garment = head.meaning("garment") if head else None
-        if head and colour and "colour" not in looks[head]:
-            looks[head]["colour"] = colour
+        if head and colour:
+            looks[head].setdefault("colour", colour)
             words += [ColourWord(mark.start, mark.end, garment.key, colour.key)] if garment else []
     return plain, tuple(words)
 
 
 def _looks(text: str, marks: tuple[Mark, ...]) -> dict[Mark, dict[str, Meaning]]:
-    """Every head with the colour, pattern and material that belong to it.
+    """Every head with the colour, pattern and material that belong to it, and a "second" colour.
 
     They stand before their head ("red dress"), or after it where no other head follows in the phrase ("dress in red").
     """
@@ -195,7 +204,8 @@ def _looks(text: str, marks: tuple[Mark, ...]) -> dict[Mark, dict[str, Meaning]]
             meaning = mark.meaning(field)
             head = _owner(text, marks, mark, field, looks) if meaning else None
             if head and meaning:
-                looks[head].setdefault(field, meaning)
+                again = field == "colour" and looks[head].get(field, meaning) != meaning
+                looks[head].setdefault("second" if again else field, meaning)
     return looks
 
 
@@ -231,6 +241,16 @@ def _pieces(marks: tuple[Mark, ...], looks: dict[Mark, dict[str, Meaning]], fiel
             shade = looks[mark]["colour"].english if "colour" in look else None
             pieces[Garment(meaning.key, meaning.english, shade=shade, **look)] = None
     return tuple(pieces)
+
+
+def _outfit(text: str, marks: tuple[Mark, ...], looks: dict[Mark, dict[str, Meaning]]) -> str | None:
+    """The colour that is worn without a garment's name: "a man in black", 穿白色的女孩."""
+    for mark in marks:
+        colour = mark.meaning("colour")
+        around = _ALL_IN.search(text[: mark.start]) and _SAID_ALL.match(text[mark.end :])
+        if colour and around and _owner(text, marks, mark, "colour", looks) is None:
+            return colour.key
+    return None
 
 
 def _hair_colour(look: dict[str, Meaning]) -> str | None:

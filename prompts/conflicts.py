@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from twinset.prompts.brief import Brief, Garment, colour_words
@@ -84,4 +85,24 @@ def correct_words(text: str, conflicts: tuple[Conflict, ...]) -> str:
         if colour:
             chinese = not plain[word.start : word.end].isascii()
             plain = plain[: word.start] + (_CHINESE.get(colour, colour) if chinese else colour) + plain[word.end :]
+    return plain
+
+
+def without_colours(text: str, shown: Collection[str] = ()) -> str:
+    """The sentence without the colours of garments, where something else than the words says them.
+
+    In words they reach more than the garment: at "red dress" the hair turns red too.
+
+    Args:
+        text: As given or corrected; one without such colours is returned as it is, another comes back normalised.
+        shown: Garment kinds whose colours stay.
+    """
+    plain, words = colour_words(text)
+    dropped = [word for word in words if word.kind not in shown]
+    if not dropped:
+        return text
+    for word, following in reversed([*zip(dropped, [*dropped[1:], None], strict=True)]):
+        between = plain[word.end : following.start] if following else ""
+        end = following.start if following and re.fullmatch(r" ?(?:and|&|和|与) ?", between) else word.end
+        plain = plain[: word.start] + re.sub(r"^的? ?", "", plain[end:])
     return plain

@@ -13,25 +13,31 @@ Words = Mapping[str, tuple[str, ...]]
 GARMENT_WORDS: Words = {
     "t_shirt": (
         "t-shirt", "t shirt=t-shirt", "tee shirt=t-shirt", "tshirt=t-shirt", "tee=t-shirt", "top", "crop top",
-        "polo", "t恤=t-shirt", "短袖t恤=t-shirt", "短袖=t-shirt", "上衣=top", "短上衣=crop top", "polo衫=polo",
+        "polo", "打底衫=t-shirt", "t恤=t-shirt", "短袖t恤=t-shirt", "短袖=t-shirt", "上衣=top", "短上衣=crop top",
+        "polo衫=polo",
     ),
     "tank_top": (
-        "tank top", "vest top", "vest", "camisole", "sleeveless top", "背心=tank top", "吊带=camisole",
+        "tank top", "vest top", "vest", "waistcoat", "马甲=vest", "camisole", "sleeveless top", "背心=tank top",
+        "吊带=camisole",
         "无袖上衣=sleeveless top",
     ),
     "shirt": ("shirt", "dress shirt", "blouse", "button-up shirt", "衬衫=shirt", "长袖衬衫=shirt", "衬衣=shirt"),
     "hoodie": (
         "hoodie", "hooded sweatshirt", "sweatshirt", "sweater", "jumper", "pullover", "turtleneck",
-        "turtleneck sweater", "卫衣=hoodie", "连帽衫=hoodie", "连帽卫衣=hoodie", "毛衣=sweater",
+        "turtleneck sweater", "针织衫=sweater", "羊毛衫=sweater", "卫衣=hoodie", "连帽衫=hoodie", "连帽卫衣=hoodie",
+        "毛衣=sweater",
         "高领毛衣=turtleneck", "高领衫=turtleneck",
     ),
     "coat": (
         "coat", "open coat", "lab coat", "trench coat", "trench", "raincoat", "jacket", "down jacket", "parka",
-        "blazer", "suit", "cardigan", "大衣=coat", "外套=jacket", "夹克=jacket", "风衣=trench coat",
-        "羽绒服=down jacket", "雨衣=raincoat", "棉衣=padded coat", "西装=suit", "西服=suit", "开衫=cardigan",
+        "blazer", "suit", "cardigan", "overcoat", "bomber=bomber jacket", "皮衣=leather jacket", "冲锋衣=jacket",
+        "大衣=coat", "外套=jacket", "夹克=jacket", "风衣=trench coat",
+        "羽绒服=down jacket", "雨衣=raincoat", "棉衣=padded coat", "西装=suit", "西装外套=blazer", "西服=suit",
+        "开衫=cardigan",
     ),
     "dress": (
-        "dress", "gown", "sundress", "wedding dress", "cheongsam", "qipao", "evening dress", "连衣裙=dress",
+        "dress", "gown", "sundress", "wedding dress", "cheongsam", "qipao", "evening dress", "long dress", "maxi dress",
+        "ball gown", "frock=dress", "minidress", "衬衫裙=shirt dress", "连衣裙=dress",
         "短连衣裙=short dress", "长裙=long dress", "裙装=dress", "礼服=gown", "晚礼服=evening gown",
         "婚纱=wedding dress", "旗袍=cheongsam", "吊带裙=slip dress",
     ),
@@ -40,14 +46,16 @@ GARMENT_WORDS: Words = {
         "百褶裙=pleated skirt", "包臀裙=pencil skirt", "裙子=skirt", "裙=skirt",
     ),
     "trousers": (
-        "trousers", "pants", "long pants", "jeans", "slacks", "leggings", "chinos", "sweatpants", "长裤=trousers",
+        "trousers", "pants", "long pants", "jeans", "slacks", "leggings", "chinos", "sweatpants", "joggers",
+        "长裤=trousers",
         "裤子=trousers", "牛仔裤=jeans", "西裤=suit trousers", "紧身裤=leggings", "阔腿裤=wide trousers",
         "运动裤=sweatpants", "裤=trousers",
     ),
     "shorts": ("shorts", "short pants=shorts", "短裤=shorts"),
     "shoes": (
         "shoes", "shoe=shoes", "sneakers", "trainers=sneakers", "boots", "high heels", "heels=high heels",
-        "sandals", "loafers", "鞋子=shoes", "运动鞋=sneakers", "靴子=boots", "长靴=boots", "短靴=ankle boots",
+        "sandals", "loafers", "ankle boots", "slippers", "flip-flops", "拖鞋=slippers", "球鞋=sneakers", "鞋子=shoes",
+        "运动鞋=sneakers", "靴子=boots", "长靴=boots", "短靴=ankle boots",
         "高跟鞋=high heels", "皮鞋=leather shoes", "凉鞋=sandals", "乐福鞋=loafers", "帆布鞋=canvas shoes",
         "鞋=shoes", "靴=boots",
     ),
@@ -207,29 +215,51 @@ ETHNICITY_WORDS: Words = {
 }  # fmt: skip
 COLOUR_WORDS: Words = {
     "red": (
-        "red", "burgundy", "crimson", "scarlet", "maroon", "wine red=burgundy", "红色", "红", "大红色",
-        "酒红色=burgundy", "酒红=burgundy", "深红色=dark red",
+        "red", "burgundy", "crimson", "scarlet", "maroon", "dark red", "wine red=burgundy", "红色", "红", "大红色",
+        "酒红色=burgundy", "酒红=burgundy", "深红色=dark red", "深红=dark red", "暗红色=dark red", "暗红=dark red",
+        "枣红色=maroon", "枣红=maroon",
     ),
-    "orange": ("orange", "橙色", "橙", "橘色", "橘"),
-    "yellow": ("yellow", "mustard", "gold", "golden", "黄色", "黄", "金色=golden", "金=golden"),
+    "orange": ("orange", "coral", "peach", "橙色", "橙", "橘色", "橘", "橘红色", "珊瑚色=coral"),
+    "yellow": (
+        "yellow", "mustard", "gold", "golden", "light yellow", "pale yellow=light yellow", "黄色", "黄", "金色=golden",
+        "金=golden", "浅黄色=light yellow", "淡黄色=light yellow", "鹅黄色=light yellow", "姜黄色=mustard",
+    ),
     "green": (
-        "green", "olive", "mint", "dark green", "light green", "绿色", "绿", "墨绿色=dark green", "墨绿=dark green",
+        "green", "olive", "mint", "dark green", "light green", "olive green=olive", "mint green=mint", "emerald",
+        "emerald green=emerald", "forest green=dark green", "pale green=light green", "lime", "lime green=lime",
+        "深绿色=dark green", "深绿=dark green", "淡绿色=light green", "浅绿=light green", "翠绿色=emerald",
+        "薄荷绿=mint", "橄榄绿=olive", "绿色", "绿", "墨绿色=dark green", "墨绿=dark green",
         "浅绿色=light green", "军绿色=olive",
     ),
-    "teal": ("teal", "turquoise", "cyan", "青色", "青", "蓝绿色"),
+    "teal": ("teal", "turquoise", "cyan", "aqua", "青色", "青", "蓝绿色", "湖蓝色=turquoise", "湖蓝=turquoise"),
     "blue": (
-        "blue", "light blue", "sky blue", "royal blue", "蓝色", "蓝", "浅蓝色=light blue", "浅蓝=light blue",
+        "blue", "light blue", "sky blue", "royal blue", "pale blue=light blue", "baby blue=light blue", "cobalt",
+        "cobalt blue=cobalt", "denim blue", "淡蓝色=light blue", "淡蓝=light blue", "宝蓝色=royal blue",
+        "宝蓝=royal blue", "牛仔蓝=denim blue", "蓝色", "蓝", "浅蓝色=light blue", "浅蓝=light blue",
         "天蓝色=sky blue", "天蓝=sky blue",
     ),
     "navy": (
         "navy", "navy blue=navy", "dark blue=navy", "藏青色", "藏青", "深蓝色", "深蓝", "海军蓝", "藏蓝色", "藏蓝",
     ),
-    "purple": ("purple", "violet", "lavender", "lilac", "紫色", "紫", "淡紫色=lavender"),
-    "pink": ("pink", "粉色", "粉", "粉红色", "粉红"),
-    "brown": ("brown", "tan", "chestnut", "棕色", "棕", "褐色", "咖啡色", "栗色=chestnut"),
-    "white": ("white", "白色", "白", "纯白色"),
+    "purple": (
+        "purple", "violet", "lavender", "lilac", "dark purple", "light purple=lavender", "pale purple=lavender", "plum",
+        "紫色", "紫", "淡紫色=lavender", "淡紫=lavender", "浅紫色=lavender", "浅紫=lavender", "深紫色=dark purple",
+        "深紫=dark purple",
+    ),
+    "pink": (
+        "pink", "light pink", "pale pink=light pink", "baby pink=light pink", "hot pink", "magenta", "fuchsia", "粉色",
+        "粉", "粉红色", "粉红", "浅粉色=light pink", "浅粉=light pink", "淡粉色=light pink", "玫红色=hot pink",
+        "玫红=hot pink", "桃红色=hot pink", "桃红=hot pink",
+    ),
+    "brown": (
+        "brown", "tan", "chestnut", "dark brown", "light brown", "棕色", "棕", "褐色", "咖啡色", "栗色=chestnut",
+        "深棕色=dark brown", "深棕=dark brown", "浅棕色=light brown", "浅棕=light brown", "深褐色=dark brown",
+    ),
+    "white": ("white", "off-white", "off white=off-white", "白色", "白", "纯白色"),
     "grey": (
-        "grey", "gray=grey", "silver", "silver grey", "charcoal", "灰色", "灰", "灰白色", "灰白", "银色=silver",
+        "grey", "gray=grey", "silver", "silver grey", "charcoal", "light grey", "light gray=light grey",
+        "dark grey=charcoal", "dark gray=charcoal", "charcoal grey=charcoal", "浅灰=light grey", "深灰=charcoal",
+        "灰色", "灰", "灰白色", "灰白", "银色=silver",
         "银=silver", "银灰色=silver grey", "银灰=silver grey", "深灰色=charcoal", "浅灰色=light grey", "花白",
     ),
     "black": ("black", "黑色", "黑"),
@@ -241,9 +271,9 @@ COLOUR_WORDS: Words = {
 }  # fmt: skip
 PATTERN_WORDS: Words = {
     "plain": ("plain", "solid", "纯色", "素色"),
-    "stripes": ("striped", "stripes", "stripe", "条纹"),
-    "dots": ("dotted", "dots", "polka dot", "polka dots", "polka-dot", "圆点", "波点"),
-    "checks": ("checked", "checks", "plaid", "checkered", "tartan", "格子", "格纹"),
+    "stripes": ("striped", "stripes", "stripe", "pinstriped=striped", "条纹", "横条", "竖条"),
+    "dots": ("dotted", "dots", "polka dot", "polka dots", "polka-dot", "polka-dotted", "圆点", "波点"),
+    "checks": ("checked", "checks", "plaid", "checkered", "tartan", "gingham", "格子", "格纹", "方格"),
     "floral": ("floral", "flowered", "flower print", "碎花", "花卉", "印花"),
 }
 MATERIAL_WORDS: Words = {

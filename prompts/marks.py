@@ -13,9 +13,10 @@ from rapidfuzz.distance import OSA
 from twinset.prompts.glossary import FIELDS
 
 #: English words that are one slip away from a glossary word and yet mean what they say.
-ORDINARY = frozenset(
-    ("back", "line", "brow", "sort", "sorts", "coast", "boost", "scar", "lack", "reed", "tope", "chins")
-)
+ORDINARY = frozenset((
+    "back", "line", "brow", "sort", "sorts", "coast", "boost", "scar", "lack", "reed", "tope", "chins", "place",
+    "plate", "coal", "overcast", "overcome", "forecast", "foremost", "shoppers", "slippery",
+))  # fmt: skip
 #: Fields whose words are recognised when misspelt.
 MENDED = ("garment", "accessory", "colour", "pattern", "material")
 

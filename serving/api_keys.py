@@ -8,7 +8,7 @@ import json
 import secrets
 from pathlib import Path
 
-from twinset.common.atomic_files import write_whole
+from twinset.common.atomic_files import write_atomic
 from twinset.errors import InputError
 
 OPEN_OWNER = "everybody"
@@ -64,7 +64,7 @@ class Keys:
 
     def _write(self, known: dict[str, str]) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(self.path, json.dumps(known, indent=1), 0o600)
+        write_atomic(self.path, json.dumps(known, indent=1), 0o600)
 
 
 def _hash(key: str) -> str:

@@ -15,13 +15,12 @@ from twinset.common.validation import one_line
 from twinset.compliance.consent import Purpose
 from twinset.errors import InputError
 from twinset.figure.poses import NAMED
+from twinset.pipelines.options import option_of
 from twinset.pipelines.request import Request
 from twinset.serving.repository import Job, Progress, State, WebhookState
 
 UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="Id that POST /v1/uploads gave.")]
 PATHS = ("selfies", "garments", "loras", "photo", "pose")
-NOT_TAKEN = ("model", "loras", "show_regions", "safety")
-"""Fields that the service sets itself: it has one model, and takes no weights from its users."""
 WEBHOOK = "Public https address that is told when the job has ended, signed; see the documentation."
 POSE = "A preset such as walking, mirrored walking:mirror; or an upload that shows somebody in it."
 
@@ -35,12 +34,12 @@ class GarmentUpload(BaseModel):
     kind: str | None = Field(default=None, max_length=40)
 
 
-def _fields() -> dict[str, Any]:
-    """`Request`'s fields as clients may send them."""
+def job_fields(model: type[Request] = Request) -> dict[str, Any]:
+    """A request's fields as clients may send them: without those of the operator, uploads in the place of paths."""
     fields: dict[str, Any] = {
         name: (field.annotation, field)
-        for name, field in Request.model_fields.items()
-        if name not in (*PATHS, *NOT_TAKEN)
+        for name, field in model.model_fields.items()
+        if name not in PATHS and not option_of(field).operator
     }
     upload: Any = UploadId
     poses = rf"^({'|'.join(NAMED)})(:mirror)?$|^[0-9a-f]{{32}}$"
@@ -54,7 +53,7 @@ def _fields() -> dict[str, Any]:
     }
 
 
-_Fields: Any = create_model("_Fields", __config__=ConfigDict(extra="forbid"), **_fields())
+_Fields: Any = create_model("_Fields", __config__=ConfigDict(extra="forbid"), **job_fields())
 
 
 class JobRequest(_Fields):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,87 +34,143 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        found: list[Problem] = []
-        more = [True]  # whether more of the body is to come
+        exchange = _Exchange(receive, send, self.most, self.patience)
         try:
-            if self.local:
-                _own_name(headers.get("host", ""))
-            _own_page(headers)
-            if int(headers.get("content-length") or 0) > self.most:
-                raise self._too_large()
-            await self.app(scope, self._counted(receive, found, more), self._answered(receive, found, more, send))
-            if found:
-                raise found[0]
+            self._check_headers({name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]})
+            await self.app(scope, exchange.receive, exchange.send)
         except Problem as problem:
-            await problem.answer()(scope, receive, self._answered(receive, [], more, send))
-        except ValueError:
-            problem = Problem(400, "Content-Length is no number; send a sound request")
-            await problem.answer()(scope, receive, self._answered(receive, [], more, send))
+            exchange.problem = problem
+        except Exception:
+            if exchange.problem is None:
+                raise
+            # else the framework complains that the answer it had begun was ended here
+        if exchange.problem is not None:  # also one that the framework caught, to give an answer of its own
+            await exchange.answer(exchange.problem, scope)
 
-    def _answered(self, receive: Receive, found: list[Problem], more: list[bool], send: Send) -> Send:
-        """An answer given before the body's end waits for the rest, and ends the connection where none is in sight.
+    def _check_headers(self, headers: dict[str, str]) -> None:
+        """What can be refused before the body comes.
 
-        Once a problem is found, the framework's own answer to a broken body is not sent.
+        Raises:
+            Problem: 400, 403 or 413.
         """
+        if self.local:
+            _own_name(headers.get("host", ""))
+        _own_page(headers)
+        try:
+            announced = int(headers.get("content-length") or 0)
+        except ValueError:
+            raise Problem(400, "Content-Length is no number; send a sound request") from None
+        if announced > self.most:
+            raise _too_large(self.most)
 
-        async def sending(message: Message) -> None:
-            if found:
-                return
-            if message["type"] == "http.response.start" and more[0]:
-                await self._discard(receive, more)
-                if more[0]:
-                    message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
-            await send(message)
 
-        return sending
+class _Exchange:
+    """One request and its answer.
 
-    async def _discard(self, receive: Receive, more: list[bool]) -> None:
+    The body passes through these states; its limits hold in the first alone::
+
+        coming ──▶ over       its last part came, to the application or to be discarded; or the client went
+           └─────▶ refused    too large or too late: `problem` is set, and what the application answers is not sent
+
+    Of a body that is over nothing is counted or timed: who waits for an answer is silent, as long as it takes.
+
+    Args:
+        receive, send: the server's.
+        most: bytes of the body.
+        patience: seconds in which it must be there.
+    """
+
+    def __init__(self, receive: Receive, send: Send, most: int, patience: float):
+        self._receive, self._send, self.most, self.patience = receive, send, most, patience
+        self.coming, self.arrived = True, 0
+        self.reading = asyncio.Lock()  # one reader of the body at a time: the application, or what discards it
+        self.deadline = asyncio.get_running_loop().time() + patience
+        self.answering = False
+        self.problem: Problem | None = None
+
+    async def receive(self) -> Message:
+        """The next message for the application.
+
+        Raises:
+            Problem: 408 or 413, of a body that is coming.
+        """
+        async with self.reading:
+            if self.coming:
+                return await self._limited_part()
+        return await self._receive()
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the application, unless its request was refused."""
+        if self.problem is None:
+            await self._answer(message)
+
+    async def answer(self, problem: Problem, scope: Scope) -> None:
+        """Tell the client of a problem; the server ends the connection of an answer that has begun."""
+        if not self.answering:
+            await problem.answer()(scope, self._receive, self._answer)
+
+    async def _answer(self, message: Message) -> None:
+        """An answer that begins while the body is coming waits for the rest, or ends the connection with itself."""
+        if message["type"] == "http.response.start":
+            await self._discard()
+            self.answering = True
+            if self.coming:
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await self._send(message)
+
+    async def _discard(self) -> None:
         """Reads on for a while and keeps nothing: most clients look for an answer only when all is sent."""
-        arrived = 0
+        most = self.arrived + 4 * self.most
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(DISCARDING, self.patience)):
-                while more[0] and arrived < 4 * self.most:
-                    message = await receive()
-                    arrived += len(message.get("body", b""))
-                    more[0] = message["type"] == "http.request" and bool(message.get("more_body"))
+            async with asyncio.timeout(min(DISCARDING, self.patience)), self.reading:
+                while self.coming and self.arrived < most:
+                    await self._part()
 
-    def _too_large(self) -> Problem:
-        return Problem(413, f"the body has over {self.most // 2**20} MB; send smaller pictures")
+    async def _limited_part(self) -> Message:
+        """A part of the body, if it came in time and there are not too many.
 
-    def _counted(self, receive: Receive, found: list[Problem], more: list[bool]) -> Receive:
-        """Counts the bytes that come, whatever was announced, and the time they take; `found` gets what is wrong."""
-        arrived, deadline = 0, asyncio.get_event_loop().time() + self.patience
+        Raises:
+            Problem: 408 or 413.
+        """
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                message = await self._part()
+        except TimeoutError:
+            self.problem = Problem(408, "the body did not come in time; send it faster")
+            raise self.problem from None
+        if self.arrived > self.most:
+            self.problem = _too_large(self.most)
+            raise self.problem
+        return message
 
-        async def counted() -> Message:
-            nonlocal arrived
-            try:
-                left = deadline - asyncio.get_event_loop().time()
-                message = await asyncio.wait_for(receive(), left) if arrived >= 0 else await receive()
-            except TimeoutError:
-                found.append(Problem(408, "the body did not come in time; send it faster"))
-                raise found[0] from None
-            if message["type"] == "http.request":
-                arrived += len(message.get("body", b""))
-                more[0] = bool(message.get("more_body"))
-                if arrived > self.most:
-                    found.append(self._too_large())
-                    raise found[0]
-                if not more[0]:
-                    arrived = -1  # all is here: what follows is the wait for the end of the connection
-            return message
+    async def _part(self) -> Message:
+        """The next part of a body that is coming."""
+        message = await self._receive()
+        self.arrived += len(message.get("body", b""))
+        self.coming = message["type"] == "http.request" and bool(message.get("more_body"))
+        return message
 
-        return counted
+
+def _too_large(most: int) -> Problem:
+    return Problem(413, f"the body has over {most // 2**20} MB; send smaller pictures")
 
 
 def _own_name(host: str) -> None:
     """A service without keys is asked under this machine's names."""
-    if (urlsplit(f"//{host}").hostname or "").rstrip(".") not in LOCAL_NAMES:
+    if (_split(f"//{host}").hostname or "").rstrip(".") not in LOCAL_NAMES:
         raise Problem(403, f"host {host[:80]!r} is not this machine's; use http://localhost, or serve with keys")
 
 
 def _own_page(headers: dict[str, str]) -> None:
     """Browsers say which page sends a request; another site's page may not use a visitor's browser."""
     origin = headers.get("origin")
-    if origin is not None and (origin == "null" or urlsplit(origin).netloc != headers.get("host")):
+    if origin is not None and (origin == "null" or _split(origin).netloc != headers.get("host")):
         raise Problem(403, f"origin {origin[:80]!r} may not ask; use the service's own page, or no browser")
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none of one that is damaged, as `[` is."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", "", "", "")

@@ -41,8 +41,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def studio() -> Any:
     """The bundled pipeline, loaded once for all tests that look at pictures."""
-    from twinset.pipelines.joint import JointPipeline
+    from twinset.pipelines.studio import StudioPipeline
 
-    pipe = JointPipeline.from_pretrained("studio")
+    pipe = StudioPipeline.from_pretrained("studio")
     pipe.set_progress_bar_config(disable=True)
     return pipe

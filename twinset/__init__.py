@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from twinset.errors import InputError
-    from twinset.pipelines.generate import generate, replay
+    from twinset.pipelines.generate import generate
     from twinset.pipelines.joint import Condition, JointPipeline, Layout
     from twinset.pipelines.record import Record
+    from twinset.pipelines.replay import replay
     from twinset.pipelines.request import Request
 
 __all__ = ["Condition", "InputError", "JointPipeline", "Layout", "Record", "Request", "generate", "replay"]
@@ -30,7 +31,7 @@ _HOMES = {
     "Record": "twinset.pipelines.record",
     "Request": "twinset.pipelines.request",
     "generate": "twinset.pipelines.generate",
-    "replay": "twinset.pipelines.generate",
+    "replay": "twinset.pipelines.replay",
 }
 
 

@@ -170,10 +170,21 @@ def set_lora_weight(pipe: DiffusionPipeline, name: str, weight: float) -> None:
     Raises:
         InputError: no LoRA has this name, or the weight is not finite.
     """
-    _check_weight(weight)
     for model in _holders(pipe, name):
-        with _same_gradients(model):
-            _weigh(model, name, weight, _active(model))
+        weigh_lora(model, name, weight)
+
+
+def weigh_lora(model: nn.Module, name: str, weight: float) -> None:
+    """Change the weight of a LoRA in one model; at 0 the model is, to the bit, what it is without it.
+
+    Raises:
+        InputError: the model has no LoRA of this name that could act, or the weight is not finite.
+    """
+    _check_weight(weight)
+    if weight and not any(name in _names(layer) for layer in _adapter_layers(model).values()):
+        raise InputError(f"LoRA {name[:80]!r} is not in {type(model).__name__} any more; load its file again")
+    with _same_gradients(model):
+        _weigh(model, name, weight, _active(model))
 
 
 def remove_lora(pipe: DiffusionPipeline, name: str) -> None:

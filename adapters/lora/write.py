@@ -13,7 +13,6 @@ all of them draw the same.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from twinset.adapters.lora.files import Layers, LowRank
 from twinset.adapters.lora.install import stability_blocks, stability_name
-from twinset.common.atomic_files import sync
+from twinset.common.atomic_files import atomic_path
 from twinset.errors import InputError
 
 Form = Literal["kohya", "diffusers"]
@@ -64,16 +63,12 @@ def write_lora(
     wrong = next((key for key, tensor in cast.items() if not bool(tensor.isfinite().all())), None)
     if wrong is not None:
         raise InputError(f"LoRA weight {wrong} is not finite in {dtype}; train with a lower learning rate")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(cast, partial, {"format": "pt", **metadata})
-        partial.chmod(0o644)  # safetensors makes it its owner's alone
-        sync(partial)
-        os.replace(partial, path)
-        sync(path.parent)
+        with atomic_path(path) as temporary:
+            save_file(cast, temporary, {"format": "pt", **metadata})
+            temporary.chmod(0o644)  # safetensors makes it its owner's alone
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise InputError(
             f"LoRA file {str(path)!r} cannot be written ({error}); make room, or choose another"
         ) from error

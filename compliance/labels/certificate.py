@@ -8,11 +8,11 @@ digital signatures, with a key usage of its own).
 from __future__ import annotations
 
 import datetime
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from twinset.common.atomic_files import create_atomic
 from twinset.common.paths import data_folder
 from twinset.common.settings import VARIABLES, settings
 from twinset.errors import InputError
@@ -58,7 +58,8 @@ def signing_certificate(folder: Path | None = None) -> Certificate:
     folder = folder or data_folder() / "c2pa"
     path = folder / "development.pem"
     if not path.is_file():
-        _keep(path, b"".join(_made()))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        create_atomic(path, b"".join(_made()))
     key, _, chain = path.read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
     return Certificate(b"-----BEGIN CERTIFICATE-----" + chain, key, development=True)
 
@@ -71,22 +72,6 @@ def _own_file(setting: str, path: Path | None) -> bytes:
             "give PEM files by TWINSET_C2PA_CERT and TWINSET_C2PA_KEY"
         )
     return path.read_bytes()
-
-
-def _keep(path: Path, data: bytes) -> None:
-    """Write a file that is its owner's alone, in one step; whoever comes first wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        pass
-    finally:
-        part.unlink()
 
 
 def _made() -> tuple[bytes, bytes, bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from twinset.common.atomic_files import write_whole
+from twinset.common.atomic_files import write_atomic
 from twinset.errors import InputError
 from twinset.models.hub.parts import Part
 
@@ -56,5 +56,5 @@ def record(entries: Mapping[str, Entry]) -> dict[str, Entry]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".busy")):  # two pulls at once lose nothing
         files = dict(entries) | read_lock()
-        write_whole(path, json.dumps({"format": 1, "files": files}, indent=2, sort_keys=True) + "\n")
+        write_atomic(path, json.dumps({"format": 1, "files": files}, indent=2, sort_keys=True) + "\n")
     return files

@@ -58,6 +58,7 @@ def draw_serially(
     flats: Mapping[str, np.ndarray],
     photo: np.ndarray | None = None,
     swap: Swap | None = None,
+    face_lora_strength: float = 1.0,
 ) -> Stages:
     """Run the chain; a stage without anything to do hands on what it got.
 
@@ -70,13 +71,16 @@ def draw_serially(
         flats: garment kind to its picture, as the family takes it.
         photo: uint8 (H, W, 3) of the frame's size, in place of a first picture.
         swap: another program's face swap in place of our identity pass.
+        face_lora_strength: see `Request`.
     """
     first = draw(layout, []) if photo is None else photo
     seen = people.figure(first)
     here = Layout(seen.keypoints, seen.labels) if seen.found else layout
     swapped = first
-    if selfie is not None:
-        swapped = swap(selfie, first) if swap else swap_face(pipe, people, draw, here, selfie, first)
+    if selfie is not None and swap is not None:
+        swapped = swap(selfie, first)
+    elif selfie is not None:
+        swapped = swap_face(pipe, people, draw, here, selfie, first, face_lora_strength)
     dressed = try_on(pipe, people, draw, here, flats, swapped) if flats else swapped
     repaired = repair(dressed, here.labels) if selfie is not None else dressed
     return Stages(first, swapped, dressed, repaired)
@@ -87,16 +91,23 @@ def serially(pipe: JointPass, people: People, draw: Pass, composition: Compositi
     photo = None if composition.photo is None else composition.photo.seen
     swap = face_fusion() if composition.selfie is not None else None
     given = composition.layout, composition.selfie, composition.flats
-    return draw_serially(pipe, people, draw, *given, photo, swap).repaired
+    face_lora = next((c.lora_weight for c in composition.conditions if c.kind == "identity"), 1.0)
+    return draw_serially(pipe, people, draw, *given, photo, swap, face_lora).repaired
 
 
 def swap_face(
-    pipe: JointPass, people: People, draw: Pass, layout: Layout, selfie: Selfie, picture: np.ndarray
+    pipe: JointPass,
+    people: People,
+    draw: Pass,
+    layout: Layout,
+    selfie: Selfie,
+    picture: np.ndarray,
+    face_lora_strength: float = 1.0,
 ) -> np.ndarray:
     """The identity pass: only the face is drawn anew, as face swappers do."""
     anew = changes(np.where(layout.labels == FACE, BACKGROUND, layout.labels), layout.labels, (), face=False)
-    conditions = [people.identity(selfie, layout, 1.0), pipe.photo(picture, anew)]
-    return np.where(anew[..., None], draw(layout, conditions), picture)
+    face = replace(people.identity(selfie, layout, 1.0), lora_weight=face_lora_strength)
+    return np.where(anew[..., None], draw(layout, [face, pipe.photo(picture, anew)]), picture)
 
 
 def try_on(

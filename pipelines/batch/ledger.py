@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from twinset.common.atomic_files import sync, write_whole
+from twinset.common.atomic_files import sync, write_atomic
 from twinset.common.hashing import file_hash
 from twinset.errors import InputError
 from twinset.pipelines.batch.manifest import Item
@@ -108,7 +108,7 @@ class Ledger:
     def fail(self, item: Item, state: str, reason: str) -> None:
         """Write down why an item is not there: "refused" by the controller, or "failed"."""
         path = self.failures / f"{item.name}.json"
-        write_whole(path, json.dumps({"state": state, "reason": reason}, ensure_ascii=False))
+        write_atomic(path, json.dumps({"state": state, "reason": reason}, ensure_ascii=False))
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from twinset.common.atomic_files import write_whole
+from twinset.common.atomic_files import write_atomic
 from twinset.pipelines.batch.ledger import Ledger
 from twinset.pipelines.batch.manifest import Item
 from twinset.pipelines.sheets import contact_sheet, in_rows
@@ -40,7 +40,7 @@ def write_pages(items: Sequence[Item], out: Path, title: str) -> Path:
         for name in dict.fromkeys(row[axis] for row in rows):
             _sheet([row for row in rows if row[axis] == name], out, out / "sheets" / f"{axis}-{name}.png")
     page = out / "index.html"
-    write_whole(page, _rendered(rows, title))
+    write_atomic(page, _rendered(rows, title))
     return page
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from twinset.common.result_cache import Seen
 from twinset.errors import InputError
 from twinset.pipelines.blending import blend
 from twinset.pipelines.compose import Composition, people_of
-from twinset.pipelines.controller.measures import MEASURES, Measured, Wanted, look
-from twinset.pipelines.controller.repairs import Repair, colour_repairs, redrawn_regions
+from twinset.pipelines.controller.measures import MEASURES, Measurement, Target, measure
+from twinset.pipelines.controller.repairs import Repair, colour_repairs, regions_to_redraw
 from twinset.pipelines.families.drawn import People, Selfie
 from twinset.pipelines.families.tryon_photo import FADE
 from twinset.pipelines.joint_pass import JointPass
@@ -28,10 +28,13 @@ from twinset.pipelines.request import Request
 
 STRENGTHS = (1.0, 0.5)
 """At which a repair is tried, the first that does no harm is taken."""
-MOST = 8
+MOST_REPAIRS = 8
 """Repairs that are taken of one picture at most."""
 STRONGER, STRONGEST = 1.25, 2.0
 """Conditions of a region that is drawn anew, by their own strength; and the most."""
+
+DrawPass = Callable[[int, Sequence[Condition] | None], np.ndarray]
+"""One pass: number of the try (each has its own noise), and conditions in place of the composition's."""
 
 
 @dataclass(frozen=True)
@@ -75,52 +78,165 @@ class Outcome:
     refused: str | None = None
 
 
-Draw = Callable[[int, Sequence[Condition] | None], np.ndarray]
-"""One pass: number of the try (each has its own noise), and conditions in place of the composition's."""
+@dataclass
+class Attempt:
+    """One seed that was tried.
+
+    Attributes:
+        result: the picture, measured and repaired; None where the pass gave no numbers, or was not begun.
+        steps: what was tried on the way.
+    """
+
+    result: Measurement | None = None
+    steps: list[Step] = field(default_factory=list)
 
 
-def controlled(pipe: JointPass, request: Request, composition: Composition, draw: Draw) -> Outcome:
+def draw_controlled(pipe: JointPass, request: Request, composition: Composition, draw_pass: DrawPass) -> Outcome:
     """Draw a picture until nothing is wrong with it, or the tries are used up; the best one is given.
 
     Args:
         pipe: the model.
         request: knobs and limits.
         composition: what is drawn.
-        draw: one pass.
+        draw_pass: one pass.
+
+    Raises:
+        FloatingPointError: no seed gave finite latents.
     """
-    wanted, until = wanted_of(pipe, composition), time.monotonic() + request.repair_seconds
-    tried: list[tuple[Measured | None, list[Step]]] = []
-    best: Measured | None = None
-    with keeping_nothing(pipe):
-        for attempt in range(request.candidates if request.repair else 1):
-            steps: list[Step] = []
-            if attempt and time.monotonic() > until:
-                tried.append((None, [Step("time is up", "seconds", kept=False)]))
-                break
-            seen = _drawn(pipe, request, composition, draw, attempt, wanted, steps)
-            if seen is not None and request.repair:
-                seen = _repaired(pipe, request, composition, draw, seen, wanted, until, steps)
-            tried.append((seen, steps))
-            if seen is not None and (best is None or rank(seen, request) < rank(best, request)):
-                best = seen
-            if best is not None and not faults_of(best, request):
-                break
-    if best is None:
-        raise FloatingPointError("the latents are not finite with any seed; lower the guidance or use float32")
-    steps = [step if seen is best else replace(step, kept=False) for seen, taken in tried for step in taken]
-    return Outcome(best.picture, best.values, faults_of(best, request), tuple(steps), refusal(best, request))
+    return Controller(pipe, request, composition, draw_pass).run()
 
 
-def wanted_of(pipe: JointPass, composition: Composition) -> Wanted:
+class Controller:
+    """Draws one picture of a request, looks at it and repairs it.
+
+    Args:
+        pipe: the model.
+        request: knobs and limits.
+        composition: what is drawn.
+        draw_pass: one pass.
+    """
+
+    def __init__(self, pipe: JointPass, request: Request, composition: Composition, draw_pass: DrawPass):
+        self.pipe, self.request, self.composition, self.draw_pass = pipe, request, composition, draw_pass
+        self.people = people_of(pipe)
+        self.target = target_of(pipe, composition)
+        self.deadline = time.monotonic() + request.repair_seconds
+
+    def run(self) -> Outcome:
+        """The best picture that the request's tries give."""
+        attempts: list[Attempt] = []
+        with perception_not_stored(self.pipe):
+            for number in range(self.request.candidates if self.request.repair else 1):
+                if number and self._time_is_up():
+                    attempts.append(Attempt(steps=[Step("time is up", "seconds", kept=False)]))
+                    break
+                attempts.append(self._attempt(number))
+                if attempts[-1].result is not None and not faults_of(attempts[-1].result, self.request):
+                    break
+        return self._outcome(attempts)
+
+    def measure(self, picture: np.ndarray) -> Measurement:
+        """A picture uint8 (H, W, 3), measured by what it should show."""
+        return measure(self.people, picture, self.target)
+
+    def _attempt(self, number: int) -> Attempt:
+        """One seed: drawn, measured, repaired."""
+        attempt = Attempt()
+        attempt.result = self._draw(number, attempt.steps)
+        if attempt.result is not None and self.request.repair:
+            attempt.result = self._repair(attempt.result, attempt.steps)
+        return attempt
+
+    def _time_is_up(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def _outcome(self, attempts: list[Attempt]) -> Outcome:
+        results = [attempt.result for attempt in attempts if attempt.result is not None]
+        if not results:
+            raise FloatingPointError("the latents are not finite with any seed; lower the guidance or use float32")
+        best = min(results, key=lambda result: preference(result, self.request))  # the first of equals
+        steps = [
+            step if attempt.result is best else replace(step, kept=False)
+            for attempt in attempts
+            for step in attempt.steps
+        ]
+        faults = faults_of(best, self.request)
+        return Outcome(best.picture, best.values, faults, tuple(steps), refusal(best, self.request))
+
+    def _draw(self, number: int, steps: list[Step]) -> Measurement | None:
+        """A fresh picture, measured; None where the pass gave no numbers."""
+        try:
+            drawn = self.measure(framed(self.composition, self.request, self.draw_pass(number, None)))
+        except FloatingPointError as error:
+            steps.append(Step(f"seed {number + 1}", str(error), kept=False))
+            return None
+        if number:
+            faults = ", ".join(faults_of(drawn, self.request)) or "none"
+            steps.append(Step(f"seed {number + 1}", faults, kept=True))
+        return drawn
+
+    def _repair(self, first: Measurement, steps: list[Step]) -> Measurement:
+        """The picture after all repairs that help; `first` if none does."""
+        now, tried = first, set[str]()
+        for _ in range(MOST_REPAIRS):
+            repair = next((one for one in self._repairs(first, now) if one.what not in tried), None)
+            if repair is None or self._time_is_up():
+                break
+            tried.add(repair.what)
+            after = self._apply(repair, first, now)
+            steps.append(_step(repair, now, after))
+            now = after or now
+        return now
+
+    def _repairs(self, first: Measurement, now: Measurement) -> Iterator[Repair]:
+        """What may be tried, the gentlest first.
+
+        Colours and light, once at fault, are mended until they are well within their limits; a region is drawn anew
+        only while still at fault.
+        """
+        photo = self.composition.photo
+        editable = np.ones(first.picture.shape[:2], bool) if photo is None else photo.redrawn
+        faults = unmended(first, now)
+        yield from colour_repairs(now, faults, self.target, self.request.skin_tone_match, editable)
+        for what, fault, region in regions_to_redraw(now, faults_of(now, self.request), editable):
+            yield Repair(what, fault, lambda _, r=region: self._redraw(now.picture, r), redraws=True)
+
+    def _apply(self, repair: Repair, first: Measurement, now: Measurement) -> Measurement | None:
+        """The picture after a repair at the first strength that helps and does no harm; None if there is none."""
+        for strength in STRENGTHS[:1] if repair.redraws else STRENGTHS:
+            picture = repair.apply(strength * self.request.fusion_strength)
+            if np.array_equal(picture, now.picture):
+                return None
+            after = self.measure(picture)
+            if helps(repair.fault, now, after) and harmless(first, after):
+                return after
+        return None
+
+    def _redraw(self, picture: np.ndarray, region: np.ndarray) -> np.ndarray:
+        """A region drawn anew under stronger conditions, the rest of the picture kept and seen by the pass."""
+        conditions = [
+            replace(condition, weight=stronger(float(condition.weight)))
+            for condition in self.composition.conditions
+            if condition.kind != "photo"
+        ]
+        return blend(picture, self.draw_pass(0, [*conditions, self.pipe.photo(picture, region)]), region)
+
+
+def stronger(weight: float) -> float:
+    """A condition's weight for a region that is drawn anew."""
+    return min(STRONGER * weight, STRONGEST)
+
+
+def target_of(pipe: JointPass, composition: Composition) -> Target:
     """What the pictures of a composition should show."""
     people, selfie, layout = people_of(pipe), composition.selfie, composition.layout
-    given = any(c.kind == "identity" for c in composition.conditions)
+    has_identity = any(c.kind == "identity" for c in composition.conditions)
     worn = composition.flats if any(c.kind == "garment" for c in composition.conditions) else {}
     embedding, skin = None, None
-    if selfie is not None and given:
+    if selfie is not None and has_identity:
         embedding, skin = _embedding(people, selfie), people.skin(selfie)
     asked = layout.keypoints, layout.labels, composition.prompt
-    return Wanted(embedding, skin, worn, *asked, _drafts(pipe, composition))
+    return Target(embedding, skin, worn, *asked, _drafts(pipe, composition))
 
 
 def _drafts(pipe: JointPass, composition: Composition) -> dict[str, np.ndarray]:
@@ -138,120 +254,54 @@ def _embedding(people: People, selfie: Selfie) -> np.ndarray | None:
         return None
 
 
-def faults_of(seen: Measured, request: Request) -> dict[str, str]:
+def faults_of(measurement: Measurement, request: Request) -> dict[str, str]:
     """What is wrong with a picture, the request's own threshold included."""
-    faults = dict(seen.faults)
-    if request.min_identity is not None and seen.values.get("identity", -1.0) < request.min_identity:
+    faults = dict(measurement.faults)
+    if request.min_identity is not None and measurement.values.get("identity", -1.0) < request.min_identity:
         faults["identity"] = MEASURES["identity"].fault
     return faults
 
 
-def refusal(seen: Measured, request: Request) -> str | None:
+def refusal(measurement: Measurement, request: Request) -> str | None:
     """Why a picture must not be shown, if so."""
-    if "blank" in seen.faults:
+    if "blank" in measurement.faults:
         return "the picture is blank"
-    identity = seen.values.get("identity", -1.0)
+    identity = measurement.values.get("identity", -1.0)
     if request.min_identity is not None and identity < request.min_identity:
         return f"identity {identity:.2f} is below --min-identity {request.min_identity:g}"
     return None
 
 
-def rank(seen: Measured, request: Request) -> tuple[bool, int, float]:
-    """Pictures in order, the best first: not refused, fewer faults, nearer to usual values."""
-    limits = {n: MEASURES[n].limit(seen.roughly) or 0.0 for n in seen.faults if n in seen.values}
-    beyond = [MEASURES[n].gain(limit, seen.values[n]) for n, limit in limits.items()]
-    return refusal(seen, request) is not None, len(faults_of(seen, request)), -sum(beyond)
+def preference(measurement: Measurement, request: Request) -> tuple[bool, int, float]:
+    """A key that sorts pictures, the best first: not refused, fewer faults, nearer to usual values."""
+    faulty = [name for name in measurement.faults if name in measurement.values]
+    limits = {name: MEASURES[name].limit(measurement.coarse_colours) or 0.0 for name in faulty}
+    beyond = [MEASURES[name].gain(measurement.values[name], limit) for name, limit in limits.items()]
+    return refusal(measurement, request) is not None, len(faults_of(measurement, request)), sum(beyond)
 
 
-def _drawn(
-    pipe: JointPass,
-    request: Request,
-    composition: Composition,
-    draw: Draw,
-    attempt: int,
-    wanted: Wanted,
-    steps: list[Step],
-) -> Measured | None:
-    """A fresh picture, measured; None where the pass gave no numbers."""
-    try:
-        seen = look(people_of(pipe), framed(composition, request, draw(attempt, None)), wanted)
-    except FloatingPointError as error:
-        steps.append(Step(f"seed {attempt + 1}", str(error), kept=False))
-        return None
-    if attempt:
-        steps.append(Step(f"seed {attempt + 1}", ", ".join(faults_of(seen, request)) or "none", kept=True))
-    return seen
-
-
-def _repaired(
-    pipe: JointPass,
-    request: Request,
-    composition: Composition,
-    draw: Draw,
-    first: Measured,
-    wanted: Wanted,
-    until: float,
-    steps: list[Step],
-) -> Measured:
-    """The picture after all repairs that help; `first` if none does.
-
-    Colours and light, once at fault, are mended until they are well within their limits; a region is drawn anew only
-    while still at fault.
-    """
-    people, now, tried = people_of(pipe), first, set[str]()
-    allowed = np.ones(first.picture.shape[:2], bool) if composition.photo is None else composition.photo.redrawn
-
-    def options() -> Iterator[Repair]:
-        yield from colour_repairs(now, unmended(first, now), wanted, request.skin_tone_match, allowed)
-        for what, fault, region in redrawn_regions(now, faults_of(now, request), allowed):
-            yield Repair(what, fault, lambda _, r=region: anew(pipe, composition, draw, now.picture, r))
-
-    for _ in range(MOST):
-        chosen = next((o for o in options() if o.what not in tried), None)
-        if chosen is None or time.monotonic() > until:
-            break
-        tried.add(chosen.what)
-        after = _tried(chosen, request.fusion_strength, first, now, lambda p: look(people, p, wanted))
-        steps.append(_step(chosen, now, after))
-        now = after or now
-    return now
-
-
-def unmended(first: Measured, now: Measured) -> set[str]:
+def unmended(first: Measurement, now: Measurement) -> set[str]:
     """Measures of colour and light that were at fault, and are not yet below half their limits."""
-    limits = {name: MEASURES[name].limit(now.roughly) for name in first.faults if name in now.values}
+    limits = {name: MEASURES[name].limit(now.coarse_colours) for name in first.faults if name in now.values}
     return {name for name, limit in limits.items() if limit is not None and now.values[name] > limit / 2}
 
 
-def _tried(
-    repair: Repair, fusion: float, first: Measured, now: Measured, measured: Callable[[np.ndarray], Measured]
-) -> Measured | None:
-    """The picture after a repair at the first strength that helps and does no harm; None if there is none."""
-    strengths = STRENGTHS if not repair.what.endswith("drawn anew") else STRENGTHS[:1]
-    for strength in strengths:
-        picture = repair.apply(strength * fusion)
-        if np.array_equal(picture, now.picture):
-            return None
-        after = measured(picture)
-        if helps(repair.fault, now, after) and harmless(first, after):
-            return after
-    return None
-
-
-def helps(fault: str, before: Measured, after: Measured) -> bool:
+def helps(fault: str, before: Measurement, after: Measurement) -> bool:
     """Whether a measure got better by more than its scatter."""
     return MEASURES[fault].gain(before.values.get(fault, np.nan), after.values.get(fault, np.nan)) > 1
 
 
-def harmless(first: Measured, after: Measured) -> bool:
+def harmless(first: Measurement, after: Measurement) -> bool:
     """Whether no measure is worse, by more than its scatter, than in the beginning, and none is lost."""
-    kept = first.values.keys() <= after.values.keys()
-    return kept and all(MEASURES[name].gain(value, after.values[name]) > -1 for name, value in first.values.items())
+    all_there = first.values.keys() <= after.values.keys()
+    return all_there and all(
+        MEASURES[name].gain(value, after.values[name]) > -1 for name, value in first.values.items()
+    )
 
 
-def _step(repair: Repair, before: Measured, after: Measured | None) -> Step:
-    now = None if after is None else round(after.values[repair.fault], 4)
-    return Step(repair.what, repair.fault, after is not None, round(before.values[repair.fault], 4), now)
+def _step(repair: Repair, before: Measurement, after: Measurement | None) -> Step:
+    value = None if after is None else round(after.values[repair.fault], 4)
+    return Step(repair.what, repair.fault, after is not None, round(before.values[repair.fault], 4), value)
 
 
 def framed(composition: Composition, request: Request, drawn: np.ndarray) -> np.ndarray:
@@ -260,18 +310,8 @@ def framed(composition: Composition, request: Request, drawn: np.ndarray) -> np.
     return drawn if photo is None else blend(photo.seen, drawn, photo.redrawn, request.blend, width=FADE)
 
 
-def anew(pipe: JointPass, composition: Composition, draw: Draw, picture: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """A region drawn anew under stronger conditions, the rest of the picture kept and seen by the pass."""
-    stronger = [
-        replace(c, weight=min(STRONGER * float(c.weight), STRONGEST))
-        for c in composition.conditions
-        if c.kind != "photo"
-    ]
-    return blend(picture, draw(0, [*stronger, pipe.photo(picture, region)]), region)
-
-
 @contextmanager
-def keeping_nothing(pipe: JointPass) -> Iterator[None]:
+def perception_not_stored(pipe: JointPass) -> Iterator[None]:
     """Perception of pictures on their way is not written to disk."""
     former, pipe.seen = pipe.seen, Seen()
     try:

@@ -53,13 +53,13 @@ class Measure:
     source: str
     rough: float | None = None
 
-    def limit(self, roughly: bool = False) -> float | None:
+    def limit(self, coarse_colours: bool = False) -> float | None:
         """Beyond which a value is a fault, if there is such."""
-        return self.rough if roughly and self.rough is not None else self.bad
+        return self.rough if coarse_colours and self.rough is not None else self.bad
 
-    def is_bad(self, value: float, roughly: bool = False) -> bool:
+    def is_bad(self, value: float, coarse_colours: bool = False) -> bool:
         """Whether a value is beyond what is usual; unknown ones are not."""
-        limit = self.limit(roughly)
+        limit = self.limit(coarse_colours)
         if limit is None or not np.isfinite(value):
             return False
         return value < limit if self.better == "high" else value > limit
@@ -128,7 +128,7 @@ MEASURES: dict[str, Measure] = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Target:
     """What a picture should show; whatever is None or empty is not measured.
 
     Attributes:
@@ -170,7 +170,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """A picture as it is seen.
 
     Attributes:
@@ -178,20 +178,23 @@ class Measured:
         figure: its keypoints and parsing map; None where the family cannot read people.
         lights: region ("face", "skin", garment kinds) to what lights it, (3,).
         values: measure to value; what could not be measured is left out.
-        roughly: whether garments' colours are known as a whole only.
+        coarse_colours: whether garments' colours are known as a whole only.
     """
 
     picture: np.ndarray
     figure: Figure | None
     lights: dict[str, np.ndarray]
     values: dict[str, float]
-    roughly: bool = False
+    coarse_colours: bool = False
 
     @property
     def faults(self) -> dict[str, str]:
         """Measure to what is wrong by it."""
-        seen = ((MEASURES[name], name, value) for name, value in self.values.items())
-        bad = {name: measure.fault for measure, name, value in seen if measure.is_bad(value, self.roughly)}
+        bad = {
+            name: MEASURES[name].fault
+            for name, value in self.values.items()
+            if MEASURES[name].is_bad(value, self.coarse_colours)
+        }
         return bad | ({"blank": "the picture is blank"} if is_blank(self.picture) else {})
 
     @property
@@ -211,23 +214,25 @@ def is_blank(picture: np.ndarray) -> bool:
     return float(picture.std((0, 1)).mean()) < FLATTEST
 
 
-def look(people: People, picture: np.ndarray, wanted: Wanted) -> Measured:
+def measure(people: People, picture: np.ndarray, target: Target) -> Measurement:
     """Measure a picture by everything that is known of what it should show.
 
     Args:
         people: of the pipeline.
         picture: uint8 (H, W, 3).
-        wanted: what it should show.
+        target: what it should show.
     """
     figure = _figure(people, picture)
-    lights = {} if figure is None else region_lights(picture, figure.labels, wanted)
-    values = people.scores(picture) | _face(people, picture, wanted)
+    lights = {} if figure is None else region_lights(picture, figure.labels, target)
+    values = people.scores(picture) | _face(people, picture, target)
     if figure is not None:
-        values |= _body(picture, figure, wanted, lights)
-        values |= people.similarities(picture, figure.labels, wanted.flats, wanted.prompt)
+        values |= _body(picture, figure, target, lights)
+        values |= people.similarities(picture, figure.labels, target.flats, target.prompt)
     known = {name: float(value) for name, value in values.items() if np.isfinite(value)}
-    roughly = not wanted.flats.keys() <= wanted.drafts.keys()
-    return Measured(picture, figure, lights, {name: known[name] for name in MEASURES if name in known}, roughly)
+    coarse_colours = not target.flats.keys() <= target.drafts.keys()
+    return Measurement(
+        picture, figure, lights, {name: known[name] for name in MEASURES if name in known}, coarse_colours
+    )
 
 
 def _figure(people: People, picture: np.ndarray) -> Figure | None:
@@ -238,30 +243,30 @@ def _figure(people: People, picture: np.ndarray) -> Figure | None:
         return None
 
 
-def _face(people: People, picture: np.ndarray, wanted: Wanted) -> dict[str, float]:
+def _face(people: People, picture: np.ndarray, target: Target) -> dict[str, float]:
     """Of the largest face; a picture in which none is found is as far from the person as one can be."""
-    if wanted.embedding is None:
+    if target.embedding is None:
         return {}
     found = people.embedded(picture)
-    return {"identity": -1.0 if found is None else float(cosine(found, wanted.embedding))}
+    return {"identity": -1.0 if found is None else float(cosine(found, target.embedding))}
 
 
-def _body(picture: np.ndarray, figure: Figure, wanted: Wanted, lights: Mapping[str, np.ndarray]) -> dict[str, float]:
+def _body(picture: np.ndarray, figure: Figure, target: Target, lights: Mapping[str, np.ndarray]) -> dict[str, float]:
     labels = figure.labels
     values = {
         "skin_difference": skin_difference(picture, labels),
         "light_mismatch": mismatch(lights),
         "shading_mismatch": shading_mismatch(picture, labels),
-        "garment_colour": garment_colour(picture, labels, wanted, lights),
+        "garment_colour": garment_colour(picture, labels, target, lights),
     }
-    if wanted.keypoints is not None and figure.found:
-        values["pose"] = pck(figure.keypoints, wanted.keypoints, torso_length(wanted.keypoints))
-    if wanted.labels is not None:
-        values["parsing"] = mean_iou(labels, wanted.labels)
+    if target.keypoints is not None and figure.found:
+        values["pose"] = pck(figure.keypoints, target.keypoints, torso_length(target.keypoints))
+    if target.labels is not None:
+        values["parsing"] = mean_iou(labels, target.labels)
     return values
 
 
-def region_lights(picture: np.ndarray, labels: np.ndarray, wanted: Wanted) -> dict[str, np.ndarray]:
+def region_lights(picture: np.ndarray, labels: np.ndarray, target: Target) -> dict[str, np.ndarray]:
     """What lights each region whose own colour is known.
 
     Face and limbs against the person's skin in white light; without it they are compared with each other alone, the
@@ -271,31 +276,31 @@ def region_lights(picture: np.ndarray, labels: np.ndarray, wanted: Wanted) -> di
     Args:
         picture: uint8 (H, W, 3).
         labels: uint8 (H, W) parsing map.
-        wanted: skin and garments.
+        target: skin and garments.
 
     Returns:
         "face", "skin" and garment kinds to float (3,).
     """
     face = skin_tone(picture, labels)
-    skin = wanted.skin if wanted.skin is not None or wanted.flats else face
+    skin = target.skin if target.skin is not None or target.flats else face
     own = np.ones(3) if skin is None else np.maximum(skin, 1.0)
     tones = {} if skin is None else {"face": face, "skin": skin_tone(picture, labels, LIMBS)}
     lights = {name: tone / own for name, tone in tones.items() if tone is not None}
-    for kind in wanted.flats:
-        region, own_colours = wanted.cloth(kind, labels)
+    for kind in target.flats:
+        region, own_colours = target.cloth(kind, labels)
         if len(own_colours) and region.mean() >= SMALLEST:
             light = illuminant(picture, region, own_colours.mean(0))
             lights |= {} if light is None else {kind: light}
     return lights
 
 
-def garment_colour(picture: np.ndarray, labels: np.ndarray, wanted: Wanted, lights: Mapping[str, np.ndarray]) -> float:
+def garment_colour(picture: np.ndarray, labels: np.ndarray, target: Target, lights: Mapping[str, np.ndarray]) -> float:
     """CIEDE2000 between garments and their pictures in the light of the person's skin, mean; NaN without any."""
     skin = [lights[name] for name in ("face", "skin") if name in lights]
     light = np.mean(skin, axis=0) if skin else np.ones(3)
     wrong = []
-    for kind in wanted.flats:
-        region, own_colours = wanted.cloth(kind, labels)
+    for kind in target.flats:
+        region, own_colours = target.cloth(kind, labels)
         if len(own_colours) and region.mean() >= SMALLEST:
             seen, told = picture[region].mean(0), own_colours.mean(0) * light
             wrong.append(float(colour_difference(seen / 255, (told / 255).clip(0, 1))))

@@ -37,7 +37,7 @@ from twinset.scoring.iqa import clip_iqa, rn50
 from twinset.scoring.niqe import NiqeModel, niqe
 
 if TYPE_CHECKING:
-    from twinset.pipelines.joint import JointPipeline
+    from twinset.pipelines.studio import StudioPipeline
 
 WIDTH, HEIGHT = FRAME
 LEAST_FACE = 0.015
@@ -73,11 +73,15 @@ class People(Protocol):
         size: (width, height) of its pictures in pixels.
         kinds: of garments that it can be given.
         family: "studio", "sd15" or "sdxl", whose words it reads.
+        draws_clothes: whether a garment that only words name is better drawn flat, and given as if it were a picture.
     """
 
     size: tuple[int, int]
     kinds: tuple[str, ...]
     family: str
+
+    @property
+    def draws_clothes(self) -> bool: ...
 
     @property
     def scored_by(self) -> str:
@@ -177,8 +181,13 @@ class DrawnPeople:
     kinds: tuple[str, ...] = tuple(GARMENT_KINDS)
     family: str = "studio"
 
-    def __init__(self, pipe: JointPipeline):
+    def __init__(self, pipe: StudioPipeline):
         self.pipe = pipe
+
+    @property
+    def draws_clothes(self) -> bool:
+        """Where there is an adapter that takes them."""
+        return None not in (getattr(self.pipe, "garment_adapter", None), self.pipe.image_encoder)
 
     def preset(self, name: str, framing: str) -> Keypoints:
         """A named pose of the figure."""

@@ -45,6 +45,7 @@ class RealPeople:
     """
 
     kinds = tuple(ALL_KINDS)
+    draws_clothes = False
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from twinset.serving.web.client import ENDED, Client, RefusedError
-from twinset.serving.web.controls import knob, settings
+from twinset.serving.web.controls import knob, picture_field, settings
 from twinset.serving.web.generate_tab import captioned
 from twinset.serving.web.session import Desk, MissingError, consent_fields, good, panel, sending, wrong
 from twinset.serving.web.translations import told, words
@@ -40,10 +40,9 @@ class BatchTab:
                     label=words("sentences"), placeholder=words("prompt_hint"), lines=5, elem_id="sentences"
                 )
                 with gr.Row():
-                    self.selfie = gr.Image(
-                        label=words("selfie"), type="filepath", image_mode=None, sources=["upload", "webcam"],
-                        height=200, elem_id="batch-selfie",
-                    )  # fmt: skip
+                    self.selfie = picture_field(
+                        "selfie", sources=["upload", "webcam"], height=200, elem_id="batch-selfie"
+                    )
                     self.garments = gr.Gallery(
                         label=words("batch_garments"), interactive=True, file_types=["image"], height=200, columns=3,
                         object_fit="contain", elem_id="batch-garments",
@@ -89,7 +88,7 @@ class BatchTab:
                     await self._look(client, jobs)
                     ended = [job for job in jobs if job["state"] in ENDED]
                     if len(ended) != every:
-                        every, shown = len(ended), await self._shown(client, ended)
+                        every, shown = len(ended), await self._shown(client, ended, request)
                     text = self._told(request, len(orders), ended, time.monotonic() - started)
                     yield {
                         self.status: text, self.pictures: shown, self.files: [path for path, _ in shown],
@@ -119,11 +118,11 @@ class BatchTab:
             except RefusedError:
                 jobs[index] = job | {"state": "cancelled"}
 
-    async def _shown(self, client: Client, ended: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    async def _shown(self, client: Client, ended: list[dict[str, Any]], request: gr.Request) -> list[tuple[str, str]]:
         shown: list[tuple[str, str]] = []
         for job in ended:
             if job["state"] == "done":
-                shown += captioned(await client.pictures(job, self.desk.folder), job)
+                shown += captioned(await self.desk.pictures(client, job, request), job)
         return shown
 
     @staticmethod

@@ -5,18 +5,15 @@ from __future__ import annotations
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-import annotated_types
 import gradio as gr
 
+from twinset.pipelines.options import limits, option_of
 from twinset.serving.contract import JobRequest
 from twinset.serving.web.session import MissingError
 from twinset.serving.web.translations import words
 
-KNOBS = (
-    "num", "seed", "framing", "steps", "guidance", "identity_strength", "garment_strength", "pose_strength",
-    "candidates", "min_identity", "fusion_strength", "skin_tone_match", "repair", "economical", "way", "blend",
-    "label_text", "label_corner",
-)  # fmt: skip
+KNOBS = tuple(name for name, field in JobRequest.model_fields.items() if option_of(field).label)
+"""Fields that have a control of the ordinary kind; pictures, pose and consent have their own."""
 
 
 def knob(name: str, most: float | None = None) -> Any:
@@ -37,16 +34,26 @@ def knob(name: str, most: float | None = None) -> Any:
         return gr.Textbox(field.default, label=label, min_width=150, elem_id=f"knob-{name}")
     if isinstance(kind, UnionType):  # a number that may be absent, which Gradio's own field for numbers turns into 0
         return gr.Textbox("", label=label, placeholder=words("own_choice"), min_width=150, elem_id=f"knob-{name}")
-    low, high = _range(field.metadata)
-    high, step = high if most is None else min(high, most), 1 if kind is int else 0.05
+    low, high = (float(limit or 0) for limit in limits(field))
+    high, step = high if most is None else min(high, most), 1 if kind is int else option_of(field).step
     return gr.Slider(low, high, field.default, step=step, label=label, min_width=150, elem_id=f"knob-{name}")
 
 
-def _range(metadata: list[Any]) -> tuple[float, float]:
-    """Least and most value of a number's field."""
-    least = next(float(one.ge) for one in metadata if isinstance(one, annotated_types.Ge))  # type: ignore[arg-type]
-    most = next(float(one.le) for one in metadata if isinstance(one, annotated_types.Le))  # type: ignore[arg-type]
-    return least, most
+def picture_field(name: str, **options: Any) -> gr.Image:
+    """A component for a picture of the user's, whose file only the service opens: it decodes apart, and knows HEIC.
+
+    Args:
+        name: of its label.
+        options: of Gradio's.
+    """
+    field = gr.Image(label=words(name), type="filepath", image_mode=None, **options)
+    field.preprocess = _path_of  # Gradio's own opens the file; a class of its own would make Gradio write a stub here
+    return field
+
+
+def _path_of(payload: Any) -> str | None:
+    """Where Gradio put a picture."""
+    return None if payload is None else payload.path
 
 
 def settings(values: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import gradio as gr
 from twinset.figure import poses
 from twinset.figure.labels import ALL_KINDS
 from twinset.serving.web.client import Client, RefusedError
-from twinset.serving.web.controls import KNOBS, knob, settings
+from twinset.serving.web.controls import KNOBS, knob, picture_field, settings
 from twinset.serving.web.pose_gallery import pose_pictures
 from twinset.serving.web.session import Desk, MissingError, bar, consent_fields, good, sending, table, wrong
 from twinset.serving.web.translations import told, words
@@ -52,10 +52,9 @@ class DrawTab:
     def _ask(self) -> None:
         self.prompt = gr.Textbox(label=words("prompt"), placeholder=words("prompt_hint"), lines=2, elem_id="prompt")
         with gr.Row():
-            self.selfie = gr.Image(
-                label=words("selfie"), type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"],
-                height=230, elem_id="selfie",
-            )  # fmt: skip
+            self.selfie = picture_field(
+                "selfie", sources=["upload", "webcam", "clipboard"], height=230, elem_id="selfie"
+            )
             self.garments = gr.Gallery(
                 label=words("garments"), interactive=True, file_types=["image"], height=230, columns=2,
                 object_fit="contain", elem_id="garments",
@@ -72,8 +71,8 @@ class DrawTab:
             self.mirrored = gr.Checkbox(False, label=words("mirrored"))
         with gr.Accordion(words("more"), open=False):
             with gr.Row():
-                self.own_pose = self._picture("own_pose")
-                self.photo = self._picture("photo")
+                self.own_pose = picture_field("own_pose", sources=["upload"], height=180)
+                self.photo = picture_field("photo", sources=["upload"], height=180)
             self.kinds = gr.Textbox(label=words("kinds"), placeholder=words("kinds_hint"), info=", ".join(ALL_KINDS))
             self.knobs = {}
             for names in (KNOBS[start : start + 3] for start in range(0, len(KNOBS), 3)):
@@ -82,9 +81,6 @@ class DrawTab:
         with gr.Row():
             self.draw = gr.Button(words("draw"), variant="primary", elem_id="draw")
             self.cancel = gr.Button(words("cancel"), elem_id="cancel")
-
-    def _picture(self, name: str) -> Any:
-        return gr.Image(label=words(name), type="filepath", image_mode=None, sources=["upload"], height=180)
 
     def _show(self) -> None:
         self.status = gr.HTML(elem_id="status")
@@ -120,7 +116,7 @@ class DrawTab:
             return {self.status: good(told(request, "cancelled"))}
         if job["state"] == "failed":
             return {self.status: wrong(request, job["error"])}
-        files = await client.pictures(job, self.desk.folder)
+        files = await self.desk.pictures(client, job, request)
         done = told(request, "done", count=len(files), seconds=f"{seconds:.1f}")
         return {
             self.status: good(done), self.pictures: in_gallery(files, job), self.files: [str(path) for path in files],

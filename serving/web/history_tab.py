@@ -56,7 +56,7 @@ class HistoryTab:
                 jobs = [job for job in await client.jobs() if job["state"] == "done" and job["pictures"]][:MOST]
                 shown = [
                     (
-                        str((await client.pictures(job, self.desk.folder))[0]),
+                        str((await self.desk.pictures(client, job, request))[0]),
                         f"{job['made'][5:16].replace('T', ' ')} {job['prompt'][:60]}",
                     )
                     for job in jobs
@@ -71,7 +71,7 @@ class HistoryTab:
         async with self.desk.client(request) as client:
             try:
                 job = await client.job(jobs[event.index])
-                files = await client.pictures(job, self.desk.folder)
+                files = await self.desk.pictures(client, job, request)
             except RefusedError as error:
                 return {self.status: wrong(request, error)}
         return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +13,7 @@ import gradio as gr
 from PIL import Image
 
 from twinset.serving.web.client import Client, RefusedError
+from twinset.serving.web.controls import picture_field
 from twinset.serving.web.generate_tab import PHOTO_PROMPT
 from twinset.serving.web.session import Desk, MissingError, consent_fields, good, wrong
 from twinset.serving.web.translations import told, words
@@ -37,10 +40,7 @@ class MirrorTab:
         gr.Markdown(words("mirror_help"))
         with gr.Row():
             with gr.Column():
-                self.garment = gr.Image(
-                    label=words("mirror_garment"), type="filepath", image_mode=None, sources=["upload"], height=180,
-                    elem_id="mirror-garment",
-                )  # fmt: skip
+                self.garment = picture_field("mirror_garment", sources=["upload"], height=180, elem_id="mirror-garment")
                 with gr.Accordion(words("consent_part"), open=True):
                     self.consent = consent_fields()
                 self.steps = gr.Slider(1, 12, STEPS, step=1, label=words("mirror_steps"))
@@ -50,10 +50,9 @@ class MirrorTab:
                 )  # fmt: skip
             with gr.Column():
                 self.status = gr.HTML(elem_id="mirror-status")
-                self.mirror = gr.Image(
-                    label=words("seen_in_mirror"), interactive=False, format="jpeg", height=560, buttons=[],
-                    elem_id="mirror",
-                )  # fmt: skip
+                self.mirror = gr.HTML(
+                    label=words("seen_in_mirror"), show_label=True, container=True, min_height=560, elem_id="mirror"
+                )
         self.camera.stream(
             self.shown, {self.camera, self.garment, self.steps, self.last, *self.consent},
             [self.mirror, self.status, self.last], stream_every=EVERY, time_limit=600, concurrency_limit=1,
@@ -76,7 +75,7 @@ class MirrorTab:
         now = time.monotonic()
         rate = f"{1 / max(now - (values[self.last] or started), 1e-3):.1f}"
         said = told(request, "mirror_told", rate=rate, seconds=f"{now - started:.2f}")
-        return {self.mirror: picture, self.status: good(said), self.last: now}
+        return {self.mirror: _as_html(picture), self.status: good(said), self.last: now}
 
     async def _drawn(self, client: Client, values: dict[Any, Any], consent: str) -> Image.Image:
         """The frame with the garment on; what was sent and drawn is deleted at once.
@@ -103,6 +102,13 @@ class MirrorTab:
             with suppress(RefusedError):
                 await client.delete(job["id"])
             frame.unlink(missing_ok=True)
+
+
+def _as_html(picture: Image.Image) -> str:
+    """A picture within its own text: the browser fetches no file, and none is kept for it."""
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=92)
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}">'
 
 
 def _small(frame: Path) -> Path:

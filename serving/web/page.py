@@ -22,7 +22,7 @@ CSS = """
 .scores { overflow-x: auto; font-size: .86em } .scores td, .scores th { padding: .2em .6em; text-align: right }
 .scores table, .scores tr, .scores td, .scores th { border: 0 } .scores tr:nth-child(odd) { background: #8881 }
 .caption-label { left: 2px; bottom: auto; top: 2px; max-width: 96%; font-size: .68em; padding: 0 .3em }
-#mirror img { width: 100%; height: 100%; object-fit: contain }
+#mirror img { width: 100%; height: 560px; object-fit: contain }
 #poses .caption-label { top: auto; bottom: 2px }
 .scores td.said { text-align: left; color: var(--body-text-color-subdued); border-bottom: 1px solid #8884 }
 """
@@ -37,22 +37,27 @@ def add_page(app: FastAPI, keys: Keys | None, root: Path, most: int) -> FastAPI:
         root: folder of the service.
         most: pictures of one job.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(root / PAGE / "files")  # read when Gradio is imported
+    cache = (root / PAGE / "files").resolve()
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["GRADIO_RUN_HISTORY"] = "False"  # no run goes to a hub
+    os.environ["GRADIO_TEMP_DIR"] = str(cache)  # read when Gradio is imported
     import gradio as gr
+    from starlette.middleware import Middleware
 
     from twinset.serving.web.batch_tab import BatchTab
+    from twinset.serving.web.blocks import PageBlocks
     from twinset.serving.web.generate_tab import DrawTab
     from twinset.serving.web.history_tab import HistoryTab
     from twinset.serving.web.mirror_tab import MirrorTab
     from twinset.serving.web.session import Desk
+    from twinset.serving.web.session_files import SessionFiles, SessionFilesMiddleware, paths_in
     from twinset.serving.web.translations import TRANSLATIONS, words
 
-    folder = root / PAGE / "shown"
+    folder = cache / "shown"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     signed_in: dict[str, str] = {}
-    desk = Desk(app, folder, most, None if keys is None else signed_in)
-    with gr.Blocks(title="Twinset", analytics_enabled=False) as blocks:
+    files = SessionFiles(cache)
+    desk = Desk(app, folder, most, None if keys is None else signed_in, files)
+    with PageBlocks(title="Twinset", analytics_enabled=False) as blocks:
         gr.Markdown(words("title"), elem_id="title")
         for name, tab in (
             ("draw_tab", DrawTab), ("batch_tab", BatchTab), ("history_tab", HistoryTab), ("mirror_tab", MirrorTab)
@@ -73,7 +78,10 @@ def add_page(app: FastAPI, keys: Keys | None, root: Path, most: int) -> FastAPI:
 
     system = ["system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif"]
     look: Any = gr.themes.Soft(font=system, font_mono=["ui-monospace", "monospace"])
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app, blocks, PATH, auth=None if keys is None else sign_in, i18n=TRANSLATIONS, theme=look, css=CSS,
-        footer_links=["settings"], allowed_paths=[str(folder)], show_error=True, ssr_mode=False,
+        footer_links=["settings"], show_error=False, ssr_mode=False,
+        app_kwargs={"middleware": [Middleware(SessionFilesMiddleware, files=files)]},
     )  # fmt: skip
+    files.of_page = frozenset(paths_in([one["props"].get("value") for one in blocks.config["components"]]))
+    return app

@@ -14,6 +14,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from twinset.serving.web.client import Client, RefusedError
+from twinset.serving.web.session_files import SessionFiles
 from twinset.serving.web.translations import told
 
 BY_STATUS = ("401", "413", "415", "429")
@@ -45,18 +46,26 @@ class Desk:
         folder: of what the page shows; emptied as time goes by.
         most: pictures of one job.
         keys: name → API key of everybody who signed in; None where the service asks for none.
+        files: which of them a browser's session may use.
     """
 
     app: FastAPI
     folder: Path
     most: int
     keys: dict[str, str] | None
+    files: SessionFiles
     entered: dict[tuple[str | None, str, str], str] = field(default_factory=dict)
     """Consents that were entered here: (who asks, person, until) → id."""
 
     def client(self, request: gr.Request) -> Client:
         """Asks the service for whoever uses the page."""
         return Client(self.app, None if self.keys is None else self.keys.get(request.username or "", ""))
+
+    async def pictures(self, client: Client, job: dict[str, Any], request: gr.Request) -> list[Path]:
+        """Fetch a job's pictures, to be shown to whoever asks."""
+        found = await client.pictures(job, self.folder)
+        self.files.add_shown(map(str, found), request.state.page_session)
+        return found
 
     async def consent(self, client: Client, who: Sequence[Any], request: gr.Request) -> str:
         """The consent of the person, entered when the box is ticked.

@@ -6,6 +6,10 @@ import html
 from typing import Any
 
 import gradio as gr
+from starlette.requests import Request
+
+from twinset.pipelines import request as order
+from twinset.pipelines.options import option_of
 
 WORDS: dict[str, tuple[str, str]] = {
     "title": ("Twinset — your face and your outfit in one pass", "Twinset — 一次生成你的脸和穿搭"),
@@ -48,25 +52,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "mirror_garment": ("Garment to wear", "要试穿的服装"),
     "mirror_steps": ("Steps of a picture: fewer are faster, more are finer", "每张步数：少则快，多则细"),
     "jobs": ("Your pictures", "你的图片"),
-    # knobs: the fields of `Request`
-    "num": ("num: pictures", "num：图片数"),
-    "seed": ("seed", "seed：种子"),
-    "framing": ("framing", "framing：取景"),
-    "steps": ("steps", "steps：步数"),
-    "guidance": ("guidance", "guidance：引导强度"),
-    "identity_strength": ("identity_strength", "identity_strength：身份强度"),
-    "garment_strength": ("garment_strength", "garment_strength：服装强度"),
-    "pose_strength": ("pose_strength", "pose_strength：姿势强度"),
-    "fusion_strength": ("fusion_strength", "fusion_strength：融合强度"),
-    "skin_tone_match": ("skin_tone_match", "skin_tone_match：肤色匹配"),
-    "candidates": ("candidates", "candidates：候选数"),
-    "min_identity": ("min_identity", "min_identity：最低相似度"),
-    "repair": ("repair", "repair：自动修复"),
-    "economical": ("economical", "economical：省算力"),
-    "way": ("way", "way：生成方式"),
-    "blend": ("blend", "blend：边缘融合"),
-    "label_text": ("label_text", "label_text：标识文字"),
-    "label_corner": ("label_corner", "label_corner：标识位置"),
     # told while working
     "sending": ("sending the pictures …", "正在上传图片……"),
     "queued": ("waiting for its turn …", "排队中……"),
@@ -109,6 +94,13 @@ WORDS: dict[str, tuple[str, str]] = {
                    "{knob}：{value!r} 不是数字；请修改或留空"),
     "too_many": ("these are over {most} pictures; leave some out, or use `twinset batch`",
                  "超过 {most} 张；请减少数量，或使用 `twinset batch`"),
+    "not_uploaded": (
+        "{file} is not among the pictures that you added to this page: it may be too long ago. Add it again.",
+        "{file} 不在您添加到本页面的图片中：可能已过期。请重新添加。",
+    ),
+    "unforeseen": (
+        "something failed here; try again, and tell whoever runs the service", "服务出错；请重试，并告知服务管理员"
+    ),
     # statuses
     "401": ("your key is not valid any more; sign in again", "密钥已失效；请重新登录"),
     "413": ("the picture is too large; make it smaller", "图片过大；请缩小后再试"),
@@ -117,6 +109,9 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "429": ("the queue is full; try again in {seconds} s", "队列已满；请 {seconds} 秒后再试"),
 }  # fmt: skip
+for _name, _field in order.Request.model_fields.items():
+    if _label := option_of(_field).label:
+        WORDS[_name] = _label
 
 TRANSLATIONS = gr.I18n(
     en={name: both[0] for name, both in WORDS.items()},
@@ -132,12 +127,12 @@ def words(name: str) -> Any:
     return TRANSLATIONS(name)
 
 
-def is_chinese(request: gr.Request | None) -> bool:
+def is_chinese(request: gr.Request | Request | None) -> bool:
     """Whether the browser prefers Chinese."""
     accepted = "" if request is None else str(request.headers.get("accept-language", ""))
     return accepted.lower().startswith("zh")
 
 
-def told(request: gr.Request | None, name: str, **values: Any) -> str:
+def told(request: gr.Request | Request | None, name: str, **values: Any) -> str:
     """A text in the language of the browser that asks, safe to put into HTML."""
     return html.escape(WORDS[name][is_chinese(request)].format(**values), quote=False)

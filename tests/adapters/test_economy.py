@@ -21,32 +21,32 @@ from twinset.adapters.condition import Condition
 from twinset.adapters.joint_attention import attend
 from twinset.pipelines.denoising.economy import Economy
 from twinset.pipelines.denoising.guidance import Guidance
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.studio import StudioPipeline
 
 PROMPT = "short hair, on the beach"
 
 
 @pytest.fixture
-def pipe() -> JointPipeline:
+def pipe() -> StudioPipeline:
     return tiny_pipeline()
 
 
-def latents_of(pipe: JointPipeline, conditions: list[Condition], **options: Any) -> torch.Tensor:
+def latents_of(pipe: StudioPipeline, conditions: list[Condition], **options: Any) -> torch.Tensor:
     given = {"layout": dressed(), "generator": seeded(1), "num_inference_steps": 4, "output_type": "latent"} | options
     latents = pipe(PROMPT, conditions=conditions, **given).images
     assert isinstance(latents, torch.Tensor)
     return latents
 
 
-def person(pipe: JointPipeline, seed: int = 0, **options: Any) -> Condition:
+def person(pipe: StudioPipeline, seed: int = 0, **options: Any) -> Condition:
     return pipe.identity(noise_picture(112, 112, seed), dressed(), **options)
 
 
-def shirt(pipe: JointPipeline, seed: int = 1, **options: Any) -> Condition:
+def shirt(pipe: StudioPipeline, seed: int = 1, **options: Any) -> Condition:
     return pipe.garment(noise_picture(256, 192, seed), "t_shirt", dressed(), **options)
 
 
-def test_branches_run_in_one_batch_and_only_those_needed(pipe: JointPipeline) -> None:
+def test_branches_run_in_one_batch_and_only_those_needed(pipe: StudioPipeline) -> None:
     conditions = [person(pipe), shirt(pipe)]
     for guidance, branches in ((1.0, 1), (2.0, 2)):
         with batches(pipe.unet) as seen:
@@ -54,13 +54,13 @@ def test_branches_run_in_one_batch_and_only_those_needed(pipe: JointPipeline) ->
         assert seen == [branches] * 4
 
 
-def test_the_reference_network_runs_once_for_a_garment(pipe: JointPipeline) -> None:
+def test_the_reference_network_runs_once_for_a_garment(pipe: StudioPipeline) -> None:
     with batches(pipe.unet) as seen:
         latents_of(pipe, [shirt(pipe)], guidance_scale=1.0, num_images_per_prompt=2, generator=seeded(1, 2))
     assert seen == [1] + [2] * 4
 
 
-def test_control_embeddings_are_made_once(pipe: JointPipeline) -> None:
+def test_control_embeddings_are_made_once(pipe: StudioPipeline) -> None:
     pose_net, parsing_net = pipe.controlnet.nets
     with batches(pose_net.controlnet_cond_embedding) as pose, batches(parsing_net.painter) as painted:
         latents_of(pipe, [person(pipe)], guidance_scale=2.0, num_images_per_prompt=2, generator=seeded(1, 2))
@@ -68,7 +68,7 @@ def test_control_embeddings_are_made_once(pipe: JointPipeline) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_controlnet_of_strength_0_does_not_run(pipe: JointPipeline, index: int) -> None:
+def test_a_controlnet_of_strength_0_does_not_run(pipe: StudioPipeline, index: int) -> None:
     """The naive way runs it and multiplies what it says by 0."""
     scales, net = [1.0, 1.0], pipe.controlnet.nets[index]
     scales[index] = 0.0
@@ -93,14 +93,14 @@ def silenced(net: nn.Module) -> Iterator[None]:
         hook.remove()
 
 
-def test_a_controlnet_does_not_run_outside_its_schedule(pipe: JointPipeline) -> None:
+def test_a_controlnet_does_not_run_outside_its_schedule(pipe: StudioPipeline) -> None:
     pose_net, parsing_net = pipe.controlnet.nets
     with batches(pose_net) as pose, batches(parsing_net) as parsing:
         latents_of(pipe, [], control_guidance_start=[0.25, 0.0], control_guidance_end=[1.0, 0.5])
     assert (len(pose), len(parsing)) == (3, 2)
 
 
-def test_a_condition_that_is_over_is_the_same_as_none(pipe: JointPipeline) -> None:
+def test_a_condition_that_is_over_is_the_same_as_none(pipe: StudioPipeline) -> None:
     """Four steps; painting has no schedule, so parsing is off."""
     quiet = {"controlnet_conditioning_scale": [1.0, 0.0]}
     never = latents_of(pipe, [person(pipe, end=0.1)], **quiet)
@@ -109,7 +109,7 @@ def test_a_condition_that_is_over_is_the_same_as_none(pipe: JointPipeline) -> No
     assert not torch.equal(early, never) and not torch.equal(early, latents_of(pipe, [person(pipe)], **quiet))
 
 
-def test_two_persons_each_in_a_region_of_their_own(pipe: JointPipeline) -> None:
+def test_two_persons_each_in_a_region_of_their_own(pipe: StudioPipeline) -> None:
     left = torch.zeros(1, 1, 256, 192)
     left[..., :96] = 1
     halves = (left, 1 - left)
@@ -136,7 +136,7 @@ def test_two_persons_each_in_a_region_of_their_own(pipe: JointPipeline) -> None:
     assert not any(torch.allclose(together, one, atol=1e-4) for one in alone)
 
 
-def test_lora_identity_and_garment_together_leave_no_trace(pipe: JointPipeline) -> None:
+def test_lora_identity_and_garment_together_leave_no_trace(pipe: StudioPipeline) -> None:
     weights = {name: weight.clone() for name, weight in pipe.unet.state_dict().items()}
     conditions = [person(pipe), shirt(pipe)]
     plain, dressed_up = latents_of(pipe, []), latents_of(pipe, conditions)
@@ -153,14 +153,14 @@ def test_lora_identity_and_garment_together_leave_no_trace(pipe: JointPipeline) 
     assert torch.equal(latents_of(pipe, conditions), dressed_up) and torch.equal(latents_of(pipe, []), plain)
 
 
-def test_text_is_projected_once_a_pass(pipe: JointPipeline) -> None:
+def test_text_is_projected_once_a_pass(pipe: StudioPipeline) -> None:
     to_k = next(m for name, m in pipe.unet.named_modules() if name.endswith("attn2.to_k"))
     with batches(to_k) as seen:
         latents_of(pipe, [person(pipe)], guidance_scale=2.0)
     assert seen == [2]
 
 
-def test_conditions_are_attended_to_only_where_they_act(pipe: JointPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conditions_are_attended_to_only_where_they_act(pipe: StudioPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two branches the unconditional one has no face, so no attention to the face is computed for it."""
     sizes: list[tuple[int, int]] = []
 
@@ -174,7 +174,7 @@ def test_conditions_are_attended_to_only_where_they_act(pipe: JointPipeline, mon
     assert {rows for rows, tokens in sizes if tokens == 77} == {2}
 
 
-def test_shared_control_runs_for_one_branch(pipe: JointPipeline) -> None:
+def test_shared_control_runs_for_one_branch(pipe: StudioPipeline) -> None:
     """Where there is one branch only it changes nothing; where there are two it changes little."""
     conditions, net = [person(pipe)], pipe.controlnet.nets[0]
     shared = {"economy": Economy(shared_control=True)}
@@ -188,7 +188,7 @@ def test_shared_control_runs_for_one_branch(pipe: JointPipeline) -> None:
     assert 0 < (cheap - exact).norm() < 0.5 * (without - exact).norm()
 
 
-def test_controlnets_may_rest_between_steps(pipe: JointPipeline) -> None:
+def test_controlnets_may_rest_between_steps(pipe: StudioPipeline) -> None:
     with batches(pipe.controlnet.nets[0]) as seen:
         cheap = latents_of(pipe, [], economy=Economy(control_every=3), guidance_scale=2.0)
     exact = latents_of(pipe, [], guidance_scale=2.0)
@@ -196,7 +196,7 @@ def test_controlnets_may_rest_between_steps(pipe: JointPipeline) -> None:
     assert len(seen) == 2 and 0 < (cheap - exact).norm() < (without - exact).norm()
 
 
-def test_deep_blocks_may_rest_between_steps(pipe: JointPipeline) -> None:
+def test_deep_blocks_may_rest_between_steps(pipe: StudioPipeline) -> None:
     unet: Any = pipe.unet
     blocks = [*pipe.unet.down_blocks, pipe.unet.mid_block, *pipe.unet.up_blocks]
     with batches(unet.mid_block.resnets[0]) as deep, batches(unet.down_blocks[0].resnets[0]) as shallow:
@@ -209,13 +209,13 @@ def test_deep_blocks_may_rest_between_steps(pipe: JointPipeline) -> None:
         Economy(deep_every=0)
 
 
-def test_guidance_in_an_interval_runs_one_branch_outside(pipe: JointPipeline) -> None:
+def test_guidance_in_an_interval_runs_one_branch_outside(pipe: StudioPipeline) -> None:
     with batches(pipe.unet) as seen:
         latents_of(pipe, [person(pipe)], guidance_scale=Guidance(2.0, start=0.25, end=0.75))
     assert seen == [1, 2, 2, 1]
 
 
-def test_conditions_are_asked_only_where_their_region_is(pipe: JointPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conditions_are_asked_only_where_their_region_is(pipe: StudioPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     conditions, asked = [person(pipe), shirt(pipe)], []
 
     def noted(attn: Any, query: torch.Tensor, *rest: Any) -> torch.Tensor:
@@ -234,7 +234,7 @@ def test_conditions_are_asked_only_where_their_region_is(pipe: JointPipeline, mo
     assert fewer < 0.75 * sum(asked)
 
 
-def test_a_region_that_is_nowhere_leaves_the_picture_alone(pipe: JointPipeline) -> None:
+def test_a_region_that_is_nowhere_leaves_the_picture_alone(pipe: StudioPipeline) -> None:
     hidden = replace(person(pipe), region=torch.zeros(1, 1, 256, 192), draft=None)
     plain = latents_of(pipe, [], layout=dressed())
     torch.testing.assert_close(latents_of(pipe, [hidden]), plain, atol=1e-6, rtol=1e-6)

@@ -27,6 +27,7 @@ from tests.helpers.public_files import random_state, shapes_of, write
 from tests.helpers.tiny import dressed, noise_picture, seeded
 from tests.pipelines.test_families import tiny_xl
 from twinset.adapters.condition import FACE_LABELS
+from twinset.adapters.lora.install import weigh_lora
 from twinset.errors import InputError
 from twinset.pipelines.denoising.guidance import Guidance
 from twinset.pipelines.joint import JointPipeline
@@ -215,7 +216,9 @@ def test_story_maker_puts_everybody_into_one_attention(tmp_path: Path) -> None:
     present = projector(embeddings, faces, bodies).flatten(0, 1)[None]
     absent = projector(0 * embeddings, 0 * faces, 0 * bodies).flatten(0, 1)[None]
     assert present.shape[1] == 60
+    weigh_lora(pipe.unet, "story", 0.8)
     theirs = decoupled(pipe.unet, state, torch.cat([absent, present]), 0.8)  # the LoRA at 0.8 is in the copy, too
+    weigh_lora(pipe.unet, "story", 0.0)
     words = torch.cat([texts(pipe)[1], texts(pipe)[0]])
     close(ours, loop(pipe, lambda latents, t: theirs(latents.repeat(2, 1, 1, 1), t, words).sample, [-2.0, 3.0]))
 

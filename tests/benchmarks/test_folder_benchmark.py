@@ -12,6 +12,7 @@ from PIL import Image
 from twinset.benchmarks import folder
 from twinset.benchmarks.folder import items_of, main
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec
 from twinset.training.mannequin.viton import write_viton
@@ -83,7 +84,7 @@ def test_a_run_writes_results_keeps_pictures_and_names_failures(
         (tmp_path / "data" / "garments").mkdir(parents=True, exist_ok=True)
         scene = render.render_scene(spec) if name == "bad" else render.render_picture(spec)
         Image.fromarray(scene).save(tmp_path / "data" / "photos" / f"{name}.png")
-        flat = render.render_flat(spec.garments["upper"])
+        flat = render_flat(spec.garments["upper"])
         Image.fromarray(flat).save(tmp_path / "data" / "garments" / f"{name}.{spec.garments['upper'].kind}.png")
     arguments = [str(tmp_path / "data"), "--pairs", "paired", "--out", str(tmp_path / "out")]
     main(arguments)

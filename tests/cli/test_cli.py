@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.helpers.tiny import noise_picture, save_tiny
 from twinset import cli
+from twinset.common.image_io import read_picture
 from twinset.common.result_cache import Seen
 from twinset.errors import InputError
 from twinset.figure.keypoints import with_visibility
@@ -25,17 +26,17 @@ from twinset.perception.people.keypoint_files import mirror, read_keypoints
 from twinset.pipelines import compose as composing
 from twinset.pipelines.controller.measures import MEASURES
 from twinset.pipelines.families import drawn as people
-from twinset.pipelines.generate import generate, replay
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.generate import generate
 from twinset.pipelines.record import load_record
+from twinset.pipelines.replay import replay
 from twinset.pipelines.request import Request, read_request
-from twinset.pipelines.sheets import read_picture
+from twinset.pipelines.studio import StudioPipeline
 from twinset.prompts.brief import read_brief
 
 
 @pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory) -> JointPipeline:
-    return JointPipeline.from_pretrained(save_tiny(tmp_path_factory.mktemp("model")))
+def pipe(tmp_path_factory: pytest.TempPathFactory) -> StudioPipeline:
+    return StudioPipeline.from_pretrained(save_tiny(tmp_path_factory.mktemp("model")))
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_largest_of_several_faces_is_taken(selfie: Path) -> None:
     assert notes == [f"selfie {str(selfie)!r} shows 2 faces; the largest is used"]
 
 
-def test_strength_0_leaves_a_condition_out(pipe: JointPipeline, selfie: Path, dress: Path) -> None:
+def test_strength_0_leaves_a_condition_out(pipe: StudioPipeline, selfie: Path, dress: Path) -> None:
     fields = {"prompt": "x", "selfie": selfie, "garments": [f"dress={dress}"], "seed": 0}
     weights = {"identity_strength": 0.0, "garment_strength": 0.5}
     both, one = (composing.compose(pipe, read_request(fields | extra)) for extra in ({}, weights))
@@ -206,7 +207,7 @@ def test_wrong_keypoint_files(text: str, tmp_path: Path) -> None:
 
 
 def test_generate_writes_pictures_records_and_sheet(
-    pipe: JointPipeline, selfie: Path, dress: Path, tmp_path: Path
+    pipe: StudioPipeline, selfie: Path, dress: Path, tmp_path: Path
 ) -> None:
     request = read_request(
         {"prompt": "beach", "selfie": selfie, "garments": [f"dress={dress}"], "num": 3, "seed": 7, "steps": 2}
@@ -225,7 +226,7 @@ def test_generate_writes_pictures_records_and_sheet(
         assert set(picture.info) <= {"XML:com.adobe.xmp", "xmp"}  # its labels
 
 
-def test_regions_are_shown(pipe: JointPipeline, selfie: Path, dress: Path, tmp_path: Path) -> None:
+def test_regions_are_shown(pipe: StudioPipeline, selfie: Path, dress: Path, tmp_path: Path) -> None:
     fields = {
         "prompt": "short hair",
         "selfie": selfie,
@@ -245,7 +246,7 @@ def test_regions_are_shown(pipe: JointPipeline, selfie: Path, dress: Path, tmp_p
     assert changed[regions["dress"] > 0].mean() > 0.95 and not changed[sum(regions.values()) == 0].any()
 
 
-def test_replay_gives_the_same_bytes(pipe: JointPipeline, selfie: Path, tmp_path: Path) -> None:
+def test_replay_gives_the_same_bytes(pipe: StudioPipeline, selfie: Path, tmp_path: Path) -> None:
     fields = {"prompt": "x", "selfie": selfie, "num": 2, "seed": 1, "steps": 2, "pose": "walking:mirror"}
     request = read_request(fields | {"labels": False})  # with them: tests/compliance/test_labels.py
     generate(pipe, request, tmp_path / "out")
@@ -254,14 +255,14 @@ def test_replay_gives_the_same_bytes(pipe: JointPipeline, selfie: Path, tmp_path
     assert path.read_bytes() == (tmp_path / "out" / "0002.png").read_bytes()
 
 
-def test_replay_refuses_another_selfie(pipe: JointPipeline, selfie: Path, tmp_path: Path) -> None:
+def test_replay_refuses_another_selfie(pipe: StudioPipeline, selfie: Path, tmp_path: Path) -> None:
     generate(pipe, read_request({"prompt": "x", "selfie": selfie, "seed": 1, "steps": 1}), tmp_path)
     Image.fromarray(noise_picture(112, 112, seed=1)).save(selfie)
     with pytest.raises(InputError, match="not the file that the record used"):
         replay(pipe, load_record(tmp_path / "0001.json"), tmp_path)
 
 
-def test_another_request_does_not_overwrite(pipe: JointPipeline, tmp_path: Path) -> None:
+def test_another_request_does_not_overwrite(pipe: StudioPipeline, tmp_path: Path) -> None:
     for prompt in ("one", "two", "two"):
         generate(pipe, Request(prompt=prompt, seed=1, steps=1), tmp_path)
     assert load_record(tmp_path / "0001.json").request.prompt == "one"
@@ -269,7 +270,7 @@ def test_another_request_does_not_overwrite(pipe: JointPipeline, tmp_path: Path)
     assert not (tmp_path / "0001-3.json").exists()
 
 
-def test_seed_is_drawn_and_recorded(pipe: JointPipeline, tmp_path: Path) -> None:
+def test_seed_is_drawn_and_recorded(pipe: StudioPipeline, tmp_path: Path) -> None:
     record = generate(pipe, Request(prompt="x", steps=1), tmp_path)[0]
     assert record.request.seed == record.seed
 
@@ -284,7 +285,7 @@ def test_front_door_does_not_wait_for_torch() -> None:
 
 
 def test_generate_command(
-    pipe: JointPipeline,
+    pipe: StudioPipeline,
     dress: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -315,7 +316,7 @@ def test_generate_command(
 def test_mistakes_are_one_line_and_exit_code_2(
     arguments: list[str],
     words: str,
-    pipe: JointPipeline,
+    pipe: StudioPipeline,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -18,11 +18,12 @@ from twinset.adapters.lora.bases import FAMILIES, base_models, family_of, named_
 from twinset.adapters.lora.files import Layers, LowRank, read_lora
 from twinset.adapters.lora.write import merged, standard_metadata, write_lora
 from twinset.errors import InputError
-from twinset.pipelines.generate import generate, replay
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.generate import generate
 from twinset.pipelines.record import load_record
+from twinset.pipelines.replay import replay
 from twinset.pipelines.request import LoraChoice, Request, read_request
 from twinset.pipelines.request_loras import loras_on
+from twinset.pipelines.studio import StudioPipeline
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pipe(model: Path) -> JointPipeline:
-    pipe: Any = JointPipeline.from_pretrained(model)
+def pipe(model: Path) -> StudioPipeline:
+    pipe: Any = StudioPipeline.from_pretrained(model)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -118,7 +119,7 @@ def test_mistakes_become_one_line(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("twinset.pipelines.load.load_pipeline", lambda *_, **__: JointPipeline.from_pretrained(model))
+    monkeypatch.setattr("twinset.pipelines.load.load_pipeline", lambda *_, **__: StudioPipeline.from_pretrained(model))
     assert run(monkeypatch, *arguments) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
@@ -253,7 +254,7 @@ def test_files_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def jacket(pipe: JointPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def jacket(pipe: StudioPipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A strong LoRA of the tiny pipeline."""
     torch.manual_seed(3)
     named = dict(pipe.unet.named_modules())
@@ -277,7 +278,7 @@ def test_lora_text(text: str, weight: float, name: str) -> None:
         read_request({"prompt": "x", "loras": ["a.safetensors=9"]})
 
 
-def test_a_lora_is_recorded_replayed_and_gone_afterwards(pipe: JointPipeline, jacket: Path, tmp_path: Path) -> None:
+def test_a_lora_is_recorded_replayed_and_gone_afterwards(pipe: StudioPipeline, jacket: Path, tmp_path: Path) -> None:
     before = {name: tensor.clone() for name, tensor in pipe.unet.state_dict().items()}
     plain = Request(prompt="short hair, beach", seed=7, steps=2, model=pipe.name_or_path)
     worn = plain.model_copy(update={"loras": (LoraChoice(path=jacket, weight=0.8),)})
@@ -299,7 +300,7 @@ def test_a_lora_is_recorded_replayed_and_gone_afterwards(pipe: JointPipeline, ja
     jacket.write_bytes(jacket_bytes)
 
 
-def test_loras_are_off_after_an_error(pipe: JointPipeline, jacket: Path, tmp_path: Path) -> None:
+def test_loras_are_off_after_an_error(pipe: StudioPipeline, jacket: Path, tmp_path: Path) -> None:
     classes = [type(module) for module in pipe.unet.modules()]
     with pytest.raises(RuntimeError), loras_on(pipe, [LoraChoice(path=jacket)] * 2):
         raise RuntimeError

@@ -19,9 +19,9 @@ from tests.helpers.tiny import batches, noise_picture, save_tiny
 from twinset.cli import app
 from twinset.common.result_cache import Arrays, Seen, counted, default_folder
 from twinset.pipelines.compose import compose
-from twinset.pipelines.generate import draw
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.draw import draw
 from twinset.pipelines.request import read_request
+from twinset.pipelines.studio import StudioPipeline
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
@@ -122,7 +122,7 @@ def test_a_second_request_runs_no_perception_network(tmp_path: Path) -> None:
         [],
     )
     for _ in range(2):
-        pipe = JointPipeline.from_pretrained(folder)
+        pipe = StudioPipeline.from_pretrained(folder)
         pipe.seen = Seen(tmp_path / "seen")
         with ExitStack() as stack:
             networks: Any = (pipe.face_finder, pipe.face_encoder, pipe.image_encoder, pipe.clip.image_encoder)

@@ -17,8 +17,9 @@ from twinset import cli
 from twinset.common.result_cache import Seen
 from twinset.compliance.consent import Consent, ConsentBook, ConsentError, Statement, outputs_of, read_statement
 from twinset.errors import InputError
-from twinset.pipelines.generate import generate, replay
+from twinset.pipelines.generate import generate
 from twinset.pipelines.record import load_record
+from twinset.pipelines.replay import replay
 from twinset.pipelines.request import read_request
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec

@@ -26,8 +26,9 @@ from twinset.compliance.labels.labelled import NO_ROOM, label_picture, picture_i
 from twinset.compliance.labels.mark import add_mark, psnr
 from twinset.compliance.labels.verify import verify
 from twinset.errors import InputError
-from twinset.pipelines.generate import generate, replay
+from twinset.pipelines.generate import generate
 from twinset.pipelines.record import Record, load_record
+from twinset.pipelines.replay import replay
 from twinset.pipelines.request import read_request
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec

@@ -9,10 +9,10 @@ import argparse
 
 import numpy as np
 
+from twinset.figure.flat_garments import render_flat
 from twinset.perception.garments.colours import colour_names
 from twinset.perception.garments.cutout import KINDS_OF, cut_out, plain_mask
 from twinset.perception.garments.outline import class_by_shape
-from twinset.training.mannequin.render import render_flat
 from twinset.training.mannequin.spec import draw_spec
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.helpers.tiny import tiny_pipeline
 from twinset.figure.labels import UPPER
-from twinset.training.core.run_folder import Trained
+from twinset.training.core.training_run import Trained
 from twinset.training.lora.options import LoraOptions, read_options
 from twinset.training.lora.train import train_lora
 from twinset.training.mannequin.render import render_parsing, render_picture

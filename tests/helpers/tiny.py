@@ -18,7 +18,8 @@ from twinset.models.face_finder import FaceFinder
 from twinset.models.figure_reader import FigureReader
 from twinset.models.region_controlnet import JointControlNets
 from twinset.models.vae import PatchAutoencoderKL
-from twinset.pipelines.joint import JointPipeline, Layout
+from twinset.pipelines.joint import Layout
+from twinset.pipelines.studio import StudioPipeline
 from twinset.training.studio.joint_model import JointModel, JointShape, studio_scheduler
 
 SHAPE = JointShape(widths=(16, 32), heads=(2, 2), text_width=32, clip_width=32)
@@ -34,12 +35,12 @@ def tiny_model() -> JointModel:
     return model.eval().requires_grad_(False)
 
 
-def tiny_pipeline() -> JointPipeline:
+def tiny_pipeline() -> StudioPipeline:
     """The pipeline around `tiny_model`."""
     model = tiny_model()
     model.attention.eject()
     clip = StudioCLIP.new(text_width=32, image_width=32, layers=2).eval()
-    pipe = JointPipeline(
+    pipe = StudioPipeline(
         vae=PatchAutoencoderKL(block_out_channels=(16, 16, 16, 16)).eval(), text_encoder=clip.text_encoder,
         tokenizer=clip.tokenizer,
         unet=model.unet, controlnet=JointControlNets([model.pose_net, model.parsing_net]),

@@ -23,7 +23,7 @@ from tests.serving.test_service_worker import made
 from twinset import cli
 from twinset.cli import batch as batch_command
 from twinset.common import atomic_files as whole_files
-from twinset.common.atomic_files import write_whole
+from twinset.common.atomic_files import write_atomic
 from twinset.errors import InputError
 from twinset.pipelines.batch.ledger import Ledger
 from twinset.pipelines.batch.manifest import Item
@@ -73,14 +73,14 @@ def test_a_write_is_a_temporary_file_fsync_rename_and_fsync_of_the_folder(
     path.write_bytes(b"old")
     monkeypatch.setattr(whole_files.os, "fsync", synced)
     monkeypatch.setattr(whole_files.os, "replace", renamed)
-    write_whole(path, "new")
+    write_atomic(path, "new")
     assert did == ["record", "rename", tmp_path.name] and [p.name for p in tmp_path.iterdir()] == ["record.json"]
 
 
 def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a", "old")
+    write_atomic(tmp_path / "a", "old")
     with room_for(1000), pytest.raises(OSError) as error:
-        write_whole(tmp_path / "a", bytes(5000))
+        write_atomic(tmp_path / "a", bytes(5000))
     assert whole_files.disk_full(error.value) and (tmp_path / "a").read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,9 @@ ROOMS = (
 # What every room may import although it lies in the front door.
 SHARED = "errors"
 MAX_LINES = 400
+MAX_MODULES = 16
+TWO_HOMES: dict[str, str] = {}
+"""Public names that two modules define, each with the reason."""
 
 
 def room_sources() -> list[Path]:
@@ -101,18 +105,12 @@ def is_overload(node: Definition) -> bool:
     return bool(names & {"overload", "setter"})
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_room_is_a_folder_with_a_purpose(room: str) -> None:
-    folder = ROOT / room
-    assert folder.is_dir() and not folder.is_symlink()
-    assert ast.get_docstring(parse(folder / "__init__.py"))
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_link_is_relative_and_leads_to_the_room(room: str) -> None:
-    link = ROOT / "twinset" / room
-    assert os.readlink(link) == f"../{room}"
-    assert link.resolve() == ROOT / room
+def test_rooms_are_folders_with_a_purpose() -> None:
+    for room in ROOMS:
+        folder, link = ROOT / room, ROOT / "twinset" / room
+        assert folder.is_dir() and not folder.is_symlink(), room
+        assert ast.get_docstring(parse(folder / "__init__.py")), room
+        assert os.readlink(link) == f"../{room}" and link.resolve() == folder, room
 
 
 def test_front_door_links_to_nothing_else() -> None:
@@ -132,10 +130,12 @@ def test_rooms_are_excluded_and_banned_by_ruff() -> None:
         assert f'{room}.msg = "import as twinset.{room}"' in settings
 
 
-@pytest.mark.parametrize("path", room_sources(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_downwards(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0]
-    assert upward_imports(room, parse(path), module_package(path)) == []
+def test_imports_point_downwards() -> None:
+    upward = {
+        str(path.relative_to(ROOT)): upward_imports(path.relative_to(ROOT).parts[0], parse(path), module_package(path))
+        for path in room_sources()
+    }
+    assert {name: lines for name, lines in upward.items() if lines} == {}
 
 
 def test_no_room_is_imported_from_the_top_level() -> None:
@@ -168,11 +168,27 @@ def test_upward_imports_are_recognised(source: str, upward: list[str]) -> None:
     assert upward_imports("adapters", ast.parse(source), ["twinset", "adapters"]) == upward
 
 
-@pytest.mark.parametrize(
-    "path", [*front_door(), *room_sources(), *comfyui_nodes()], ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_public_names_have_docstrings(path: Path) -> None:
-    assert undocumented(parse(path)) == []
+def test_public_names_have_docstrings() -> None:
+    missing = {
+        str(path.relative_to(ROOT)): undocumented(parse(path))
+        for path in (*front_door(), *room_sources(), *comfyui_nodes())
+    }
+    assert {name: lines for name, lines in missing.items() if lines} == {}
+
+
+def test_no_folder_is_too_full() -> None:
+    counts = Counter(str(path.parent.relative_to(ROOT)) for path in room_sources() if path.name != "__init__.py")
+    assert {folder: count for folder, count in counts.items() if count > MAX_MODULES} == {}
+
+
+def test_few_public_names_have_two_homes() -> None:
+    homes: dict[str, set[str]] = {}
+    for path in (*front_door(), *room_sources()):
+        for node in parse(path).body:
+            if isinstance(node, Definition) and not node.name.startswith("_") and node.name != "main":
+                homes.setdefault(node.name, set()).add(str(path.relative_to(ROOT)))
+    twice = {name: places for name, places in homes.items() if len(places) > 1}
+    assert set(twice) <= set(TWO_HOMES), {name: twice[name] for name in set(twice) - set(TWO_HOMES)}
 
 
 def test_no_file_is_too_long() -> None:
@@ -180,27 +196,49 @@ def test_no_file_is_too_long() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
 
 
-@pytest.mark.slow
-def test_wheel_contains_every_room(tmp_path: Path) -> None:
-    wheel = build_wheel(tmp_path)
-    with zipfile.ZipFile(wheel) as archive:
-        packed = set(archive.namelist())
-    expected = {f"twinset/{path.relative_to(ROOT).as_posix()}" for path in room_sources()}
-    expected |= {path.relative_to(ROOT).as_posix() for path in front_door()}
+def expected_in_wheel() -> set[str]:
+    """Every module, and the bundled weights."""
+    modules = {f"twinset/{path.relative_to(ROOT).as_posix()}" for path in room_sources()}
+    modules |= {path.relative_to(ROOT).as_posix() for path in front_door()}
     weights = (ROOT / "models" / "studio").rglob("*.safetensors")
-    expected |= {f"twinset/{path.relative_to(ROOT).as_posix()}" for path in weights}
-    assert expected - packed == set()
+    return modules | {f"twinset/{path.relative_to(ROOT).as_posix()}" for path in weights}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["checkout", "zip", "sdist"])
+def test_wheel_contains_every_room(tmp_path: Path, form: str) -> None:
+    source = source_of(tmp_path, form)
+    pip = [sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", str(tmp_path), str(source)], check=True)
+    with zipfile.ZipFile(next(tmp_path.glob("twinset-*.whl"))) as archive:
+        packed = set(archive.namelist())
+    assert expected_in_wheel() - packed == set()
     assert {name.partition("/")[0] for name in packed if ".dist-info" not in name} == {"twinset"}
 
 
-def build_wheel(folder: Path) -> Path:
-    """Build from a copy of what is packed, so that nothing is left behind in the checkout."""
+@pytest.mark.slow
+def test_a_source_without_rooms_is_refused(tmp_path: Path) -> None:
+    source = source_of(tmp_path, "zip")
+    shutil.rmtree(source / "scoring")
+    told = subprocess.run([sys.executable, "setup.py", "--version"], cwd=source, capture_output=True, text=True)
+    assert told.returncode != 0 and "scoring should lead to a folder" in told.stderr
+
+
+def source_of(folder: Path, form: str) -> Path:
+    """What is packed, as it comes: a checkout; a ZIP's files, in which links are texts; an unpacked sdist."""
     source = folder / "source"
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("twinset", *ROOMS):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
-    pip = [sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps"]
-    subprocess.run([*pip, "--wheel-dir", str(folder), str(source)], check=True)
-    return next(folder.glob("twinset-*.whl"))
+    if form == "zip":
+        for room in ROOMS:
+            (source / "twinset" / room).unlink()
+            (source / "twinset" / room).write_text(f"../{room}")
+    if form == "sdist":
+        build = "import setuptools.build_meta as b, sys; b.build_sdist(sys.argv[1])"
+        subprocess.run([sys.executable, "-c", build, str(folder)], cwd=source, check=True, capture_output=True)
+        shutil.unpack_archive(next(folder.glob("twinset-*.tar.gz")), folder / "unpacked")
+        return next((folder / "unpacked").iterdir())
+    return source

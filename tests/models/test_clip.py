@@ -14,7 +14,7 @@ from twinset.training.mannequin.attributes import ATTRIBUTES, attributes
 from twinset.training.mannequin.captions import captions
 from twinset.training.mannequin.spec import draw_spec
 from twinset.training.studio import clip as training
-from twinset.training.studio.clip_words import garment_caption, said, shortened
+from twinset.training.studio.clip_words import garment_caption, mentioned_attributes, shortened
 from twinset.training.studio.spoil import SPOILS, VERDICTS, spoil
 
 
@@ -95,7 +95,7 @@ class TestWords:
         for column, text in enumerate((words.english, words.chinese, words.english_plain, words.chinese_plain)):
             short = shortened(text, tokens, rng)
             assert len(tokens(short).input_ids) <= LENGTH
-            mentioned = dict(zip(ATTRIBUTES, said(short, values, column), strict=True))
+            mentioned = dict(zip(ATTRIBUTES, mentioned_attributes(short, values, column), strict=True))
             assert any(mentioned.values())
             if column == 0:
                 assert mentioned["hair_colour"] and mentioned["upper_colour"] and mentioned["scene"]
@@ -151,7 +151,7 @@ def store() -> dict[str, np.ndarray]:
 
 
 def test_training_lowers_the_loss_and_is_written(store: dict[str, np.ndarray], tmp_path: Path) -> None:
-    settings = training.ClipSettings(
+    settings = training.ClipOptions(
         data=tmp_path, out=tmp_path, steps=1, pictures=6, garments=4, faces=2, spoiled=2, held_out=4, bf16=False
     )
     model = training.ClipWithHeads(StudioCLIP.new(32, 32, 2), 30)

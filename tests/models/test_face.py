@@ -80,7 +80,7 @@ class TestFaceEncoder:
         views = (0.8 * base + rng.integers(0, 50, (24, 3, 112, 112, 3))).astype(np.uint8)
         vectors = (base[:, 0, ::16, ::16].reshape(24, -1)[:, :8] / 127.5 - 1).astype(np.float32)
         store = {"crops": views[:, :2], "neutral": views[:, 2], "identity_vector": vectors}
-        settings = face_encoder.FaceEncoderSettings(
+        settings = face_encoder.FaceEncoderOptions(
             data=tmp_path, out=tmp_path, steps=6, people=8, held_out=8, bf16=False, margin_steps=4
         )
         folder = face_encoder.train_on(store, settings)
@@ -115,7 +115,7 @@ class TestFaceFinder:
         landmarks = np.stack([turned(TEMPLATE, 0.0, 0.8, tuple(rng.uniform(10, 60, 2))) for _ in range(8)])
         faces = np.stack([dotted(points, 160) for points in landmarks])
         pool = face_finder.Pool(faces, landmarks, rng.integers(0, 256, (8, 160, 160, 3), dtype=np.uint8))
-        settings = face_finder.FaceFinderSettings(out=tmp_path, steps=4, batch_size=8, held_out=2, bf16=False)
+        settings = face_finder.FaceFinderOptions(out=tmp_path, steps=4, batch_size=8, held_out=2, bf16=False)
         assert FaceFinder.from_pretrained(face_finder.train_on(pool, settings)).config["longest"] == 256
 
     def test_pool_from_mannequin_has_faces_where_it_says(self) -> None:
@@ -228,4 +228,4 @@ class TestJudges:
 
     def test_unknown_judge_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="'nose'"):
-            judges.JudgeSettings(data=tmp_path, out=tmp_path, judge="nose")
+            judges.JudgeOptions(data=tmp_path, out=tmp_path, judge="nose")

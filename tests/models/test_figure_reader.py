@@ -17,7 +17,7 @@ from twinset.scoring.pose import mean_iou, pck, torso_length
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec
 from twinset.training.studio import figure_reader
-from twinset.training.studio.figure_reader import FigureReaderSettings, train_on, varied
+from twinset.training.studio.figure_reader import FigureReaderOptions, train_on, varied
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_peaks_are_where_the_heat_is() -> None:
 
 
 def test_training_learns_and_the_model_is_kept(store: dict[str, np.ndarray], tmp_path: Path) -> None:
-    settings = FigureReaderSettings(
+    settings = FigureReaderOptions(
         data=tmp_path, out=tmp_path, steps=8, batch_size=4, held_out=2, bf16=False, learning_rate=4e-3
     )
     model = FigureReader.from_pretrained(train_on(store, settings))

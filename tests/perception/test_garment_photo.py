@@ -8,6 +8,7 @@ from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.keypoints import L_HIP, L_SHOULDER, R_HIP, R_SHOULDER
 from twinset.figure.labels import BAG, DRESS, FACE, LEFT_ARM, LEFT_SHOE, PANTS, UPPER
 from twinset.figure.photo_poses import ordinary_preset
@@ -24,7 +25,6 @@ from twinset.perception.garments.cutout import (
 )
 from twinset.perception.garments.outline import class_by_shape, shape_of
 from twinset.perception.garments.tps_warp import pieces, spline_warp, warp_to_pose
-from twinset.training.mannequin.render import render_flat
 from twinset.training.mannequin.spec import Garment, draw_garment, draw_spec
 
 CLASS_OF = {kind: name for name, kinds in KINDS_OF.items() for kind in kinds}

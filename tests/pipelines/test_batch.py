@@ -284,11 +284,11 @@ def test_the_page_escapes_what_it_tells(tmp_path: Path) -> None:
 
 def test_the_bundled_model_draws_a_batch(tmp_path: Path, studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every format is labelled; a garment is looked at once for all its pictures."""
-    from twinset.pipelines.joint import JointPipeline
+    from twinset.pipelines.studio import StudioPipeline
 
     looked: list[bool] = []
-    plain = JointPipeline._piece
-    monkeypatch.setattr(JointPipeline, "_piece", lambda self, flat: looked.append(True) or plain(self, flat))
+    plain = StudioPipeline._piece
+    monkeypatch.setattr(StudioPipeline, "_piece", lambda self, flat: looked.append(True) or plain(self, flat))
     garment = str(Path(__file__).resolve().parents[2] / "examples" / "garment.png")
     wanted = items(
         tmp_path, looks={"dots": {"garments": [f"dress={garment}"]}}, formats=["original", "story"],

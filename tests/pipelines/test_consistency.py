@@ -9,14 +9,25 @@ import pytest
 from PIL import Image
 
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import FACE, garment_labels
 from twinset.pipelines import generate as generating
 from twinset.pipelines.compose import Composition, compose
-from twinset.pipelines.controller.controller import Outcome, controlled
-from twinset.pipelines.controller.measures import MEASURES
-from twinset.pipelines.generate import generate, load_record, replay
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.controller.controller import (
+    STRONGER,
+    STRONGEST,
+    Outcome,
+    draw_controlled,
+    helps,
+    preference,
+    stronger,
+)
+from twinset.pipelines.controller.measures import MEASURES, Measurement
+from twinset.pipelines.generate import generate
+from twinset.pipelines.record import load_record
+from twinset.pipelines.replay import replay
 from twinset.pipelines.request import Request, read_request
+from twinset.pipelines.studio import StudioPipeline
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec
 
@@ -29,7 +40,7 @@ UPPER = PERSON.garments["upper"]
 def fields(tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("given")
     Image.fromarray(render.render_selfie(PERSON)).save(folder / "selfie.png")
-    Image.fromarray(render.render_flat(UPPER)).save(folder / "upper.png")
+    Image.fromarray(render_flat(UPPER)).save(folder / "upper.png")
     Image.fromarray(PICTURE).save(folder / "photo.png")
     return {
         "prompt": "a person", "selfie": folder / "selfie.png", "garments": [f"{UPPER.kind}={folder / 'upper.png'}"],
@@ -37,7 +48,7 @@ def fields(tmp_path_factory: pytest.TempPathFactory) -> dict:
     }  # fmt: skip
 
 
-def outcome_of(pipe: JointPipeline, fields: dict, *pictures: np.ndarray, **knobs) -> tuple[Outcome, list[int]]:
+def outcome_of(pipe: StudioPipeline, fields: dict, *pictures: np.ndarray, **knobs) -> tuple[Outcome, list[int]]:
     """What the controller makes of passes that give these pictures, one per try; regions are not drawn anew."""
     request = read_request(fields | knobs)
     composition, tries = compose(pipe, request), []
@@ -47,7 +58,7 @@ def outcome_of(pipe: JointPipeline, fields: dict, *pictures: np.ndarray, **knobs
             tries.append(attempt)
         return pictures[min(attempt, len(pictures) - 1)]
 
-    return controlled(pipe, request, composition, draw), tries
+    return draw_controlled(pipe, request, composition, draw), tries
 
 
 def spoilt(labels: tuple[int, ...], gain: tuple[float, float, float]) -> np.ndarray:
@@ -75,6 +86,30 @@ def test_repairs_better_what_was_wrong_and_harm_nothing(studio, fields, name) ->
         assert MEASURES[measure].gain(value, after.values[measure]) > -1, measure
     first = kept[0].fault
     assert after.values[first] < 0.67 * before.values[first]  # a third lower
+
+
+def measured(**values: float) -> Measurement:
+    """A picture that is not blank, with these values."""
+    return Measurement(PICTURE, None, {}, values)
+
+
+def test_a_gain_within_the_scatter_is_no_help() -> None:
+    least = MEASURES["light_mismatch"].least
+    before = measured(light_mismatch=5.0)
+    assert not helps("light_mismatch", before, measured(light_mismatch=5.0 - 0.9 * least))
+    assert helps("light_mismatch", before, measured(light_mismatch=5.0 - 1.1 * least))
+    assert not helps("light_mismatch", before, measured())  # what is not measured any more is no better
+
+
+def test_of_two_faulty_pictures_the_one_nearer_to_usual_is_preferred() -> None:
+    request = read_request({"prompt": "a person"})
+    near, far = measured(light_mismatch=4.5), measured(light_mismatch=9.0)
+    two_faults = measured(light_mismatch=4.1, skin_difference=7.0)
+    assert preference(near, request) < preference(far, request) < preference(two_faults, request)
+
+
+def test_stronger_conditions_have_a_cap() -> None:
+    assert stronger(1.0) == STRONGER and stronger(STRONGEST) == STRONGEST == 2.0 and stronger(1.9) == STRONGEST
 
 
 def test_a_good_picture_is_left_alone(studio, fields) -> None:
@@ -124,14 +159,14 @@ def test_what_is_no_number_is_drawn_again_and_then_refused(studio, fields) -> No
             raise FloatingPointError("the latents are not finite")
         return PICTURE
 
-    outcome = controlled(studio, request, composition, draw)
+    outcome = draw_controlled(studio, request, composition, draw)
     assert outcome.steps[0].fault == "the latents are not finite" and np.array_equal(outcome.picture, PICTURE)
 
     def never(attempt: int, conditions) -> np.ndarray:
         raise FloatingPointError("the latents are not finite")
 
     with pytest.raises(FloatingPointError, match="any seed"):
-        controlled(studio, request, composition, never)
+        draw_controlled(studio, request, composition, never)
 
 
 def test_blank_pictures_and_strangers_are_refused(studio, fields) -> None:
@@ -159,7 +194,7 @@ def test_refused_pictures_are_not_written(studio, fields, tmp_path: Path, monkey
         picture = draw(0, None)
         return Outcome(picture, {}, {}, (), "the picture is blank" if draw.args[3] == 0 else None)
 
-    monkeypatch.setattr(generating, "controlled", refusing)
+    monkeypatch.setattr(generating, "draw_controlled", refusing)
     with pytest.raises(InputError, match=r"refused 1 of 2 pictures \(seed 1: the picture is blank\); try more"):
         generate(studio, read_request(plain | {"num": 2}), tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["0002.png", "sheet.png"]

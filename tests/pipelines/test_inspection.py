@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from tests.helpers.tiny import noise_picture, save_tiny
 from twinset.cli import app
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.keypoints import KEYPOINT_NAMES
 from twinset.models.face_finder import TEMPLATE, Face
 from twinset.models.figure_reader import Figure
@@ -71,7 +72,7 @@ def test_worn_pieces_are_cut_out_on_white() -> None:
 
 
 def test_a_flat_garment(tmp_path: Path) -> None:
-    found = inspect(eyes(), saved(render.render_flat(SPEC.garments["upper"]), tmp_path))
+    found = inspect(eyes(), saved(render_flat(SPEC.garments["upper"]), tmp_path))
     assert found.figure is None and found.kind == "dress" and list(found.pieces) == ["dress"]
     assert found.summary() == f"0 faces, laid flat: dress ({' and '.join(found.colours['dress'])})"
 

@@ -13,24 +13,24 @@ from twinset.errors import InputError
 from twinset.figure.keypoints import draw_skeleton
 from twinset.figure.labels import colourise
 from twinset.pipelines.denoising.guidance import Guidance
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.studio import StudioPipeline
 
 PROMPT = "short hair, on the beach"
 
 
 @pytest.fixture(scope="module")
-def pipe() -> JointPipeline:
+def pipe() -> StudioPipeline:
     return tiny_pipeline()
 
 
-def latents_of(pipe: JointPipeline, conditions=(), **options) -> torch.Tensor:
+def latents_of(pipe: StudioPipeline, conditions=(), **options) -> torch.Tensor:
     given = {"num_inference_steps": 3, "generator": seeded(1), "output_type": "latent", "layout": dressed()} | options
     latents: Any = pipe(PROMPT, conditions=conditions, **given).images
     assert isinstance(latents, torch.Tensor)
     return latents
 
 
-def both_conditions(pipe: JointPipeline, weight: float = 1.0) -> list:
+def both_conditions(pipe: StudioPipeline, weight: float = 1.0) -> list:
     layout = dressed()
     return [
         pipe.identity(noise_picture(112, 112), layout, weight=weight),
@@ -40,7 +40,7 @@ def both_conditions(pipe: JointPipeline, weight: float = 1.0) -> list:
 
 @pytest.mark.parametrize("weight", [None, 0.0])
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
-def test_without_conditions_equals_diffusers(pipe: JointPipeline, weight: float | None, guidance: float) -> None:
+def test_without_conditions_equals_diffusers(pipe: StudioPipeline, weight: float | None, guidance: float) -> None:
     """Same weights through diffusers' own ControlNet pipeline: same latents, to 1e-5 of their size."""
     layout = dressed()
     unused: Any = None
@@ -73,7 +73,7 @@ def test_without_conditions_equals_diffusers(pipe: JointPipeline, weight: float 
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_each_condition_changes_its_region_most(pipe: JointPipeline, index: int) -> None:
+def test_each_condition_changes_its_region_most(pipe: StudioPipeline, index: int) -> None:
     plain, conditions = latents_of(pipe, guidance_scale=1.0, num_inference_steps=1), both_conditions(pipe)
     change = (
         (latents_of(pipe, conditions[index : index + 1], guidance_scale=1.0, num_inference_steps=1) - plain)
@@ -84,7 +84,7 @@ def test_each_condition_changes_its_region_most(pipe: JointPipeline, index: int)
     assert change[inside].mean() > 2 * change[~inside].mean()
 
 
-def test_strength_scales_the_change(pipe: JointPipeline) -> None:
+def test_strength_scales_the_change(pipe: StudioPipeline) -> None:
     plain = latents_of(pipe, guidance_scale=1.0)
     changes = [
         float((latents_of(pipe, both_conditions(pipe, w), guidance_scale=1.0) - plain).norm()) for w in (0.01, 0.3, 1.0)
@@ -92,7 +92,7 @@ def test_strength_scales_the_change(pipe: JointPipeline) -> None:
     assert 0 < changes[0] < changes[1] < changes[2]
 
 
-def test_a_schedule_limits_a_condition(pipe: JointPipeline) -> None:
+def test_a_schedule_limits_a_condition(pipe: StudioPipeline) -> None:
     layout, crop = dressed(), noise_picture(112, 112)
     early = pipe.identity(crop, layout, end=0.4)
     assert [early.at(step, 5) for step in range(5)] == [1, 1, 0, 0, 0]
@@ -100,7 +100,7 @@ def test_a_schedule_limits_a_condition(pipe: JointPipeline) -> None:
     assert not torch.equal(latents_of(pipe, [early]), whole)
 
 
-def test_picture_alone_equals_picture_among_others(pipe: JointPipeline) -> None:
+def test_picture_alone_equals_picture_among_others(pipe: StudioPipeline) -> None:
     layout = dressed()
     conditions = both_conditions(pipe)
     given = {"layout": layout, "num_inference_steps": 2}
@@ -110,7 +110,7 @@ def test_picture_alone_equals_picture_among_others(pipe: JointPipeline) -> None:
     assert (many[1:2] - alone).abs().mean() > 0.1
 
 
-def test_keys_and_values_are_projected_once(pipe: JointPipeline) -> None:
+def test_keys_and_values_are_projected_once(pipe: StudioPipeline) -> None:
     calls = []
     hook = next(iter(pipe.identity_adapter.sites.to_k.values())).register_forward_hook(lambda *_: calls.append(1))
     latents_of(pipe, both_conditions(pipe), num_inference_steps=4)
@@ -130,7 +130,7 @@ def test_a_pass_leaves_the_unet_as_it_was() -> None:
 def test_save_and_load_give_the_same_picture(tmp_path) -> None:
     pipe = tiny_pipeline()
     pipe.save_pretrained(tmp_path)
-    again = JointPipeline.from_pretrained(tmp_path)
+    again = StudioPipeline.from_pretrained(tmp_path)
     assert type(again.controlnet.nets[1]).__name__ == "RegionControlNetModel"
     ours, theirs = (latents_of(p, both_conditions(p)) for p in (pipe, again))
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)  # memory layout differs, so not to the last bit
@@ -138,10 +138,10 @@ def test_save_and_load_give_the_same_picture(tmp_path) -> None:
 
 def test_unknown_model_is_refused() -> None:
     with pytest.raises(InputError, match="'nowhere'"):
-        JointPipeline.from_pretrained("nowhere")
+        StudioPipeline.from_pretrained("nowhere")
 
 
-def test_a_latent_that_is_not_finite_is_an_error(pipe: JointPipeline) -> None:
+def test_a_latent_that_is_not_finite_is_an_error(pipe: StudioPipeline) -> None:
     with pytest.raises(FloatingPointError):
         latents_of(pipe, latents=torch.full((1, 16, 32, 24), float("nan")))
 
@@ -163,5 +163,5 @@ def test_guidance_collapses_to_the_branches_needed() -> None:
 
 
 def test_saved_folder_loads_with_its_clip(tmp_path) -> None:
-    pipe = JointPipeline.from_pretrained(save_tiny(tmp_path))
+    pipe = StudioPipeline.from_pretrained(save_tiny(tmp_path))
     assert pipe.clip.choose(noise_picture(64, 64), ["a dress", "a coat"]).sum() == pytest.approx(1, abs=1e-4)

@@ -12,19 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from typer.testing import CliRunner
 
-from tests.adapters.test_assembly import parts as sd15_networks
-from tests.helpers.public_files import random_state, shapes_of, write
-from tests.perception.test_onnx_faces import recogniser_graph, scrfd_graph
-from tests.pipelines.test_families import tiny_xl
+from tests.helpers.full_size import SIZE, networks, saved_base, small_parts
 from twinset import cli
 from twinset.errors import InputError
 from twinset.models.hub.profiles import ON_HUB
-from twinset.perception.faces.onnx import Detector, Recogniser
 from twinset.pipelines import load
 from twinset.pipelines.assembly import Parts
 from twinset.pipelines.compose import compose
@@ -32,52 +26,11 @@ from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
 from twinset.pipelines.request import Request
 
-SIZE = (192, 256)
-
-
-def networks(name: str) -> dict[str, Any]:
-    if name == "sd15":
-        given = sd15_networks()
-        return given | {"controlnet": given["controlnet"][0]}
-    return tiny_xl()
-
-
-def saved_base(name: str, given: dict[str, Any], folder: Path) -> Path:
-    """The base folder as the hub has it: no ControlNet, and for SD1.5 an index that names more than is there."""
-    own = {k: v for k, v in given.items() if k != "controlnet"}
-    if name == "sdxl":
-        StableDiffusionXLPipeline(**own, add_watermarker=False).save_pretrained(folder)
-    else:
-        nothing = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        StableDiffusionPipeline(**own, **nothing).save_pretrained(folder)
-    return folder
-
 
 @pytest.fixture(scope="module", params=["sd15", "sdxl"])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Parts]:
     """A family and small random parts of it, as `load_parts` gives them."""
-    name, given, folder = request.param, networks(request.param), tmp_path_factory.mktemp(request.param)
-    forms = {"identity_adapter": "face-id-plus-v2", "garment_adapter": "ip-adapter-plus"}
-    files = {
-        "identity_adapter": folder / f"ip-adapter-faceid-plusv2_{name}.bin",
-        "garment_adapter": folder / "ip-adapter-plus.safetensors",
-    }
-    for part, path in files.items():
-        write(path, random_state(shapes_of(forms[part], given["unet"])))
-    config = CLIPVisionConfig(
-        hidden_size=1280, intermediate_size=64, num_hidden_layers=2, num_attention_heads=8, image_size=28, patch_size=14
-    )
-    return name, Parts(
-        base=saved_base(name, given, folder / "base"),
-        vae=given["vae"],
-        pose_controlnet=given["controlnet"],
-        image_encoder=CLIPVisionModelWithProjection(config).eval(),
-        adapters=files,
-        recogniser=Recogniser(recogniser_graph(folder / "arcface.onnx", seed=0)),
-        detector=Detector(scrfd_graph(folder / "scrfd.onnx", size=(640, 640))),
-        notes=("identity_adapter: FaceID",),
-        revision="0" * 64,
-    )
+    return request.param, small_parts(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture

@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 
 from twinset.cli import app
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import BACKGROUND, FACE, UPPER, garment_labels
 from twinset.models.face_finder import align
 from twinset.pipelines.compose import people_of
-from twinset.pipelines.controller.measures import MEASURES, Measured, Wanted, is_blank, look, region_lights
+from twinset.pipelines.controller.measures import MEASURES, Measurement, Target, is_blank, measure, region_lights
 from twinset.pipelines.families.drawn import Selfie
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.studio import StudioPipeline
 from twinset.scoring import iqa
 from twinset.scoring.iqa import ANTONYMS, OpenClipIqa
 from twinset.scoring.niqe import FEATURES, NiqeModel, asymmetric_gaussian, fit, mscn, niqe, patch_features
@@ -40,15 +41,15 @@ def selfie_of(spec) -> Selfie:
 
 
 @pytest.fixture(scope="module")
-def wanted(studio: JointPipeline) -> Wanted:
+def target(studio: StudioPipeline) -> Target:
     people, selfie = people_of(studio), selfie_of(PERSON)
-    flats = {KIND: render.render_flat(PERSON.garments["upper"])}
+    flats = {KIND: render_flat(PERSON.garments["upper"])}
     keypoints, labels = render.layout_keypoints(PERSON), render.render_layout(PERSON)
-    return Wanted(people.embedding(selfie), people.skin(selfie), flats, keypoints, labels, "a person")
+    return Target(people.embedding(selfie), people.skin(selfie), flats, keypoints, labels, "a person")
 
 
-def seen(studio: JointPipeline, picture: np.ndarray, wanted: Wanted) -> Measured:
-    return look(people_of(studio), picture, wanted)
+def seen(studio: StudioPipeline, picture: np.ndarray, target: Target) -> Measurement:
+    return measure(people_of(studio), picture, target)
 
 
 def tinted(labels: tuple[int, ...], gain: tuple[float, float, float]) -> np.ndarray:
@@ -56,8 +57,8 @@ def tinted(labels: tuple[int, ...], gain: tuple[float, float, float]) -> np.ndar
     return np.where(region, PICTURE * np.array(gain), PICTURE).clip(0, 255).astype(np.uint8)
 
 
-def test_a_true_picture_has_no_faults(studio, wanted) -> None:
-    true = seen(studio, PICTURE, wanted)
+def test_a_true_picture_has_no_faults(studio, target) -> None:
+    true = seen(studio, PICTURE, target)
     assert true.faults == {}
     assert set(true.values) == set(MEASURES)
     assert true.values["identity"] > 0.8 and true.values["pose"] > 0.8 and true.values["parsing"] > 0.7
@@ -70,55 +71,55 @@ def test_a_true_picture_has_no_faults(studio, wanted) -> None:
     (lambda: np.roll(PICTURE, 40, axis=1), ("pose", "parsing")),
     (lambda: np.asarray(Image.fromarray(PICTURE).filter(ImageFilter.GaussianBlur(2))), ("niqe",)),
 ])  # fmt: skip
-def test_what_is_spoilt_is_measured(studio, wanted, change, worse) -> None:
-    before, after = seen(studio, PICTURE, wanted).values, seen(studio, change(), wanted).values
+def test_what_is_spoilt_is_measured(studio, target, change, worse) -> None:
+    before, after = seen(studio, PICTURE, target).values, seen(studio, change(), target).values
     for name in worse:
         assert MEASURES[name].gain(before[name], after[name]) < -2, name
 
 
-def test_a_face_in_other_light_is_named(studio, wanted) -> None:
-    faults = seen(studio, tinted((FACE,), (1.2, 0.9, 0.45)), wanted).faults
+def test_a_face_in_other_light_is_named(studio, target) -> None:
+    faults = seen(studio, tinted((FACE,), (1.2, 0.9, 0.45)), target).faults
     assert faults["light_mismatch"] == "regions are in different light"
 
 
-def test_a_draft_tells_what_is_seen_of_a_garment(studio, wanted) -> None:
+def test_a_draft_tells_what_is_seen_of_a_garment(studio, target) -> None:
     """A garment of two colours of which the pose hides one: its light is right by the draft only."""
     flat = np.full((256, 192, 3), 255, np.uint8)
     flat[40:128, 40:150], flat[128:216, 40:150] = (200, 60, 60), (60, 60, 200)
     owned, picture = LABELS == UPPER, PICTURE.copy()
     picture[owned] = (180, 54, 54)
     draft = np.where(owned[..., None], np.array((200, 60, 60), np.uint8), np.uint8(127))
-    whole = replace(wanted, flats={KIND: flat}, labels=LABELS)
+    whole = replace(target, flats={KIND: flat}, labels=LABELS)
     by_draft = replace(whole, drafts={KIND: draft})
-    roughly, exactly = (region_lights(picture, LABELS, one)[KIND] for one in (whole, by_draft))
+    coarse_colours, exactly = (region_lights(picture, LABELS, one)[KIND] for one in (whole, by_draft))
     np.testing.assert_allclose(exactly, 0.9, atol=0.01)
-    assert np.abs(roughly - 0.9).max() > 0.2
-    assert seen(studio, picture, whole).roughly and not seen(studio, picture, by_draft).roughly
+    assert np.abs(coarse_colours - 0.9).max() > 0.2
+    assert seen(studio, picture, whole).coarse_colours and not seen(studio, picture, by_draft).coarse_colours
 
 
-def test_slivers_tell_no_light(wanted) -> None:
+def test_slivers_tell_no_light(target) -> None:
     labels = np.where(np.isin(LABELS, garment_labels(KIND)), BACKGROUND, LABELS)
     labels[100:110, 90:102] = UPPER
-    assert KIND not in region_lights(PICTURE, labels, replace(wanted, labels=None))
+    assert KIND not in region_lights(PICTURE, labels, replace(target, labels=None))
     labels[100:130, 90:120] = UPPER
-    assert KIND in region_lights(PICTURE, labels, replace(wanted, labels=None))
+    assert KIND in region_lights(PICTURE, labels, replace(target, labels=None))
 
 
 def test_limits_are_wider_where_garments_are_known_as_a_whole() -> None:
     light = MEASURES["light_mismatch"]
-    assert light.is_bad(5.0) and not light.is_bad(5.0, roughly=True) and light.is_bad(7.0, roughly=True)
+    assert light.is_bad(5.0) and not light.is_bad(5.0, coarse_colours=True) and light.is_bad(7.0, coarse_colours=True)
     assert MEASURES["skin_difference"].limit(True) == MEASURES["skin_difference"].limit()
 
 
-def test_shading_from_two_sides_is_a_mismatch(studio, wanted) -> None:
+def test_shading_from_two_sides_is_a_mismatch(studio, target) -> None:
     ramp = np.linspace(1.5, 0.5, 192)[None, :, None]
     picture = np.where((LABELS == FACE)[..., None], PICTURE * ramp, PICTURE).clip(0, 255).astype(np.uint8)
-    values = [seen(studio, one, wanted).values["shading_mismatch"] for one in (PICTURE, picture)]
+    values = [seen(studio, one, target).values["shading_mismatch"] for one in (PICTURE, picture)]
     assert values[1] > values[0] + 0.2
 
 
 def test_what_is_not_wanted_is_not_measured(studio) -> None:
-    assert not {"identity", "garment_colour", "pose", "prompt"} & set(seen(studio, PICTURE, Wanted()).values)
+    assert not {"identity", "garment_colour", "pose", "prompt"} & set(seen(studio, PICTURE, Target()).values)
 
 
 def test_blank_pictures() -> None:
@@ -253,7 +254,7 @@ def test_rn50_is_looked_for_and_never_fetched(tmp_path: Path, monkeypatch: pytes
 def test_score_command(tmp_path: Path) -> None:
     Image.fromarray(PICTURE).save(tmp_path / "photo.png")
     Image.fromarray(render.render_selfie(PERSON)).save(tmp_path / "me.png")
-    Image.fromarray(render.render_flat(PERSON.garments["upper"])).save(tmp_path / "coat.png")
+    Image.fromarray(render_flat(PERSON.garments["upper"])).save(tmp_path / "coat.png")
     given = ["--selfie", tmp_path / "me.png", "--garment", f"{KIND}={tmp_path / 'coat.png'}", "-o", tmp_path / "s.json"]
     run = CliRunner().invoke(app, ["score", str(tmp_path / "photo.png"), *map(str, given)])
     assert run.exit_code == 0 and "face like the selfie" in run.output

@@ -12,11 +12,11 @@ from torch import nn
 
 from tests.helpers.tiny import dressed, noise_picture, tiny_pipeline
 from twinset.pipelines.denoising.condition_cache import Memo, fingerprint
-from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.studio import StudioPipeline
 
 
 @pytest.fixture(scope="module")
-def pipe() -> JointPipeline:
+def pipe() -> StudioPipeline:
     return tiny_pipeline()
 
 
@@ -29,7 +29,7 @@ def runs(network: nn.Module, act: Callable[[], object]) -> int:
     return len(calls)
 
 
-def test_the_same_person_in_another_pose_is_not_encoded_again(pipe: JointPipeline) -> None:
+def test_the_same_person_in_another_pose_is_not_encoded_again(pipe: StudioPipeline) -> None:
     crop, other = noise_picture(112, 112, 5), noise_picture(112, 112, 6)
     first = pipe.identity(crop, dressed())
     assert runs(pipe.face_encoder, lambda: pipe.identity(crop.copy(), dressed(("dress",)))) == 0

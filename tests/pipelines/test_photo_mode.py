@@ -11,12 +11,15 @@ from PIL import Image
 
 from tests.helpers.tiny import dressed, noise_picture, seeded, tiny_pipeline
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import BACKGROUND, DRESS, FACE, HAIR, LEFT_ARM, PANTS, SKIRT, UPPER
 from twinset.models.figure_reader import Figure
 from twinset.pipelines.compose import compose, people_of
 from twinset.pipelines.denoising.kept_photo import Kept, photo_condition
 from twinset.pipelines.families.tryon_photo import Photo, changes, choose_window, dressed_anew, dressed_as
-from twinset.pipelines.generate import generate, load_record, replay
+from twinset.pipelines.generate import generate
+from twinset.pipelines.record import load_record
+from twinset.pipelines.replay import replay
 from twinset.pipelines.request import read_request
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec
@@ -30,7 +33,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     pictures = {
         "photo": render.render_picture(PERSON),
         "selfie": render.render_selfie(OTHER),
-        "garment": render.render_flat(OTHER.garments["upper"]),
+        "garment": render_flat(OTHER.garments["upper"]),
     }
     for name, picture in pictures.items():
         Image.fromarray(picture).save(folder / f"{name}.png")

@@ -13,16 +13,17 @@ from PIL import Image
 
 from twinset.adapters.condition import Layout
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import FACE, GARMENT_KINDS
 from twinset.models.vae import decode
 from twinset.pipelines.baseline import face_fusion
 from twinset.pipelines.baseline.serial import draw_serially, repair, warped
 from twinset.pipelines.compose import compose, people_of
 from twinset.pipelines.controller.measures import shading_mismatch
+from twinset.pipelines.draw import draw
 from twinset.pipelines.families.drawn import Selfie
-from twinset.pipelines.generate import draw
-from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.request import read_request
+from twinset.pipelines.studio import StudioPipeline
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec
 
@@ -41,9 +42,9 @@ def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.abs(a.astype(int) - b).max(-1) > 0
 
 
-def test_each_stage_changes_its_own_part(studio: JointPipeline) -> None:
+def test_each_stage_changes_its_own_part(studio: StudioPipeline) -> None:
     photo, selfie = render.render_picture(PERSON), Selfie(render.render_crop(OTHER), render.render_crop(OTHER))
-    flats = {UPPER.kind: render.render_flat(UPPER)}
+    flats = {UPPER.kind: render_flat(UPPER)}
     stages = draw_serially(studio, people_of(studio), painted, LAYOUT, selfie, flats, photo)
     assert stages.first is photo
     swapped = differ(stages.swapped, photo)
@@ -56,28 +57,28 @@ def test_each_stage_changes_its_own_part(studio: JointPipeline) -> None:
     assert repaired[face].mean() > 0.3 and repaired[~face].mean() < 0.1
 
 
-def test_a_stage_without_anything_to_do_hands_on_what_it_got(studio: JointPipeline) -> None:
+def test_a_stage_without_anything_to_do_hands_on_what_it_got(studio: StudioPipeline) -> None:
     photo = render.render_picture(PERSON)
     stages = draw_serially(studio, people_of(studio), painted, LAYOUT, None, {}, photo)
     assert stages.repaired is photo
 
 
-def test_the_warp_is_the_draft(studio: JointPipeline) -> None:
+def test_the_warp_is_the_draft(studio: StudioPipeline) -> None:
     """A thin-plate warp of a red garment gives a red draft where the garment lies."""
-    flat = render.render_flat(UPPER)
+    flat = render_flat(UPPER)
     red = np.where(np.any(flat < 250, axis=-1, keepdims=True), np.array([220, 20, 20], np.uint8), flat)
-    wanted = Layout(LAYOUT.keypoints, people_of(studio).labels(LAYOUT.keypoints, (UPPER.kind, "trousers"), "short"))
-    ours = studio.garment(red, UPPER.kind, wanted)
-    theirs = warped(studio, ours, red, UPPER.kind, wanted)
+    target = Layout(LAYOUT.keypoints, people_of(studio).labels(LAYOUT.keypoints, (UPPER.kind, "trousers"), "short"))
+    ours = studio.garment(red, UPPER.kind, target)
+    theirs = warped(studio, ours, red, UPPER.kind, target)
     assert theirs.draft is not None and ours.draft is not None and theirs.tokens is ours.tokens
     with torch.no_grad():
         pixels = decode(studio.vae, theirs.draft)[0].permute(1, 2, 0).numpy() / 2
-    region = np.isin(wanted.labels, GARMENT_KINDS[UPPER.kind][1])
+    region = np.isin(target.labels, GARMENT_KINDS[UPPER.kind][1])
     assert (pixels[region][:, 0] - pixels[region][:, 1] > 0.4).mean() > 0.7
 
 
-def test_without_shoulders_the_draft_stays(studio: JointPipeline) -> None:
-    flat, keypoints = render.render_flat(UPPER), LAYOUT.keypoints.copy()
+def test_without_shoulders_the_draft_stays(studio: StudioPipeline) -> None:
+    flat, keypoints = render_flat(UPPER), LAYOUT.keypoints.copy()
     keypoints[[2, 5]] = 0
     layout = Layout(keypoints, LAYOUT.labels)
     garment = studio.garment(flat, UPPER.kind, LAYOUT)
@@ -103,7 +104,7 @@ def test_repair_compensates_light_from_another_side() -> None:
     assert shading_mismatch(repair(lit, labels), labels) < 0.5 * shading_mismatch(lit, labels)
 
 
-def test_a_request_is_drawn_serially(studio: JointPipeline, tmp_path: Path) -> None:
+def test_a_request_is_drawn_serially(studio: StudioPipeline, tmp_path: Path) -> None:
     Image.fromarray(render.render_selfie(OTHER)).save(tmp_path / "selfie.png")
     asked = {"prompt": "in the park", "selfie": tmp_path / "selfie.png", "pose": "standing", "seed": 1, "steps": 2}
     pictures = {}

@@ -12,6 +12,7 @@ from PIL import Image
 
 from twinset.common.result_cache import Seen
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import DRESS, PANTS, SKIRT, UPPER
 from twinset.models.figure_reader import FigureReader
 from twinset.models.hub.profiles import BUNDLED
@@ -71,7 +72,7 @@ def test_the_bundled_reader_tells_worn_from_flat() -> None:
     reader = FigureReader.from_pretrained(BUNDLED / "figure_reader").eval()
     people = DrawnPeople(SimpleNamespace(figure_reader=reader, seen=Seen()))  # type: ignore[arg-type]
     specs = [draw_spec(900_730_000 + index, "held_out") for index in range(12)]
-    flats = [people.worn(render.render_flat(garment)) for spec in specs for garment in spec.garments.values()]
+    flats = [people.worn(render_flat(garment)) for spec in specs for garment in spec.garments.values()]
     worn = [people.worn(render.render_picture(spec)) for spec in specs]
     assert sum(labels is None for labels in flats) >= 0.95 * len(flats)
     assert sum(labels is not None for labels in worn) >= 11

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.helpers.tiny import tiny_pipeline
 from twinset.errors import InputError
 from twinset.pipelines.compose import colours_of, compose
-from twinset.pipelines.generate import draw, texts
+from twinset.pipelines.draw import draw, prompt_arguments
 from twinset.pipelines.request import Request
 from twinset.prompts.sentence import understand
 from twinset.prompts.weighting import is_weighted, plain_words
@@ -74,7 +74,7 @@ def test_weights_reach_the_picture() -> None:
         request = Request(prompt=prompt, seed=1, steps=1, guidance=3.0, pose="standing")
         composition = compose(pipe, request)
         drawn.append(np.array(draw(pipe, request, composition, 0), float))
-        assert ("prompt_embeds" in texts(pipe, composition.sentence)) == ("(" in prompt)
+        assert ("prompt_embeds" in prompt_arguments(pipe, composition.sentence)) == ("(" in prompt)
     assert np.abs(drawn[0] - drawn[1]).mean() < 1 < 2 * np.abs(drawn[1] - drawn[2]).mean() + 1
     assert not np.array_equal(drawn[1], drawn[2])
 

@@ -4,70 +4,26 @@ from __future__ import annotations
 
 import io
 import shutil
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.helpers.page_service import SCRIPT, picture, served
 from tests.helpers.tiny import noise_picture
-from twinset.compliance.labels.labelled import label_picture
 from twinset.compliance.labels.verify import verify
 from twinset.figure import poses
-from twinset.pipelines.request import Request
 from twinset.serving.api_keys import Keys
-from twinset.serving.app import Limits, Service, create_app
-from twinset.serving.web.page import PATH, add_page
+from twinset.serving.web.page import PATH
 from twinset.serving.web.pose_gallery import caption, pose_pictures
 from twinset.serving.web.translations import WORDS
-from twinset.serving.worker import Worker
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 browsing = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page is not looked at")
-SCRIPT = "<img src=x onerror=window.hacked=1>"
-
-
-def drawn(request: Request, out: Path, tell: Any) -> Any:
-    """Instead of a pipeline: noise with all labels, slowly enough to be seen and cancelled."""
-    records = []
-    for index in range(request.num):
-        for step in range(3):
-            tell(index, step + 1, 3)
-            time.sleep(0.5 if "slowly" in request.prompt else 0.05)
-        done = label_picture(Image.open("examples/pose.png").convert("RGB"), "AI生成", "bottom_right", "x.png")
-        (out / f"{index}.png").write_bytes(done.data)
-        told = {"controller": [{"what": "light of the dress", "kept": True}], "faults": ["the identity is low"]}
-        composed = {"notes": [f"said {SCRIPT}"]}
-        records.append(SimpleNamespace(seed=index, scores={"identity": 0.5}, composed=composed, seconds=0.1,
-                                       picture=f"{index}.png", request=request, **told))  # fmt: skip
-    return records, []
-
-
-@contextmanager
-def served(root: Path, keys: Keys | None = None, draws: bool = True, room: int = 6) -> Iterator[tuple[str, Service]]:
-    """A service with its page on loopback, and a worker."""
-    service = Service(root, keys, Limits(body=2**20, pictures=4, room=room), lease=20.0)
-    app = add_page(create_app(service), keys, root, 4)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    threading.Thread(target=server.run, daemon=True).start()
-    worker, over = Worker(service.queue, service.files, drawn, "studio"), threading.Event()
-    crew = threading.Thread(target=worker.run, args=(over.is_set, 0.05), daemon=True)
-    if draws:
-        crew.start()
-    while not server.started:
-        time.sleep(0.05)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", service
-    finally:
-        over.set()
-        server.should_exit = server.force_exit = True
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +42,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY"):
         monkeypatch.setenv(name, "")
 
 
@@ -96,11 +52,6 @@ def opened(browser: Browser, url: str, locale: str = "en-GB") -> Page:
     page.goto(url)
     page.wait_for_selector("#prompt textarea")
     return page
-
-
-def picture(path: Path, seed: int = 0) -> str:
-    Image.fromarray(noise_picture(64, 80, seed)).save(path)
-    return str(path)
 
 
 def agree(page: Page) -> None:
@@ -172,7 +123,7 @@ def test_history_deletes_for_good(browser: Browser, tmp_path: Path) -> None:
 def test_cancelling_and_a_full_queue_are_told(browser: Browser, tmp_path: Path) -> None:
     with served(tmp_path, room=1) as (url, service):
         page, other = opened(browser, url), opened(browser, url)
-        page.fill("#prompt textarea", "slowly")
+        page.fill("#prompt textarea", "5 seconds")
         page.click("#draw")
         expect(page.locator("#status")).to_contain_text("drawing picture 1 of 1")
         other.fill("#prompt textarea", "x")
@@ -253,6 +204,35 @@ def test_the_mirror_shows_the_camera_and_keeps_nothing(browser: Browser, tmp_pat
         while service.repository.jobs.requests() and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not service.repository.jobs.requests() and not list(service.files.uploads.iterdir())
+
+
+@browsing
+@pytest.mark.parametrize(
+    ("patience", "seconds"), [(2.0, 6), pytest.param(60.0, 90, marks=pytest.mark.slow)], ids=["fast", "real"]
+)
+def test_streams_live_as_long_as_their_jobs(browser: Browser, tmp_path: Path, patience: float, seconds: int) -> None:
+    """A draw and then a batch over the guard's patience with bodies, and the heartbeat all the while."""
+    with served(tmp_path, patience=patience) as (url, service):
+        page, ended = browser.new_context(locale="en-GB", viewport={"width": 1300, "height": 1200}).new_page(), []
+        for event in ("requestfailed", "requestfinished"):
+            page.on(event, lambda asked: ended.append((asked.failure, asked.url)))
+        page.goto(url)
+        page.fill("#prompt textarea", f"a dress, {seconds} seconds")
+        page.click("#draw")
+        expect(page.locator("#status")).to_contain_text("drawing picture 1 of 1", timeout=20_000)
+        expect(page.locator("#status .good")).to_contain_text("pictures: 1", timeout=1000 * (seconds + 60))
+        expect(page.locator("#pictures img").first).to_be_visible()
+        page.screenshot(path=tmp_path / "drawn.png")
+        page.get_by_role("tab", name="Batch").click()
+        page.fill("#sentences textarea", f"beach, {seconds // 2} seconds\npark, {seconds // 2} seconds")
+        page.click("#draw-all")
+        done = expect(page.locator("#batch-status .good"))
+        done.to_contain_text("2 of 2 done, 0 failed", timeout=1000 * (seconds + 60))
+        page.screenshot(path=tmp_path / "batch.png")
+        assert service.queue.counts() == {"done": 3}
+        streams = [(failure, url) for failure, url in ended if "/heartbeat/" in url or "/queue/data" in url]
+        assert len(streams) == 2 and all("/queue/data" in url for _, url in streams), streams  # the heartbeat goes on
+        assert {failure for failure, _ in ended} <= {None, "net::ERR_ABORTED"}, ended  # the page itself ends them
 
 
 def test_every_text_is_there_in_both_languages_with_the_same_values() -> None:

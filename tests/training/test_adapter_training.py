@@ -25,14 +25,15 @@ from twinset.errors import InputError
 from twinset.figure.labels import DRESS, FACE, LABELS, PALETTE, PANTS, UPPER
 from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.families.photo import RealPeople
+from twinset.training.adapters.data import AdapterData
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
-from twinset.training.adapters.prepare import Encoder
+from twinset.training.adapters.prepare import PeopleEncoder
 from twinset.training.adapters.shown import Shown, drawn, sources
-from twinset.training.adapters.train import train_adapter, write_whole
+from twinset.training.adapters.train import publish_adapter, train_adapter
 from twinset.training.adapters.trained import TrainedAdapter
 from twinset.training.core.checkpoints import Checkpoints
 from twinset.training.core.options import checked, read_recipe
-from twinset.training.core.tensor_cache import Stored
+from twinset.training.core.tensor_cache import TensorCache
 from twinset.training.mannequin.viton import write_viton
 
 KINDS: dict[str, type[AdapterOptions]] = {
@@ -308,7 +309,7 @@ def test_pictures_without_a_face_are_left_out(tmp_path: Path, studio_tiny: Any) 
         patch.setattr(DrawnPeople, "selfie", lambda self, *given: Selfie(crop, crop))
         patch.setattr(DrawnPeople, "figure", lambda self, picture: known_figure())
         options = asked("identity", model="studio", data=tmp_path, held_out=1, steps=1)
-        train_adapter(studio_tiny, options, tmp_path / "faces", say=told.append)
+        train_adapter(studio_tiny, options, tmp_path / "faces", report=told.append)
     assert told and told[0].startswith("1 picture(s) left out") and "white.png" in told[0]
 
 
@@ -344,8 +345,8 @@ class Shouting(Recogniser):
 
 
 def encoded(pipe: Any, options: AdapterOptions, shown: Shown, folder: Path) -> dict[str, torch.Tensor]:
-    store = Stored(folder)
-    (key,) = Encoder(pipe, options, store).row(lambda: shown).keys
+    store = TensorCache(folder)
+    (key,) = PeopleEncoder(pipe, options, store).row(lambda: shown).keys
     return store(key, dict)
 
 
@@ -386,7 +387,7 @@ def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     out = tmp_path / "x.safetensors"
     out.write_bytes(b"before")
     with pytest.raises(OSError, match="disk full"):
-        write_whole(Broken(), out)
+        publish_adapter(Broken(), out)
     assert out.read_bytes() == b"before" and list(tmp_path.iterdir()) == [out]
 
 

@@ -13,14 +13,15 @@ from PIL import Image
 
 from tests.helpers.lora_people import JACKET, person, write_people
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import UPPER
 from twinset.training.core.buckets import bucket_sizes, fitted, nearest_bucket
 from twinset.training.core.options import read_recipe, recipe_text
 from twinset.training.lora.captions import automatic_caption, pattern_word, varied, with_trigger, without_trigger
 from twinset.training.lora.dataset import Example, read_examples
-from twinset.training.lora.masks import Look, garment_mask, likeliest_class, look_at
+from twinset.training.lora.masks import ParsedPicture, garment_mask, likeliest_class, read_parsed
 from twinset.training.lora.options import LoraOptions, read_options
-from twinset.training.mannequin.render import render_flat, render_parsing, render_picture
+from twinset.training.mannequin.render import render_parsing, render_picture
 
 
 @pytest.fixture(scope="module")
@@ -191,9 +192,9 @@ def test_captions_are_dropped_and_shuffled_as_often_as_asked() -> None:
 # Masks
 
 
-def looked(path: Path, labels: np.ndarray | None = None, **more: Any) -> Look:
+def looked(path: Path, labels: np.ndarray | None = None, **more: Any) -> ParsedPicture:
     people: Any = SimpleNamespace(worn=lambda picture: labels)
-    return look_at(example(path, **more), people)
+    return read_parsed(example(path, **more), people)
 
 
 def test_a_mask_comes_from_a_file_the_alpha_channel_the_parsing_or_the_background(tmp_path: Path) -> None:

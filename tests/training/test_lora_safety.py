@@ -21,6 +21,7 @@ from tests.helpers.tiny import tiny_pipeline
 from twinset.adapters.lora.files import read_lora
 from twinset.errors import InputError
 from twinset.training.core import checkpoints as checkpoints_room
+from twinset.training.core import training_run
 from twinset.training.core.checkpoints import Checkpoints
 from twinset.training.core.run_folder import forget_run
 from twinset.training.lora import train as train_room
@@ -130,7 +131,7 @@ def test_weights_that_are_not_finite_are_not_saved(data: Path, tmp_path: Path, m
             for group in self.param_groups:
                 group["params"][0].data.fill_(float("inf"))
 
-    monkeypatch.setattr(train_room, "optimiser_of", lambda options: lambda groups: Exploding(groups, lr=1.0))
+    monkeypatch.setattr(training_run, "optimiser_of", lambda options: lambda groups: Exploding(groups, lr=1.0))
     with pytest.raises(FloatingPointError, match="is not finite at step"):
         lp.train(data, tmp_path / "x.safetensors", steps=2, save_every=1)
     assert not list((tmp_path / "x.run" / "checkpoints").glob("*")) and not (tmp_path / "x.safetensors").exists()

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,12 +23,13 @@ from twinset.adapters.lora.files import read_lora
 from twinset.adapters.lora.install import install_lora
 from twinset.errors import InputError
 from twinset.training.core.batches import TextStates
-from twinset.training.core.denoising import denoising_loss, level_weights, noise_schedule, target
+from twinset.training.core.denoising import denoising_loss, noise_schedule
+from twinset.training.core.forward import level_weights, target
 from twinset.training.core.optimisers import optimiser_of, rate_of
-from twinset.training.core.tensor_cache import Stored
+from twinset.training.core.tensor_cache import TensorCache
 from twinset.training.lora.batches import LoraData
 from twinset.training.lora.networks import LoraNetworks
-from twinset.training.lora.prepare import Row, prepare
+from twinset.training.lora.prepare import EncodedExample, encode_examples
 from twinset.training.lora.train import train_lora
 from twinset.training.studio.joint_model import studio_scheduler
 
@@ -37,8 +40,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Stored:
-    return Stored(tmp_path_factory.mktemp("store"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> TensorCache:
+    return TensorCache(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +50,11 @@ def pipe() -> Any:
 
 
 @pytest.fixture(scope="module")
-def rows(pipe: Any, data: Path, store: Stored) -> list[Row]:
-    return prepare(pipe, lp.options(data), store)
+def rows(pipe: Any, data: Path, store: TensorCache) -> list[EncodedExample]:
+    return encode_examples(pipe, lp.options(data), store)
 
 
-def batches(pipe: Any, rows: list[Row], store: Stored, data: Path, **more: Any) -> LoraData:
+def batches(pipe: Any, rows: list[EncodedExample], store: TensorCache, data: Path, **more: Any) -> LoraData:
     return LoraData(rows, lp.options(data, **more), store, TextStates(pipe, store))
 
 
@@ -67,7 +70,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def test_batches_repeat_by_number_and_epochs_see_every_picture(
-    pipe: Any, rows: list[Row], store: Stored, data: Path
+    pipe: Any, rows: list[EncodedExample], store: TensorCache, data: Path
 ) -> None:
     ones = batches(pipe, rows, store, data)
     first, again, other = ones.batch(5), ones.batch(5), ones.batch(6)
@@ -83,7 +86,7 @@ def test_batches_repeat_by_number_and_epochs_see_every_picture(
 
 
 def test_what_does_not_call_the_garment_is_held_to_the_base(
-    pipe: Any, rows: list[Row], store: Stored, data: Path
+    pipe: Any, rows: list[EncodedExample], store: TensorCache, data: Path
 ) -> None:
     held = batches(pipe, rows, store, data, preserve=1.0, uncalled=0.5, caption_dropout=0.2, batch=4)
     off = [float(weight) for number in range(100) for weight in held.batch(number)["weight"]]
@@ -94,20 +97,24 @@ def test_what_does_not_call_the_garment_is_held_to_the_base(
     assert all(bool(free.batch(number)["weight"].all()) for number in range(20))
 
 
-def test_noise_offset_shifts_whole_channels(pipe: Any, rows: list[Row], store: Stored, data: Path) -> None:
+def test_noise_offset_shifts_whole_channels(
+    pipe: Any, rows: list[EncodedExample], store: TensorCache, data: Path
+) -> None:
     plain, shifted = (batches(pipe, rows, store, data, noise_offset=x).batch(0)["noise"] for x in (0.0, 0.5))
     shift = shifted - plain
     assert shift.std() > 0.2 and torch.allclose(shift, shift[..., :1, :1].expand_as(shift), atol=1e-5)
 
 
-def test_encoded_pictures_are_found_again(pipe: Any, rows: list[Row], store: Stored, data: Path) -> None:
+def test_encoded_pictures_are_found_again(
+    pipe: Any, rows: list[EncodedExample], store: TensorCache, data: Path
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in store.folder.iterdir()}
-    assert [row.keys for row in prepare(pipe, lp.options(data), store)] == [row.keys for row in rows]
+    assert [row.keys for row in encode_examples(pipe, lp.options(data), store)] == [row.keys for row in rows]
     assert {path: path.stat().st_mtime_ns for path in store.folder.iterdir()} == before
     (store.folder / f"{rows[0].keys[0]}.safetensors").write_bytes(b"damaged")
-    prepare(pipe, lp.options(data), store)
+    encode_examples(pipe, lp.options(data), store)
     assert (store.folder / f"{rows[0].keys[0]}.safetensors").stat().st_size > 1000
-    flipped = prepare(pipe, lp.options(data, flip=True), store)
+    flipped = encode_examples(pipe, lp.options(data, flip=True), store)
     as_is, mirrored = (store(key, dict)["mask"] for key in flipped[0].keys)
     assert torch.equal(mirrored, as_is.flip(-1))
 
@@ -149,7 +156,9 @@ def test_targets_are_noise_velocity_or_picture(data: Path) -> None:
     torch.testing.assert_close(target(made["v_prediction"], x, noise, t), alpha.sqrt() * noise - (1 - alpha).sqrt() * x)
 
 
-def test_only_the_garment_counts_when_masked(pipe: Any, rows: list[Row], store: Stored, data: Path) -> None:
+def test_only_the_garment_counts_when_masked(
+    pipe: Any, rows: list[EncodedExample], store: TensorCache, data: Path
+) -> None:
     found = {}
     for masked, outside in ((True, 0.0), (True, 0.5), (False, 0.0)):
         options = lp.options(data, masked=masked, outside=outside)
@@ -174,7 +183,7 @@ def test_only_the_garment_counts_when_masked(pipe: Any, rows: list[Row], store: 
 
 
 def test_preserve_holds_to_the_base_models_own_prediction(
-    pipe: Any, rows: list[Row], store: Stored, data: Path
+    pipe: Any, rows: list[EncodedExample], store: TensorCache, data: Path
 ) -> None:
     options = lp.options(data, preserve=1.0)
     networks, batch = LoraNetworks(pipe, options), batches(pipe, rows, store, data).batch(0)
@@ -187,6 +196,21 @@ def test_preserve_holds_to_the_base_models_own_prediction(
     assert float(figures["kept"]) > 1e-6
     loss.backward()
     assert all(p.grad is not None and p.grad.any() for p in networks.parameters())
+    networks.take_off()
+
+
+def test_a_validation_asks_the_trained_network_after_the_base_model(data: Path, tmp_path: Path) -> None:
+    """The text's keys that the base model made of the same states are no keys of the LoRA's."""
+    pipe, store = ours("sd15"), TensorCache(tmp_path)
+    options = lp.options(data, model="sd15", resolution=64, preserve=1.0)
+    found = encode_examples(pipe, options, store)
+    batch, networks = LoraData(found, options, store, TextStates(pipe, store)).check(0, 2), LoraNetworks(pipe, options)
+    for weight in networks.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    loss_fn = denoising_loss(noise_schedule(pipe.scheduler, options), options)
+    with torch.no_grad():
+        measured = float(loss_fn(networks, batch)[0])
+    assert measured == float(loss_fn(networks, batch)[0].detach())  # with gradients every key is made anew
     networks.take_off()
 
 
@@ -227,12 +251,30 @@ def test_optional_optimisers_get_what_was_asked(data: Path, monkeypatch: pytest.
 
 
 def test_shuffled_captions_are_not_kept_on_disk(pipe: Any, tmp_path: Path) -> None:
-    texts = TextStates(pipe, Stored(tmp_path))
+    texts = TextStates(pipe, TensorCache(tmp_path))
     first = texts("a, b", keep=False)
     assert not list(tmp_path.iterdir())
     texts.known.clear()
     again = texts("a, b")
     assert torch.equal(first["states"], again["states"]) and len(list(tmp_path.iterdir())) == 1
+
+
+def test_captions_are_encoded_one_at_a_time(pipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are prepared in one thread, previews drawn in another, and a tokenizer serves only one."""
+    at_work, plain = [0], pipe.encode_prompt
+
+    def slow(*asked: Any) -> Any:
+        at_work[0] += 1
+        time.sleep(0.05)
+        assert at_work[0] == 1
+        at_work[0] -= 1
+        return plain(*asked)
+
+    monkeypatch.setattr(pipe, "encode_prompt", slow)
+    texts = TextStates(pipe, TensorCache(tmp_path))
+    with ThreadPoolExecutor(4) as pool:
+        lengths = {len(tensors["states"]) for tensors in pool.map(texts, ("a", "a coat", "a red coat", "a coat here"))}
+    assert lengths == {77}
 
 
 def test_targets_without_any_layer_are_refused(pipe: Any, data: Path) -> None:
@@ -344,9 +386,9 @@ def test_training_ends_early_when_nothing_gets_better(data: Path, tmp_path: Path
 def test_regularisation_pictures_weigh_what_is_asked(data: Path, tmp_path: Path) -> None:
     lp.write_people(tmp_path / "d", 2)
     lp.write_people(tmp_path / "d" / "regularisation", 1)
-    pipe, store = ours("sd15"), Stored(tmp_path / "s")
+    pipe, store = ours("sd15"), TensorCache(tmp_path / "s")
     options = lp.options(tmp_path / "d", model="sd15", resolution=64, prior_weight=0.25, batch=4)
-    found = prepare(pipe, options, store)
+    found = encode_examples(pipe, options, store)
     assert [row.caption for row in found][-1] == "a photo of a hoodie" and found[-1].example.repeats == 2
     assert sorted(LoraData(found, options, store, TextStates(pipe, store)).batch(0)["weight"].tolist()) == [
         0.25,

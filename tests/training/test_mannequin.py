@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from dataclasses import replace
 
@@ -10,13 +11,13 @@ import pytest
 
 from twinset.figure import keypoints as kp
 from twinset.figure import poses
+from twinset.figure.colours import CLOTH
 from twinset.figure.drawn_parsing import HAIR_STYLES, draw_layout
-from twinset.figure.flat_garments import flat_keypoints, warp_flat
+from twinset.figure.flat_garments import flat_keypoints, render_flat, warp_flat
 from twinset.figure.labels import FACE, GARMENT_KINDS, LABELS, colourise
 from twinset.training.mannequin import render, store
 from twinset.training.mannequin.attributes import ATTRIBUTES, attributes
 from twinset.training.mannequin.captions import captions
-from twinset.training.mannequin.colours import CLOTH
 from twinset.training.mannequin.spec import SPLITS, draw_garment, draw_spec, white_light
 
 OUTFIT = ("t_shirt", "trousers", "shoes")
@@ -94,7 +95,7 @@ def test_warped_flat_agrees_with_the_worn_garment(kind):
     for seed in (1, 6):
         spec = replace(draw_spec(seed), light=white_light(), garments={slot: garment})
         spec = replace(spec, where=poses.placement("three_quarter"))
-        warped, coverage = warp_flat(render.render_flat(garment), kind, render.layout_keypoints(spec))
+        warped, coverage = warp_flat(render_flat(garment), kind, render.layout_keypoints(spec))
         mask = np.isin(render.render_parsing(spec), owned) & (coverage > 0.5)
         truth, drawn = render.render_picture(spec)[mask].astype(float), warped[mask].astype(float)
         assert mask.sum() > 200
@@ -104,7 +105,7 @@ def test_warped_flat_agrees_with_the_worn_garment(kind):
 
 def test_flat_garment_fills_its_frame():
     for kind in GARMENT_KINDS:
-        flat = render.render_flat(draw_garment(kind, np.random.default_rng(1)))
+        flat = render_flat(draw_garment(kind, np.random.default_rng(1)))
         rows, columns = np.nonzero((flat < 250).any(-1))
         assert max(np.ptp(columns) / 192, np.ptp(rows) / 256) > 0.8, kind
         assert columns.min() > 0 and columns.max() < 191 and rows.min() > 0 and rows.max() < 255, kind
@@ -161,3 +162,18 @@ def test_store_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert set(np.unique(loaded["parsing"])) <= set(range(18))
     with pytest.raises(ValueError, match="no shards"):
         store.load_store(tmp_path / "nowhere")
+
+
+def test_people_are_drawn_with_the_bytes_that_the_weights_were_trained_on():
+    """The colours, the paint and the flat garments are shared with the pipelines: no change there may touch these."""
+    digest = hashlib.sha256()
+    for spec in map(draw_spec, range(12)):
+        flats = [render_flat(garment) for garment in spec.garments.values()]
+        for picture in (
+            render.render_picture(spec),
+            render.render_selfie(spec),
+            render.render_neutral_crop(spec),
+            *flats,
+        ):
+            digest.update(picture.tobytes())
+    assert digest.hexdigest() == "50571cea525c942b220991c9b1a043a209cb15493e7ce2a3a65e82e3512ccd5f"

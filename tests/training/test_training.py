@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,25 +14,27 @@ from torch.nn import functional as F
 from tests.helpers.tiny import tiny_model, tiny_pipeline
 from twinset.adapters.condition import Condition, paint
 from twinset.adapters.regions import TRACE
-from twinset.figure.flat_garments import garment_draft
+from twinset.errors import InputError
+from twinset.figure.flat_garments import garment_draft, render_flat
 from twinset.figure.labels import garment_labels
 from twinset.models.region_controlnet import Paint, label_masks
 from twinset.models.vae import PatchAutoencoderKL, decode, encode
-from twinset.pipelines.joint import JointPipeline, Layout
-from twinset.training.core.settings import from_mapping
-from twinset.training.mannequin.render import render_flat
+from twinset.pipelines.joint import Layout
+from twinset.pipelines.studio import StudioPipeline
+from twinset.training.core.command_line import options_from_command_line
 from twinset.training.mannequin.spec import draw_spec
 from twinset.training.mannequin.store import load_store, render_store
 from twinset.training.studio.joint_data import Dropout, Encoders, JointData, PhotoMode, encode_store
 from twinset.training.studio.joint_model import borders, edge_error, joint_loss, studio_scheduler
 from twinset.training.studio.recipe import Recipe
-from twinset.training.studio.vae import VaeSettings, draw_batch, make_loss, to_pixels
+from twinset.training.studio.vae import VaeOptions, draw_batch, make_loss, to_pixels
 
+ROOT = Path(__file__).resolve().parents[2]
 NOTHING = Dropout(words=0, identity=0, garment=0, pose=0, parsing=0)
 
 
 @pytest.fixture(scope="module")
-def pipe() -> JointPipeline:
+def pipe() -> StudioPipeline:
     return tiny_pipeline()
 
 
@@ -42,7 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cache(data: Path, pipe: JointPipeline) -> Path:
+def cache(data: Path, pipe: StudioPipeline) -> Path:
     return encode_store(data, data / "cache", Encoders(pipe.vae, pipe.face_encoder, pipe.clip))
 
 
@@ -57,9 +61,9 @@ def test_linear_start_is_already_an_autoencoder(data: Path) -> None:
     assert error < 0.02 < untrained  # 23 dB
 
 
-def test_autoencoder_training_lowers_its_loss(data: Path, pipe: JointPipeline) -> None:
+def test_autoencoder_training_lowers_its_loss(data: Path, pipe: StudioPipeline) -> None:
     store = load_store(data, ("picture", "parsing", "keypoints", "flats", "crops"))
-    settings = VaeSettings(data=data, faces=data, out=data, crops=2, size=48, aligned=2)
+    settings = VaeOptions(data=data, faces=data, out=data, crops=2, size=48, aligned=2)
     torch.manual_seed(0)
     vae, loss_fn = PatchAutoencoderKL(), make_loss(pipe.face_encoder)
     vae.start_linear(to_pixels(store["picture"]))
@@ -74,7 +78,7 @@ def test_autoencoder_training_lowers_its_loss(data: Path, pipe: JointPipeline) -
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_batches_repeat_by_step_and_differ_between_steps(cache: Path, pipe: JointPipeline) -> None:
+def test_batches_repeat_by_step_and_differ_between_steps(cache: Path, pipe: StudioPipeline) -> None:
     batches = JointData(cache, pipe.clip, 4, Dropout(), seed=3)
     first, again, other = batches.batch(5), batches.batch(5), batches.batch(6)
     assert all(torch.equal(first[k], again[k]) for k in first)
@@ -82,14 +86,14 @@ def test_batches_repeat_by_step_and_differ_between_steps(cache: Path, pipe: Join
     assert first["latents"].shape == (4, 16, 32, 24) and first["words"].shape == (4, 77, 32)
 
 
-def test_dropped_words_are_the_empty_text(cache: Path, pipe: JointPipeline) -> None:
+def test_dropped_words_are_the_empty_text(cache: Path, pipe: StudioPipeline) -> None:
     silent = JointData(cache, pipe.clip, 4, Dropout(words=1.0)).batch(0)
     assert torch.equal(silent["words"], silent["empty"].expand(4, -1, -1))
     spoken = JointData(cache, pipe.clip, 4, NOTHING).batch(0)
     assert not torch.equal(spoken["words"], spoken["empty"].expand(4, -1, -1))
 
 
-def test_joint_training_lowers_its_loss(cache: Path, pipe: JointPipeline) -> None:
+def test_joint_training_lowers_its_loss(cache: Path, pipe: StudioPipeline) -> None:
     model = tiny_model().train().requires_grad_(True)
     batch, loss_fn = JointData(cache, pipe.clip, 4, NOTHING).batch(0), joint_loss(studio_scheduler())
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3)
@@ -104,7 +108,7 @@ def test_joint_training_lowers_its_loss(cache: Path, pipe: JointPipeline) -> Non
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_of_a_photo_only_what_is_drawn_anew_has_a_condition(cache: Path, pipe: JointPipeline) -> None:
+def test_of_a_photo_only_what_is_drawn_anew_has_a_condition(cache: Path, pipe: StudioPipeline) -> None:
     """The face is drawn anew, garments are the photo's own: they have no condition, and their cells are given."""
     photo = PhotoMode(share=1.0, face=1.0, garment=0.0, skin=0.0)
     batch = JointData(cache, pipe.clip, 8, NOTHING, photo=photo).batch(0)
@@ -117,7 +121,7 @@ def test_of_a_photo_only_what_is_drawn_anew_has_a_condition(cache: Path, pipe: J
     assert known.kind == "photo" and known.draft is not None and torch.equal(known.draft, batch["latents"])
 
 
-def test_without_photos_all_is_drawn(cache: Path, pipe: JointPipeline) -> None:
+def test_without_photos_all_is_drawn(cache: Path, pipe: StudioPipeline) -> None:
     batch = JointData(cache, pipe.clip, 8, NOTHING, photo=PhotoMode(share=0.0)).batch(0)
     assert not batch["photo_region"].any() and batch["identity_on"].all() and batch["garment_on"].all()
 
@@ -148,7 +152,7 @@ def test_edges_count_where_labels_meet_and_around_what_is_drawn_anew() -> None:
     assert edge_error(truth + 3, truth, torch.ones(1, 1, 8, 8)).sum() == 0  # levels are the other loss's matter
 
 
-def test_every_part_learns(cache: Path, pipe: JointPipeline) -> None:
+def test_every_part_learns(cache: Path, pipe: StudioPipeline) -> None:
     model = tiny_model().train().requires_grad_(True)
     batch = JointData(cache, pipe.clip, 4, NOTHING).batch(0) | {"with_reference": torch.tensor(True)}
     joint_loss(studio_scheduler())(model, batch)[0].backward()
@@ -157,7 +161,7 @@ def test_every_part_learns(cache: Path, pipe: JointPipeline) -> None:
     assert [n for n in silent if not n.endswith("read_key.bias")] == []
 
 
-def test_training_sees_the_conditions_that_inference_makes(data: Path, cache: Path, pipe: JointPipeline) -> None:
+def test_training_sees_the_conditions_that_inference_makes(data: Path, cache: Path, pipe: StudioPipeline) -> None:
     store = load_store(data)
     model = tiny_model()
     batches = JointData(cache, pipe.clip, 8, NOTHING)
@@ -183,7 +187,62 @@ def test_training_sees_the_conditions_that_inference_makes(data: Path, cache: Pa
 
 
 def test_recipes_refuse_what_they_do_not_know() -> None:
-    with pytest.raises(ValueError, match="unknown table \\[vea\\]"):
+    with pytest.raises(InputError, match="unknown table \\[vea\\]"):
         Recipe({"vea": {}})
-    with pytest.raises(ValueError, match="unknown option 'minuts'"):
-        from_mapping(VaeSettings, {"data": "a", "faces": "b", "out": "c", "minuts": 3}, "vae")
+    with pytest.raises(InputError, match="\\[vae\\]: option 'minuts' is unknown; did you mean 'minutes'"):
+        Recipe({"vae": {"minuts": 3}})
+    with pytest.raises(InputError, match="\\[render\\]: workers = 0"):
+        Recipe({"render": {"workers": 0}})
+
+
+def test_the_recipe_that_make_train_runs_is_known() -> None:
+    recipe = Recipe(tomllib.loads((ROOT / "training" / "studio.toml").read_text(encoding="utf-8")))
+    assert list(recipe.stages()) == [
+        "render", "face_encoder", "vae", "clip", "face_finder", "figure_reader", "joint", "assemble", "judges"
+    ]  # fmt: skip
+    assert (recipe.joint_options.minutes, recipe.joint_options.processes) == (240, 2)
+    assert recipe.networks["vae"][0].out == Path("runs/vae")
+    assert recipe.judge_options.data == Path("data/judge") and recipe.render_options.judge == 6144
+
+
+def test_a_whole_recipe_runs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stage at its smallest; a second run finds all parts and goes on with nothing."""
+    monkeypatch.setattr("twinset.training.studio.recipe.STUDIO", tmp_path / "studio")
+    monkeypatch.setattr("twinset.training.studio.recipe.JUDGES", tmp_path / "judges")
+    once: dict[str, Any] = {"steps": 1, "held_out": 2}
+    small: dict[str, dict[str, Any]] = {
+        "render": {"out": str(tmp_path / "data"), "train": 6, "judge": 6, "workers": 1},
+        "face_encoder": {**once, "people": 2},
+        "vae": {"steps": 1, "crops": 1, "size": 16, "aligned": 1},
+        "clip": {**once, "pictures": 2, "garments": 2, "faces": 2, "spoiled": 2},
+        "face_finder": {**once, "batch_size": 2, "scenes": 3},
+        "figure_reader": {**once, "batch_size": 2},
+        "joint": {"steps": 1, "batch": 2},
+        "judges": {**once, "batch_size": 2},
+    }
+    for stage in Recipe(small, tmp_path / "runs").stages().values():
+        stage()
+    assert (tmp_path / "studio" / "checksums.json").is_file()
+    assert sorted(path.name for path in (tmp_path / "judges").iterdir()) == ["face", "garment", "picture", "runs"]
+    assert list((tmp_path / "runs" / "joint" / "samples").glob("*.png"))
+    before = (tmp_path / "runs" / "parts" / "vae" / "config.json").stat().st_mtime_ns
+    Recipe(small, tmp_path / "runs").stages()["vae"]()
+    assert (tmp_path / "runs" / "parts" / "vae" / "config.json").stat().st_mtime_ns == before
+
+
+def test_a_network_is_trained_by_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--data", "a", "--faces", "b", "--out", "c", "--minutes", "9", "--no-bf16"]
+    options = options_from_command_line(VaeOptions, "Trains.", given)
+    assert options == VaeOptions(data=Path("a"), faces=Path("b"), out=Path("c"), minutes=9, bf16=False)
+    for mistake, told in (
+        (["--data", "a"], "required: --faces, --out"),
+        ([*given, "--minuts", "3"], "unrecognized arguments: --minuts"),
+        ([*given, "--size", "90"], "size = '90': Input should be a multiple of 8"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            options_from_command_line(VaeOptions, "Trains.", mistake)
+        assert stop.value.code == 2 and told in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        options_from_command_line(VaeOptions, "Trains.", ["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "their side in pixels, divisible by 8. [default: 96]" in said and "--bf16, --no-bf16" in said

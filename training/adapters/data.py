@@ -13,10 +13,10 @@ from twinset.pipelines.record import save_picture
 from twinset.pipelines.sheets import contact_sheet, in_rows
 from twinset.training.adapters.networks import AdapterNetworks
 from twinset.training.adapters.options import AdapterOptions
-from twinset.training.adapters.prepare import Row
-from twinset.training.core.batches import PictureData, TextStates
-from twinset.training.core.denoising import Batch, Loss
-from twinset.training.core.tensor_cache import Stored
+from twinset.training.core.batches import EncodedPicture, PictureData, TextStates
+from twinset.training.core.denoising import Loss
+from twinset.training.core.forward import Batch
+from twinset.training.core.tensor_cache import TensorCache
 from twinset.training.core.validation import Validation
 
 STEPS = 12
@@ -27,29 +27,29 @@ class AdapterData(PictureData):
     """Batches of prepared pictures.
 
     Args:
-        rows: from `prepare`.
+        rows: from `encode_people`.
         options: of the training.
         store: where the rows' tensors are.
         texts: of the pipeline's text encoders.
     """
 
-    def __init__(self, rows: Sequence[Row], options: AdapterOptions, store: Stored, texts: TextStates):
+    def __init__(self, rows: Sequence[EncodedPicture], options: AdapterOptions, store: TensorCache, texts: TextStates):
         super().__init__(rows, [row for row in rows if row.validation], options, store, texts)
         self.silent, self.absent = options.caption_dropout, options.condition_dropout
 
-    def said(self, row: Row, rng: np.random.Generator) -> str:
+    def caption(self, row: EncodedPicture, rng: np.random.Generator) -> str:
         """A row's caption; now and then the empty one."""
         return "" if rng.random() < self.silent else row.caption
 
-    def finished(
-        self, batch: Batch, rows: Sequence[Row], captions: Sequence[str], rng: np.random.Generator | None
+    def completed(
+        self, batch: Batch, rows: Sequence[EncodedPicture], captions: Sequence[str], rng: np.random.Generator | None
     ) -> Batch:
         """With `on` (B,): 0 where the condition is left out."""
         shares = np.ones(len(rows)) if rng is None else rng.random(len(rows)) >= self.absent
         return batch | {"on": torch.from_numpy(np.asarray(shares, np.float32))}
 
 
-class Drawn(Validation):
+class AdapterPreviews(Validation):
     """The validation loss, and validation pictures drawn beside the truth, from the same noise each time."""
 
     def __init__(self, networks: AdapterNetworks, data: AdapterData, loss_fn: Loss, options: AdapterOptions, run: Path):
@@ -74,10 +74,6 @@ class Drawn(Validation):
         pipe = self.networks.pipe
         batch: Batch = send_to_device(self.data.check(number, 0), self.device)  # type: ignore[assignment]
         scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
-        scheduler.set_timesteps(STEPS, device=self.device)
-        latents = batch["noise"] * scheduler.init_noise_sigma
-        for t in scheduler.timesteps:
-            given = scheduler.scale_model_input(latents, t)
-            said = self.networks(given, t.expand(len(latents)), batch).float()
-            latents = scheduler.step(said, t, latents, return_dict=False)[0]
+        with self.autocast():
+            latents = self.networks.sample(batch, scheduler, STEPS)
         return [pipe.decode(batch["latents"]), pipe.decode(latents)]

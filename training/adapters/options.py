@@ -7,30 +7,28 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from twinset.training.core.options import TrainOptions
+from twinset.training.core.options import DenoisingOptions
 
 
-class AdapterOptions(TrainOptions):
-    """A training of one adapter; options of every training are in `TrainOptions`.
+class AdapterOptions(DenoisingOptions):
+    """A training of one adapter; options of every training are in `DenoisingOptions`.
 
     Attributes:
         data: Folder of pictures; without one Mannequin's drawn people are rendered.
         layout: How the folder is laid out: "folder", "viton-hd" or "dresscode" (see `twinset.training.adapters.shown`).
         people: Number of drawn people, without a folder.
         limit: Most pictures to take; all when absent.
-        minutes: Ends the run after so many although steps are left; give steps alone for exact repeats.
         held_out: Pictures that are only measured on.
         samples: Of those, how many are drawn beside the truth at every validation; 0 for none.
         condition_dropout: Share of samples without the condition, so that guidance can tell it from none.
     """
 
-    free: ClassVar[frozenset[str]] = TrainOptions.free | {"samples", "minutes"}
+    free: ClassVar[frozenset[str]] = DenoisingOptions.free | {"samples"}
 
     data: Path | None = None
     layout: Literal["folder", "viton-hd", "dresscode"] = "folder"
     people: int = Field(default=1024, ge=1, le=1_000_000)
     limit: int | None = Field(default=None, ge=1)
-    minutes: float | None = Field(default=None, gt=0)
     held_out: int = Field(default=8, ge=1, le=256)
     samples: int = Field(default=4, ge=0, le=32)
     condition_dropout: float = Field(default=0.1, ge=0, lt=1)

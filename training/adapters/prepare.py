@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,57 +35,40 @@ from twinset.pipelines.families.drawn import Selfie
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
 from twinset.training.adapters.shown import Shown, Source, sources
-from twinset.training.core.buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
-from twinset.training.core.latents import latents_of
-from twinset.training.core.tensor_cache import Stored, Tensors, key_of
+from twinset.training.core.batches import EncodedPicture
+from twinset.training.core.buckets import Fit, Size
+from twinset.training.core.encoding import PictureEncoder
+from twinset.training.core.tensor_cache import TensorCache, Tensors, key_of
+from twinset.training.core.training_run import Report
 
 FEWEST = 16
 """Pixels of the smallest face or garment that is learnt from."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A picture ready for training.
-
-    Attributes:
-        caption: what it shows, in words.
-        bucket: its (width, height), px.
-        keys: of its tensors in the store.
-        validation: whether it is only measured on.
-        repeats: how often it comes in an epoch.
-    """
-
-    caption: str
-    bucket: Size
-    keys: tuple[str, ...]
-    validation: bool = False
-    repeats: int = 1
 
 
 class Unusable(Exception):
     """A picture that does not show what is to be learnt."""
 
 
-def prepare(pipe: JointPass, options: AdapterOptions, store: Stored, say: Callable[[str], None]) -> list[Row]:
+def encode_people(pipe: JointPass, options: AdapterOptions, store: TensorCache, report: Report) -> list[EncodedPicture]:
     """Read or render the pictures and put what a step needs of each into the store.
 
     Args:
         pipe: the base model.
         options: of the training.
         store: where tensors are kept.
-        say: told in one line what was left out.
+        report: told in one line what was left out.
 
     Raises:
         InputError: a file cannot be used, or too few pictures show what is to be learnt.
     """
-    encoder, rows, left = Encoder(pipe, options, store), [], []
+    encoder, rows, left = PeopleEncoder(pipe, options, store), [], []
     for source in track(sources(options), "encoding", console=Console(stderr=True)):
         try:
             rows.append(encoder.row(source))
         except Unusable as reason:
             left.append(str(reason))
     if left:
-        say(f"{len(left)} picture(s) left out, such as {left[0]}")
+        report(f"{len(left)} picture(s) left out, such as {left[0]}")
     if len(rows) <= options.held_out:
         raise InputError(
             f"{len(rows)} usable picture(s), {options.held_out} held out; give more, or a lower --held-out"
@@ -95,7 +77,7 @@ def prepare(pipe: JointPass, options: AdapterOptions, store: Stored, say: Callab
     return [replace(row, validation=number in apart) for number, row in enumerate(rows)]
 
 
-class Encoder:
+class PeopleEncoder(PictureEncoder):
     """Cuts pictures to their buckets and encodes what a kind of adapter learns from.
 
     Args:
@@ -104,28 +86,23 @@ class Encoder:
         store: where tensors are kept.
     """
 
-    def __init__(self, pipe: JointPass, options: AdapterOptions, store: Stored):
-        self.pipe, self.people, self.options, self.store = pipe, people_of(pipe), options, store
-        self.drawn = self.people.family == "studio"
-        self.buckets = [self.people.size] if self.drawn else self._buckets()
+    def __init__(self, pipe: JointPass, options: AdapterOptions, store: TensorCache):
+        self.drawn, self.options = people_of(pipe).family == "studio", options
+        super().__init__(pipe, options, store, self.drawn)
         self.revision = key_of(type(options).__name__, getattr(options, "kind", None), pipe_revision(pipe))
 
-    def _buckets(self) -> list[Size]:
-        side = self.options.resolution or self.pipe.unet.config["sample_size"] * self.pipe.vae_scale_factor
-        return bucket_sizes(side, self.options.bucket_step)
-
-    def row(self, source: Source) -> Row:
+    def row(self, source: Source) -> EncodedPicture:
         """One picture, encoded.
 
         Raises:
             Unusable: it does not show what is to be learnt.
         """
         shown = source()
-        size = (shown.picture.shape[1], shown.picture.shape[0])
-        fit = fitted(size, nearest_bucket(size, self.buckets), None)
+        fit = self.fit(shown.picture)
         key = key_of(*content(shown), fit, self.revision)
+        size = (shown.picture.shape[1], shown.picture.shape[0])
         self.store(key, lambda: self._tensors(self._cut(shown, fit), size, fit))
-        return Row(shown.caption, fit.bucket, (key,))
+        return EncodedPicture(caption=shown.caption, bucket=fit.bucket, keys=(key,))
 
     def _cut(self, shown: Shown, fit: Fit) -> Shown:
         """The picture as it is learnt from, and what is known of it, on the same pixels."""
@@ -143,13 +120,11 @@ class Encoder:
 
         Args:
             shown: as it was cut.
-            size: (width, height) before that, which SDXL is told (Podell et al. 2023, section 2.2).
+            size: (width, height) before that.
             fit: how it was cut.
         """
-        latents = latents_of(self.pipe, shown.picture)
-        grid = (latents.shape[1], latents.shape[2])
-        sizes = torch.tensor([size[1], size[0], fit.corner[1], fit.corner[0], fit.bucket[1], fit.bucket[0]])
-        found = {"latents": latents, "sizes": sizes}
+        found = self.picture_tensors(shown.picture, size, fit)
+        grid = (found["latents"].shape[1], found["latents"].shape[2])
         if self.drawn or isinstance(self.options, ControlOptions):
             shown = self._read(shown)
         if self.drawn:
@@ -180,8 +155,8 @@ class Encoder:
 
     def _identity(self, shown: Shown, grid: tuple[int, int]) -> tuple[Tensor, Tensors]:
         selfie = self._selfie(shown)
-        said = torch.from_numpy(np.array(self.people.embedding(selfie), np.float32)).flatten()
-        found: Tensors = {"embedding": F.normalize(said, dim=0)}  # recognisers give other lengths, FaceID takes 1
+        embedding = torch.from_numpy(np.array(self.people.embedding(selfie), np.float32)).flatten()
+        found: Tensors = {"embedding": F.normalize(embedding, dim=0)}  # recognisers give other lengths, FaceID takes 1
         if self.drawn:
             pipe: Any = self.pipe
             keypoints = shown.keypoints

@@ -24,12 +24,13 @@ from PIL import Image
 
 from twinset.common.image_io import read_picture
 from twinset.errors import InputError
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import ALL_KINDS, DRESS, FACE, PALETTE, UPPER
 from twinset.perception.people.keypoint_files import read_keypoints
 from twinset.perception.people.parsing import LIP
 from twinset.training.adapters.options import AdapterOptions
-from twinset.training.lora.dataset import PICTURES, caption_beside
+from twinset.training.core.captions import PICTURES, caption_beside
 from twinset.training.mannequin import render
 from twinset.training.mannequin.captions import captions
 from twinset.training.mannequin.spec import draw_spec
@@ -88,7 +89,7 @@ def drawn(seed: int) -> Shown:
     """One of Mannequin's people of the train split."""
     spec = draw_spec(seed, "train")
     rng = np.random.default_rng([11, seed])
-    worn = {g.kind: render.render_flat(g) for slot, g in spec.garments.items() if slot in ("upper", "lower")}
+    worn = {g.kind: render_flat(g) for slot, g in spec.garments.items() if slot in ("upper", "lower")}
     return Shown(
         f"drawn person {seed}",
         render.render_picture(spec),

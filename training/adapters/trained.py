@@ -23,10 +23,9 @@ from twinset.adapters.public.projectors import FaceIDTokens, QueryResampler
 from twinset.adapters.public.sites import cross_sites, numbered_sites, text_width
 from twinset.figure.labels import LABELS, PALETTE
 from twinset.models.region_controlnet import RegionControlNetModel
-from twinset.pipelines.denoising.controlnets import Residuals, ask
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
-from twinset.training.core.denoising import Batch
+from twinset.training.core.forward import Batch, ControlInput
 
 NAME = "adapter-in-training"
 EMBEDDING = (16, 32, 96, 256)
@@ -41,18 +40,18 @@ class TrainedAdapter(nn.Module):
     renewed: type[nn.Module] | None = None
     """Class of the ControlNet in the pipeline whose place this takes."""
 
-    def conditions(self, batch: Batch, on: Tensor) -> list[Condition]:
+    def conditions(self, batch: Batch) -> list[Condition]:
         """The conditions of a batch.
 
         Args:
-            batch: tensors of `twinset.training.adapters.prepare`.
-            on: (B,) 1 where the condition is there, 0 where it is left out.
+            batch: tensors of `twinset.training.adapters.prepare`, and `on` (B,): 1 where the condition is there, 0
+                where it is left out.
         """
         return []
 
-    def residuals(self, noisy: Tensor, timestep: Tensor, words: Any, batch: Batch, on: Tensor) -> Residuals | None:
-        """What a trained ControlNet says; None for others."""
-        return None
+    def controls(self, batch: Batch) -> list[ControlInput]:
+        """A trained ControlNet and what it sees; none for others."""
+        return []
 
     def write(self, out: Path) -> Path:
         """Write the adapter in the layout that others read; returns where it is."""
@@ -68,15 +67,15 @@ def adapter_kind(pipe: JointPass, options: AdapterOptions) -> type[TrainedAdapte
     if isinstance(options, IdentityOptions):
         return StudioIdentity if studio else FaceID
     if isinstance(options, GarmentOptions):
-        return StudioGarment if studio else Look
-    return StudioControl if studio else Control
+        return StudioGarment if studio else IPAdapterPlus
+    return StudioControlNet if studio else TrainedControlNet
 
 
 def adapter_of(pipe: JointPass, options: AdapterOptions) -> TrainedAdapter:
     """That adapter, on the pipeline's device; the seed decides how new weights start."""
     torch.manual_seed(options.seed)
-    made: Any = adapter_kind(pipe, options)
-    return made(pipe, options).to(pipe.device)
+    kind: Any = adapter_kind(pipe, options)
+    return kind(pipe, options).to(pipe.device)
 
 
 class FaceID(TrainedAdapter):
@@ -92,9 +91,9 @@ class FaceID(TrainedAdapter):
         self.projector, self.sites = FaceIDTokens(text_width(unet)), text_projections(unet)
         self.additions = nn.ParameterDict(_added_lora(unet) if options.attention_lora else {})
 
-    def conditions(self, batch: Batch, on: Tensor) -> list[Condition]:
+    def conditions(self, batch: Batch) -> list[Condition]:
         """Tokens of the embeddings, where the faces are."""
-        tokens = self.projector(batch["embedding"] * on[:, None])
+        tokens = self.projector(batch["embedding"] * batch["on"][:, None])
         return [Condition("identity", tokens, batch["mask"], self.sites)]
 
     def write(self, out: Path) -> Path:
@@ -108,12 +107,12 @@ class FaceID(TrainedAdapter):
         """The LoRA by site number; zeros where none is trained, since the layout has it."""
         found = {}
         for site in numbered_sites(unet):
-            attn = unet.get_submodule(site.name)
             for target, layer in TARGETS.items():
-                linear: Any = attn.get_submodule(layer)
+                linear: Any = unet.get_submodule(f"{site.name}.{layer}")
                 stem = f"{site.index}.to_{target}_lora"
                 if self.additions:
-                    down, up = (part[NAME].weight for part in (linear.lora_A, linear.lora_B))
+                    name = f"{site.name}.{layer}".replace(".", "|")
+                    down, up = (self.additions[f"{name}|lora_{part}|{NAME}|weight"] for part in "AB")
                 else:
                     down, up = torch.zeros(RANK, linear.in_features), torch.zeros(linear.out_features, RANK)
                 found |= {f"{stem}.down.weight": down, f"{stem}.up.weight": up}
@@ -125,7 +124,7 @@ class FaceID(TrainedAdapter):
             remove_lora(cast(Any, self).pipe, NAME)
 
 
-class Look(TrainedAdapter):
+class IPAdapterPlus(TrainedAdapter):
     """IP-Adapter-Plus (Ye et al. 2023): learned queries read CLIP's states of a garment's picture.
 
     Where the garment is left out, the tokens are those of a black picture, as its authors have it.
@@ -144,9 +143,9 @@ class Look(TrainedAdapter):
         self.sites = text_projections(unet)
         self.register_buffer("nothing", cast(Any, pipe)._no_states()[0].float(), persistent=False)
 
-    def conditions(self, batch: Batch, on: Tensor) -> list[Condition]:
+    def conditions(self, batch: Batch) -> list[Condition]:
         """Tokens of the garments' pictures, where the garments are."""
-        states = torch.where(on[:, None, None] > 0, batch["garment_states"], self.nothing)
+        states = torch.where(batch["on"][:, None, None] > 0, batch["garment_states"], self.nothing)
         return [Condition("garment", self.projector(states), batch["mask"], self.sites)]
 
     def write(self, out: Path) -> Path:
@@ -155,7 +154,7 @@ class Look(TrainedAdapter):
         return out
 
 
-class Control(TrainedAdapter):
+class TrainedControlNet(TrainedAdapter):
     """A ControlNet (Zhang et al. 2023) that begins as the UNet's own encoder and says nothing at first."""
 
     suffix = ""
@@ -170,9 +169,11 @@ class Control(TrainedAdapter):
         halvings = int(pipe.vae_scale_factor).bit_length() - 1
         return ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=EMBEDDING[: halvings + 1])
 
-    def residuals(self, noisy: Tensor, timestep: Tensor, words: Any, batch: Batch, on: Tensor) -> Residuals | None:
-        """What the net says of the picture in [0, 1]."""
-        return ask(self.net, noisy, timestep, words, batch["picture"].to(noisy) / 255).scaled(on.view(-1, 1, 1, 1))
+    def controls(self, batch: Batch) -> list[ControlInput]:
+        """The net and its picture."""
+        embedding: Any = self.net.controlnet_cond_embedding
+        on = batch["on"]
+        return [ControlInput(self.net, embedding(batch["picture"].to(on) / 255), on.view(-1, 1, 1, 1))]
 
     def write(self, out: Path) -> Path:
         """A folder that `ControlNetModel.from_pretrained` reads; for parsing maps with their palette."""
@@ -183,7 +184,7 @@ class Control(TrainedAdapter):
         return out
 
 
-class StudioControl(Control):
+class StudioControlNet(TrainedControlNet):
     """One of the bundled model's ControlNets, trained on."""
 
     def begun(self, pipe: JointPass, options: ControlOptions) -> ControlNetModel:
@@ -191,9 +192,9 @@ class StudioControl(Control):
         self.renewed = RegionControlNetModel if options.kind == "parsing" else ControlNetModel
         return deepcopy(next(net for net in pipe.nets if type(net) is self.renewed))
 
-    def residuals(self, noisy: Tensor, timestep: Tensor, words: Any, batch: Batch, on: Tensor) -> Residuals | None:
-        """Asked among the other nets, see `twinset.training.adapters.networks`."""
-        return None
+    def controls(self, batch: Batch) -> list[ControlInput]:
+        """None beside the other nets: it stands among them, see `twinset.training.adapters.networks`."""
+        return []
 
 
 class StudioIdentity(TrainedAdapter):
@@ -205,12 +206,12 @@ class StudioIdentity(TrainedAdapter):
         super().__init__()
         self.adapter = deepcopy(pipe.identity_adapter).float().requires_grad_(True).train()
 
-    def conditions(self, batch: Batch, on: Tensor) -> list[Condition]:
+    def conditions(self, batch: Batch) -> list[Condition]:
         """Tokens, and the canvas laid where the pose has the face."""
         embedding, size = batch["embedding"], (batch["latents"].shape[2], batch["latents"].shape[3])
         face = IdentityAdapter.place(self.adapter.face(embedding), batch["placement"], size)
         tokens = self.adapter(embedding, batch["crop_states"])
-        return [Condition("identity", tokens, batch["mask"], self.adapter.sites, face, weight=on)]
+        return [Condition("identity", tokens, batch["mask"], self.adapter.sites, face, weight=batch["on"])]
 
     def write(self, out: Path) -> Path:
         """A folder that `IdentityAdapter.from_pretrained` reads."""
@@ -228,7 +229,7 @@ class StudioGarment(TrainedAdapter):
         self.__dict__.update(pipe=pipe)
         self.adapter = deepcopy(pipe.garment_adapter).float().requires_grad_(True).train()
 
-    def conditions(self, batch: Batch, on: Tensor) -> list[Condition]:
+    def conditions(self, batch: Batch) -> list[Condition]:
         """Tokens, reference features of the flat picture (without gradient), and the draft in the pose."""
         from twinset.adapters.garment import reference_features
 
@@ -238,7 +239,9 @@ class StudioGarment(TrainedAdapter):
         own = self.adapter
         return [
             Condition(
-                "garment", tokens, batch["mask"], own.sites, batch["draft"], reference, own.reference_sites, weight=on
+                *("garment", tokens, batch["mask"], own.sites),
+                *(batch["draft"], reference, own.reference_sites),
+                weight=batch["on"],
             )
         ]
 

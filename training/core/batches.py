@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from twinset.pipelines.denoising.condition_cache import weights_hash
+from twinset.pipelines.denoising.locks import turn
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.buckets import Size
-from twinset.training.core.denoising import Batch
-from twinset.training.core.options import TrainOptions
-from twinset.training.core.tensor_cache import Stored, Tensors, key_of
+from twinset.training.core.forward import Batch
+from twinset.training.core.options import DenoisingOptions
+from twinset.training.core.tensor_cache import TensorCache, Tensors, key_of
 from twinset.training.core.validation import LEVELS
 
 BY_ROW, BY_EPOCH, BY_CHECK = 1, 2, 3
@@ -24,44 +26,39 @@ REMEMBERED = 256
 """Captions whose states are kept in memory."""
 
 
-class Row(Protocol):
-    """A picture ready for training."""
+@dataclass(frozen=True, kw_only=True)
+class EncodedPicture:
+    """A picture ready for training.
+
+    Attributes:
+        caption: what it shows, in words.
+        bucket: its (width, height), px.
+        keys: of its tensors in the store, one for each way it may be seen.
+        repeats: how often it comes in an epoch.
+        validation: whether it is only measured on.
+    """
+
+    caption: str
+    bucket: Size
+    keys: tuple[str, ...]
+    repeats: int = 1
+    validation: bool = False
 
     @property
-    def caption(self) -> str:
-        """What it shows, in words."""
-        ...
-
-    @property
-    def bucket(self) -> Size:
-        """Its (width, height), px."""
-        ...
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Of its tensors in the store, one for each way it may be seen."""
-        ...
-
-    @property
-    def repeats(self) -> int:
-        """How often it comes in an epoch."""
-        ...
-
-    @property
-    def validation(self) -> bool:
-        """Whether it is only measured on."""
-        ...
+    def content(self) -> tuple[Any, ...]:
+        """What tells one data set from another, for a run that goes on."""
+        return self.caption, self.bucket, self.keys
 
 
 class TextStates:
-    """What a pipeline's text encoders say, kept on disk by the caption.
+    """What a pipeline's text encoders make of captions, kept on disk.
 
     Args:
         pipe: whose text encoders are not trained.
         store: where states are kept.
     """
 
-    def __init__(self, pipe: JointPass, store: Stored):
+    def __init__(self, pipe: JointPass, store: TensorCache):
         self.pipe, self.store = pipe, store
         encoders = [pipe.text_encoder, getattr(pipe, "text_encoder_2", None)]  # type: ignore[attr-defined]
         self.revision = key_of(*(weights_hash(encoder) for encoder in encoders if encoder is not None))
@@ -74,16 +71,17 @@ class TextStates:
             caption: to encode.
             keep: on disk; shuffled captions are too many for that.
         """
-        if caption not in self.known:
-            key = key_of("text", caption, self.revision)
-            self.known[caption] = self.store(key, lambda: self._say(caption)) if keep else self._say(caption)
-        self.known.move_to_end(caption)
-        while len(self.known) > REMEMBERED:
-            self.known.popitem(last=False)
-        return self.known[caption]
+        with turn(self.pipe.unet):  # a tokenizer changes while it works, and previews encode in another thread
+            if caption not in self.known:
+                key = key_of("text", caption, self.revision)
+                self.known[caption] = self.store(key, lambda: self._encode(caption)) if keep else self._encode(caption)
+            self.known.move_to_end(caption)
+            while len(self.known) > REMEMBERED:
+                self.known.popitem(last=False)
+            return self.known[caption]
 
     @torch.no_grad()
-    def _say(self, caption: str) -> Tensors:
+    def _encode(self, caption: str) -> Tensors:
         return {name: tensor[0].float() for name, tensor in text_states(self.pipe, [caption]).items()}
 
 
@@ -103,7 +101,7 @@ def text_states(pipe: Any, captions: Sequence[str]) -> Tensors:
 
 
 class PictureData:
-    """Batches of prepared pictures; what a kind of training does differently is in its `said` and `finished`.
+    """Batches of prepared pictures; what a kind of training does differently is in `caption`, `keeps` and `completed`.
 
     Args:
         rows: prepared pictures.
@@ -117,8 +115,8 @@ class PictureData:
         self,
         rows: Sequence[Any],
         checked: Sequence[Any],
-        options: TrainOptions,
-        store: Stored,
+        options: DenoisingOptions,
+        store: TensorCache,
         texts: TextStates | None,
     ):
         self.store, self.texts = store, texts
@@ -128,7 +126,7 @@ class PictureData:
         self.buckets = self._by_bucket()
         self.length = sum(-(-len(places) // self.size) for places in self.buckets)
 
-    def said(self, row: Any, rng: np.random.Generator) -> str:
+    def caption(self, row: Any, rng: np.random.Generator) -> str:
         """A row's caption as a step sees it."""
         return row.caption
 
@@ -136,7 +134,7 @@ class PictureData:
         """Whether what the text encoders say of a row's caption is worth keeping."""
         return True
 
-    def finished(
+    def completed(
         self, batch: Batch, rows: Sequence[Any], captions: Sequence[str], rng: np.random.Generator | None
     ) -> Batch:
         """The batch with what a kind of training adds; `rng` is None in a validation, where nothing is drawn."""
@@ -166,12 +164,12 @@ class PictureData:
         rng = np.random.default_rng([BY_ROW, self.seed, number])
         rows = [self.rows[k] for k in self.chosen(number)]
         keys = [row.keys[int(rng.integers(len(row.keys)))] for row in rows]
-        captions = [self.said(row, rng) for row in rows]
+        captions = [self.caption(row, rng) for row in rows]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         # stratified levels: every batch covers the schedule evenly
         count = len(rows)
         levels = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
-        return self.finished(self._gathered(rows, keys, captions, levels, generator), rows, captions, rng)
+        return self.completed(self._gathered(rows, keys, captions, levels, generator), rows, captions, rng)
 
     def check(self, number: int, level: int) -> Batch:
         """Picture `number` of a validation at one of `LEVELS` noise levels; always the same noise."""
@@ -179,7 +177,7 @@ class PictureData:
         generator = torch.Generator().manual_seed(int(np.random.default_rng([BY_CHECK, number, level]).integers(2**62)))
         levels = torch.tensor([(level + 0.5) / LEVELS])
         batch = self._gathered([row], [row.keys[0]], [row.caption], levels, generator)
-        return self.finished(batch, [row], [row.caption], None)
+        return self.completed(batch, [row], [row.caption], None)
 
     def _gathered(
         self, rows: Sequence[Any], keys: Sequence[str], captions: list[str], levels: Tensor, generator: torch.Generator
@@ -198,5 +196,5 @@ class PictureData:
     def _texts(self, rows: Sequence[Any], captions: list[str]) -> Batch:
         if self.texts is None:
             return {"captions": captions}
-        said = [self.texts(caption, self.keeps(row)) for row, caption in zip(rows, captions, strict=True)]
-        return {name: torch.stack([one[name] for one in said]) for name in said[0]}
+        states = [self.texts(caption, self.keeps(row)) for row, caption in zip(rows, captions, strict=True)]
+        return {name: torch.stack([tensors[name] for tensors in states]) for name in states[0]}

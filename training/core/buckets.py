@@ -62,8 +62,8 @@ class Fit:
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """float (H, W) in [0, 1] → float32 (height, width) of the bucket."""
-        whole = Image.fromarray((mask * 255).round().astype(np.uint8)).resize(self.scaled, Image.Resampling.BOX)
-        return self._cut(whole).astype(np.float32) / 255
+        scaled = Image.fromarray((mask * 255).round().astype(np.uint8)).resize(self.scaled, Image.Resampling.BOX)
+        return self._cut(scaled).astype(np.float32) / 255
 
     def _cut(self, image: Image.Image) -> np.ndarray:
         left, top = self.corner
@@ -85,7 +85,7 @@ def fitted(size: Size, bucket: Size, mask: np.ndarray | None = None) -> Fit:
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         middle = (columns[0] + columns[-1] + 1) / 2 / size[0], (rows[0] + rows[-1] + 1) / 2 / size[1]
     left, top = (
-        int(np.clip(round(at * whole - kept / 2), 0, whole - kept))
-        for at, whole, kept in zip(middle, scaled, bucket, strict=True)
+        int(np.clip(round(centre * length - cut / 2), 0, length - cut))
+        for centre, length, cut in zip(middle, scaled, bucket, strict=True)
     )
     return Fit(scaled, (left, top), bucket)

@@ -1,4 +1,4 @@
-"""The pipeline that something is trained around: frozen, and asked for words and ControlNets as in generation."""
+"""Networks in training around a pipeline whose own weights stay as they are."""
 
 from __future__ import annotations
 
@@ -8,14 +8,82 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from twinset.adapters.condition import Condition, Words, paint
+from twinset.adapters.condition import Condition, Words
 from twinset.errors import InputError
 from twinset.figure.labels import PALETTE
-from twinset.models.region_controlnet import Paint, RegionControlNetModel
+from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.batches import text_states
-from twinset.training.core.denoising import Batch
+from twinset.training.core.forward import Batch, ControlInput, DenoisingNetworks, paint_regions
+from twinset.training.core.options import DenoisingOptions
 from twinset.training.core.validation import DTYPES
+
+
+class PipelineNetworks(DenoisingNetworks):
+    """What is trained around a pipeline; its parameters and state are the training's alone.
+
+    Args:
+        pipe: the base model, frozen and never written to; as before after `take_off`.
+        options: of the training.
+
+    Raises:
+        InputError: the precision does not run here.
+    """
+
+    pipe: JointPass
+
+    def __init__(self, pipe: JointPass, options: DenoisingOptions):
+        super().__init__()
+        # not as sub-modules: their weights are not this module's
+        self.__dict__.update(pipe=pipe, unet=pipe.unet, attention=pipe.attention)
+        self.dtype = freeze(pipe, options.precision)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameter groups of the optimiser, each with its learning rate."""
+        raise NotImplementedError
+
+    def words(self, batch: Batch) -> Words:
+        """What the text encoders say: kept from before the training, or said now where they are trained."""
+        states = batch if "states" in batch else text_states(self.pipe, batch["captions"])
+        if "pooled" not in states:
+            return Words(states["states"])
+        pooled = states["pooled"]
+        return Words(states["states"], {"text_embeds": pooled, "time_ids": batch["sizes"].to(pooled)})
+
+    @property
+    def nets(self) -> list[Any]:
+        """The ControlNets that every picture of the bundled model is drawn with."""
+        return self.pipe.nets
+
+    def layout_controls(
+        self, batch: Batch, words: Words, conditions: Sequence[Condition], weight: Tensor | None = None
+    ) -> list[ControlInput]:
+        """What the bundled model's ControlNets see; none where the batch has no layout.
+
+        Args:
+            batch: with `skeleton` uint8 (B, 3, H, W) and `labels` (B, H, W).
+            words, conditions: of the batch.
+            weight: (B, 1, 1, 1), 0 where nobody is in the picture.
+        """
+        if "skeleton" not in batch:
+            return []
+        return [ControlInput(net, self._embedded(net, batch, words, conditions), weight) for net in self.nets]
+
+    def _embedded(self, net: Any, batch: Batch, words: Words, conditions: Sequence[Condition]) -> Tensor:
+        if not isinstance(net, RegionControlNetModel):
+            return net.controlnet_cond_embedding(batch["skeleton"].to(net.dtype) / 255)
+        text, size = words.states, (batch["latents"].shape[2], batch["latents"].shape[3])
+        palette = torch.from_numpy(PALETTE).to(text.device)[batch["labels"].long()].permute(0, 3, 1, 2)
+        return paint_regions(net, palette.to(text) / 255, words, conditions, size)
+
+    def take_off(self) -> None:
+        """Give the pipeline back as it was."""
+        self.attention.eject()
+        self._remove()
+        thaw(self.pipe, self.dtype)
+
+    def _remove(self) -> None:
+        """Take out of the pipeline's networks what was put into them."""
 
 
 def freeze(pipe: JointPass, precision: str) -> torch.dtype:
@@ -35,43 +103,15 @@ def freeze(pipe: JointPass, precision: str) -> torch.dtype:
     for part in whole.components.values():
         if isinstance(part, nn.Module):
             part.requires_grad_(False).eval()
-    dtype, had = DTYPES.get(precision, torch.float32), pipe.unet.dtype
+    dtype, before = DTYPES.get(precision, torch.float32), pipe.unet.dtype
     if dtype is torch.float16 and pipe.device.type != "cuda":
         raise InputError(f"precision 'fp16' does not train on {pipe.device.type!r}; take bf16, or no")
-    if pipe.device.type == "cuda" and dtype != had:
+    if pipe.device.type == "cuda" and dtype != before:
         whole.to(dtype)
-    return had
+    return before
 
 
 def thaw(pipe: Any, dtype: torch.dtype) -> None:
     """Give a pipeline its dtype back."""
     if pipe.unet.dtype != dtype:
         pipe.to(dtype)
-
-
-def words_of(pipe: JointPass, batch: Batch) -> Words:
-    """What the text encoders say of a batch's captions."""
-    said = batch if "states" in batch else text_states(pipe, batch["captions"])
-    if "pooled" not in said:
-        return Words(said["states"])
-    return Words(said["states"], {"text_embeds": said["pooled"], "time_ids": batch["sizes"].to(said["pooled"])})
-
-
-def embedded_condition(net: Any, words: Words, conditions: Sequence[Condition], batch: Batch) -> Tensor:
-    """What one of the bundled model's ControlNets sees: the skeleton, or the parsing map painted by the conditions.
-
-    Args:
-        net: the ControlNet.
-        words: which reach their regions in the parsing map.
-        conditions: those of the batch.
-        batch: with `skeleton` uint8 (B, 3, H, W) and `labels` (B, H, W).
-
-    Returns:
-        (B, C, h, w), for `twinset.models.region_controlnet.embedded_conditions`.
-    """
-    text, size = words.states, (batch["latents"].shape[2], batch["latents"].shape[3])
-    if not isinstance(net, RegionControlNetModel):
-        return net.controlnet_cond_embedding(batch["skeleton"].to(text if text.dtype == net.dtype else net.dtype) / 255)
-    palette = torch.from_numpy(PALETTE).to(text.device)[batch["labels"].long()].permute(0, 3, 1, 2)
-    blank = Paint.blank(len(text), net.latent_channels, text.shape[-1], size, text)
-    return net.embed(palette.to(text) / 255, text, paint(list(conditions), len(text), blank))

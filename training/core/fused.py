@@ -28,11 +28,11 @@ class FusedBackward(torch.optim.Optimizer):
         optimiser_of: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
         clip: float,
     ):
-        made = [(group, [optimiser_of([{**group, "params": [p]}]) for p in group["params"]]) for group in groups]
-        defaults = made[0][1][0].defaults
+        optimisers = [(group, [optimiser_of([{**group, "params": [p]}]) for p in group["params"]]) for group in groups]
+        defaults = optimisers[0][1][0].defaults
         super().__init__([{**group, "lr": group.get("lr", defaults["lr"])} for group in groups], {})
         self.clip = clip
-        self.parts = [parts for _, parts in made]
+        self.parts = [parts for _, parts in optimisers]
         self.hooks = [
             parameter.register_post_accumulate_grad_hook(self._learner(number, part))
             for number, parts in enumerate(self.parts)

@@ -13,18 +13,16 @@ resumed is bit-equal to one that was not (as long as its length is given in step
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -38,7 +36,6 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from twinset.training.core.checkpoints import Checkpoints, WeightAverage, restore, snapshot
 from twinset.training.core.fused import FusedBackward
 
-Settings = TypeVar("Settings")
 BatchFn = Callable[[int], Any]
 LossFn = Callable[[Any, Any], tuple[Tensor, Mapping[str, "float | Tensor"]]]
 OptimiserFn = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
@@ -372,26 +369,3 @@ def _bar(settings: FitSettings, shown: bool) -> Iterator[Callable[[float, int, M
             bar.update(task, completed=min(done, 1.0), line=f"step {step}  {numbers}")
 
         yield advance
-
-
-def settings_from_command_line(kind: type[Settings], description: str | None) -> Settings:
-    """Builds a settings dataclass from the command line: field `batch_size` is `--batch-size`, all else is refused."""
-    parser = argparse.ArgumentParser(
-        description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    hints = get_type_hints(kind)
-    for field in fields(kind):  # type: ignore[arg-type]
-        option, needed = "--" + field.name.replace("_", "-"), field.default is MISSING
-        default = None if needed else field.default
-        if hints[field.name] is bool:
-            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=default)
-        else:
-            told = "required" if needed else f"{default}"
-            parser.add_argument(option, type=hints[field.name], required=needed, default=default, help=told)
-    return kind(**vars(parser.parse_args()))
-
-
-def write_figures(folder: Path, figures: Mapping[str, Any]) -> None:
-    """Writes what a training measured beside its weights, as `figures.json` with four digits."""
-    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
-    (folder / "figures.json").write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")

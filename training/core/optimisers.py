@@ -12,12 +12,12 @@ from diffusers.optimization import get_scheduler
 
 from twinset.errors import InputError
 from twinset.training.core.loop import FitSettings
-from twinset.training.core.options import TrainOptions
+from twinset.training.core.options import DenoisingOptions
 
 BETAS = (0.9, 0.99)
 
 
-def optimiser_of(options: TrainOptions) -> Callable[[list[dict[str, Any]]], torch.optim.Optimizer]:
+def optimiser_of(options: DenoisingOptions) -> Callable[[list[dict[str, Any]]], torch.optim.Optimizer]:
     """Parameter groups → optimiser.
 
     "adamw" is torch's (Loshchilov & Hutter 2019); "adamw8bit" is bitsandbytes' (Dettmers et al. 2022), "prodigy"
@@ -50,7 +50,7 @@ def _package(name: str, optimiser: str) -> Any:
         raise InputError(f"optimiser {optimiser!r} needs the package {name}; run: pip install {name}") from None
 
 
-def rate_of(options: TrainOptions) -> Callable[[int], float]:
+def rate_of(options: DenoisingOptions) -> Callable[[int], float]:
     """Step → factor of the learning rates, as `diffusers.optimization.get_scheduler` defines it."""
     unused = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     name = "constant_with_warmup" if options.scheduler == "constant" else options.scheduler
@@ -60,11 +60,12 @@ def rate_of(options: TrainOptions) -> Callable[[int], float]:
     return scheduler.lr_lambdas[0]
 
 
-def fit_settings(options: TrainOptions, run: Path) -> FitSettings:
+def fit_settings(options: DenoisingOptions, run: Path) -> FitSettings:
     """The loop's settings of a training's options."""
     return FitSettings(
         out=run,
         steps=options.steps,
+        minutes=options.minutes,
         learning_rate=options.learning_rate,
         clip=options.clip,
         bf16=options.precision == "bf16",

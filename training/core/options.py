@@ -1,4 +1,4 @@
-"""What every training around a frozen pipeline is given: one checked object, the same as a TOML recipe."""
+"""What trainings are given: one checked object each, the same from Python, a command line or a TOML recipe."""
 
 from __future__ import annotations
 
@@ -7,17 +7,45 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from twinset.common.validation import one_line
 from twinset.errors import InputError
 
-Options = TypeVar("Options", bound="TrainOptions")
+Options = TypeVar("Options", bound="RecipeOptions")
 
 
-class TrainOptions(BaseModel):
+class RecipeOptions(BaseModel):
+    """Options that a recipe, a command line or Python gives: checked, and refused where they are unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def path_fields(cls) -> list[str]:
+        """Names of the fields that are paths, which a recipe beside a result counts from its own folder."""
+        return [n for n, field in cls.model_fields.items() if Path in (field.annotation, *get_args(field.annotation))]
+
+    def located(self: Options) -> Options:
+        """The same with absolute paths, so that a recipe works from any folder."""
+        paths = {name: getattr(self, name) for name in self.path_fields()}
+        return self.model_copy(update={name: path.absolute() for name, path in paths.items() if path is not None})
+
+
+class TrainOptions(RecipeOptions):
+    """What every training is given.
+
+    Attributes:
+        learning_rate: At its height.
+        seed: Of what starts at random, the data's order and all draws.
+    """
+
+    learning_rate: float = Field(default=1e-3, gt=0, le=10)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+class DenoisingOptions(TrainOptions):
     """A training of a few networks around a pipeline whose own weights stay as they are.
 
     Attributes:
@@ -30,6 +58,7 @@ class TrainOptions(BaseModel):
         weight_decay: Of the optimiser.
         clip: Largest norm of the gradient.
         steps: Optimiser steps.
+        minutes: Ends the run after so many although steps are left; give steps alone for exact repeats.
         batch: Pictures per step, process and accumulated part.
         accumulate: Batches per optimiser step.
         precision: "bf16" or "fp16" for the frozen weights and the computation; what is trained stays in float32.
@@ -49,16 +78,12 @@ class TrainOptions(BaseModel):
         resolution: Side of a square with the pixels of a picture; the model's own size when absent.
         bucket_step: Sides of pictures are multiples of it, px.
         caption_dropout: Share of samples that see the empty text.
-        seed: Of what starts at random, the data's order and all draws.
         save_every: Steps between checkpoints.
         sample_every: Steps between sample pictures and validation losses; 0 for the end alone.
         patience: Validations without a better loss after which the run ends; 0 for never.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    paths: ClassVar[tuple[str, ...]] = ("data",)
-    """Fields that are paths, which recipes count from their own folder."""
-    free: ClassVar[frozenset[str]] = frozenset({"save_every", "sample_every"})
+    free: ClassVar[frozenset[str]] = frozenset({"save_every", "sample_every", "minutes"})
     """Fields with which a run may be continued although they differ, since they do not change what is learnt."""
 
     model: str = "studio"
@@ -72,6 +97,7 @@ class TrainOptions(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0)
     steps: int = Field(default=1000, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
     batch: int = Field(default=4, ge=1)
     accumulate: int = Field(default=1, ge=1)
     precision: Literal["no", "bf16", "fp16"] = "no"
@@ -88,28 +114,22 @@ class TrainOptions(BaseModel):
     resolution: int | None = Field(default=None, ge=64, le=4096)
     bucket_step: int = Field(default=64, ge=8)
     caption_dropout: float = Field(default=0.05, ge=0, le=1)
-    seed: int = Field(default=0, ge=0, lt=2**32)
     save_every: int = Field(default=100, ge=1)
     sample_every: int = Field(default=250, ge=0)
     patience: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _go_together(self: Options) -> Options:
+    def _go_together(self) -> Self:
         if self.fused_backward and (self.accumulate > 1 or self.precision == "fp16" or self.optimiser == "prodigy"):
             raise ValueError("fused_backward goes with accumulate 1, bf16 or no, and adamw or adamw8bit; leave it out")
         return self
-
-    def located(self: Options) -> Options:
-        """The same with absolute paths, so that a recipe works from any folder."""
-        given = {name: getattr(self, name) for name in self.paths}
-        return self.model_copy(update={name: path.absolute() for name, path in given.items() if path is not None})
 
 
 def checked(kind: type[Options], fields: Mapping[str, Any], where: str) -> Options:
     """Check what a user gave.
 
     Args:
-        kind: of training.
+        kind: of options.
         fields: its fields, as text or values.
         where: what the fields come from, for messages.
 
@@ -133,7 +153,7 @@ def nearest(name: str, known: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
 
 
-def read_recipe(path: Path, kind: type[TrainOptions]) -> dict[str, Any]:
+def read_recipe(path: Path, kind: type[RecipeOptions]) -> dict[str, Any]:
     """The fields of a TOML recipe, unchecked; relative paths count from the recipe's folder.
 
     Raises:
@@ -145,13 +165,13 @@ def read_recipe(path: Path, kind: type[TrainOptions]) -> dict[str, Any]:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"recipe {str(path)!r} is not TOML ({error}); mend that line") from None
-    for name in kind.paths:
+    for name in kind.path_fields():
         if isinstance(fields.get(name), str):
             fields[name] = str(path.absolute().parent / fields[name])
     return fields
 
 
-def recipe_text(options: TrainOptions) -> str:
+def recipe_text(options: RecipeOptions) -> str:
     """The options as TOML, those that say nothing left out; `read_recipe` and `checked` give them back."""
     return "".join(
         f"{name} = {json.dumps(value)}\n" for name, value in options.model_dump(mode="json", exclude_none=True).items()

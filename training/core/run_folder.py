@@ -5,35 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 from filelock import FileLock, Timeout
 
+from twinset.common.atomic_files import write_atomic
 from twinset.errors import InputError
-from twinset.training.core.loop import FitResult
-from twinset.training.core.options import TrainOptions, checked, read_recipe, recipe_text
+from twinset.training.core.options import DenoisingOptions, checked, read_recipe, recipe_text
 
 RECIPE = "recipe.toml"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training gave.
-
-    Attributes:
-        out: the LoRA or adapter: a file, or a folder.
-        recipe: TOML beside it, which gives the same again.
-        run: folder with checkpoints, samples, validation losses and tensorboard's scalars.
-        fit: steps, seconds and last figures.
-    """
-
-    out: Path
-    recipe: Path
-    run: Path
-    fit: FitResult
 
 
 def processes() -> PartialState:
@@ -64,7 +46,7 @@ def claimed(run: Path) -> Iterator[None]:
         lock.release()
 
 
-def same_run(run: Path, options: TrainOptions, content: Mapping[str, str]) -> None:
+def same_run(run: Path, options: DenoisingOptions, content: Mapping[str, str]) -> None:
     """Compare with what the run was begun with; write that down when it is new.
 
     Args:
@@ -78,9 +60,7 @@ def same_run(run: Path, options: TrainOptions, content: Mapping[str, str]) -> No
     path = run / RECIPE
     if not path.is_file():
         text = "".join(f"# {name} {value}\n" for name, value in content.items())
-        partial = path.with_suffix(".partial")
-        partial.write_text(text + recipe_text(options), encoding="utf-8")
-        partial.replace(path)
+        write_atomic(path, text + recipe_text(options))
         return
     kind = type(options)
     begun = checked(kind, read_recipe(path, kind), str(path))

@@ -12,8 +12,9 @@ import torch
 from accelerate.utils import send_to_device
 from torch import nn
 
+from twinset.common.atomic_files import write_atomic
 from twinset.training.core.denoising import Loss
-from twinset.training.core.options import TrainOptions
+from twinset.training.core.options import DenoisingOptions
 
 BETTER = 1e-4
 """Share by which a validation loss must fall to count as better."""
@@ -46,7 +47,13 @@ class Validation:
     """
 
     def __init__(
-        self, networks: nn.Module, data: Checked, loss_fn: Loss, options: TrainOptions, run: Path, device: torch.device
+        self,
+        networks: nn.Module,
+        data: Checked,
+        loss_fn: Loss,
+        options: DenoisingOptions,
+        run: Path,
+        device: torch.device,
     ):
         self.trained, self.data, self.loss_fn, self.run, self.device = networks, data, loss_fn, run, device
         self.dtype, self.patience = DTYPES.get(options.precision), options.patience
@@ -64,10 +71,13 @@ class Validation:
         for number in range(len(self.data.checked)):
             for level in range(LEVELS):
                 batch: Any = send_to_device(self.data.check(number, level), self.device)
-                dtype = self.dtype or torch.bfloat16
-                with torch.autocast(self.device.type, dtype, enabled=self.dtype is not None):
+                with self.autocast():
                     losses.append(float(self.loss_fn(self.trained, batch)[0]))
         return float(np.mean(losses))
+
+    def autocast(self) -> torch.autocast:
+        """The training's own precision, for what is computed between its steps."""
+        return torch.autocast(self.device.type, self.dtype or torch.bfloat16, enabled=self.dtype is not None)
 
     def losses(self, before: int | None = None) -> list[tuple[int, float]]:
         """(step, validation loss) so far, of steps below `before`."""
@@ -80,9 +90,7 @@ class Validation:
         """What a run that was stopped wrote of later steps is replaced."""
         entries = [*self.losses(before=step), (step, loss)]
         text = "".join(json.dumps({"step": s, "loss": value}) + "\n" for s, value in entries)
-        partial = self.run / "validation.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self.run / "validation.jsonl")
+        write_atomic(self.run / "validation.jsonl", text)
 
     def stale(self) -> bool:
         """Whether the last `patience` validations were no better than the best before them."""

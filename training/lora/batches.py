@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from twinset.training.core.batches import PictureData, TextStates
-from twinset.training.core.denoising import Batch
-from twinset.training.core.tensor_cache import Stored
+from twinset.training.core.forward import Batch
+from twinset.training.core.tensor_cache import TensorCache
 from twinset.training.lora.captions import calls, varied, without_trigger
 from twinset.training.lora.options import LoraOptions
-from twinset.training.lora.prepare import Row
+from twinset.training.lora.prepare import EncodedExample
 
 CHECKED = 8
 """Pictures of a validation."""
@@ -22,28 +22,30 @@ class LoraData(PictureData):
     """Batches of prepared pictures.
 
     Args:
-        rows: from `prepare`.
+        rows: from `encode_examples`.
         options: of the training.
         store: where the rows' tensors are.
         texts: of frozen text encoders; None where they are trained and read the captions themselves.
     """
 
-    def __init__(self, rows: Sequence[Row], options: LoraOptions, store: Stored, texts: TextStates | None):
+    def __init__(
+        self, rows: Sequence[EncodedExample], options: LoraOptions, store: TensorCache, texts: TextStates | None
+    ):
         super().__init__(rows, _checked(rows), options, store, texts)
         self.options = options
 
-    def said(self, row: Row, rng: np.random.Generator) -> str:
+    def caption(self, row: EncodedExample, rng: np.random.Generator) -> str:
         """A row's caption as a step sees it; with `preserve` some lack the trigger word."""
         caption, uncalled = varied(row.caption, row.example, rng), rng.random() < self.options.uncalled
         held = self.options.preserve and not row.example.regularisation
         return without_trigger(caption, self.options.word) if held and uncalled else caption
 
-    def keeps(self, row: Row) -> bool:
+    def keeps(self, row: EncodedExample) -> bool:
         """Shuffled captions are too many to keep."""
         return not row.example.shuffle
 
-    def finished(
-        self, batch: Batch, rows: Sequence[Row], captions: Sequence[str], rng: np.random.Generator | None
+    def completed(
+        self, batch: Batch, rows: Sequence[EncodedExample], captions: Sequence[str], rng: np.random.Generator | None
     ) -> Batch:
         """Regularisation pictures weighted, some faces unseen, and nothing learnt where the garment is not called."""
         prior = torch.tensor([row.example.regularisation for row in rows])
@@ -55,7 +57,7 @@ class LoraData(PictureData):
             batch["face_on"] = batch["face_on"].masked_fill(unseen, 0.0)
         return self._uncalled(batch, rows, captions)
 
-    def _uncalled(self, batch: Batch, rows: Sequence[Row], captions: Sequence[str]) -> Batch:
+    def _uncalled(self, batch: Batch, rows: Sequence[EncodedExample], captions: Sequence[str]) -> Batch:
         """Rows that do not call the garment teach nothing but to stay with the base model, everywhere."""
         if self.options.preserve:
             pairs, word = zip(rows, captions, strict=True), self.options.word
@@ -65,7 +67,7 @@ class LoraData(PictureData):
         return batch
 
 
-def _checked(rows: Sequence[Row]) -> list[Row]:
+def _checked(rows: Sequence[EncodedExample]) -> list[EncodedExample]:
     """Pictures held out, else the first that are learnt."""
     held_out = [row for row in rows if row.example.validation]
     return (held_out or [row for row in rows if not row.example.regularisation])[:CHECKED]

@@ -37,8 +37,8 @@ def automatic_caption(trigger: str, kind: str, picture: np.ndarray, mask: np.nda
     if mask is None or not (mask > 0.5).any():
         return plain
     region = mask > 0.5
-    seen = [" and ".join(colour_names(picture, region, most=2)), pattern_word(picture, region)]
-    return ", ".join([plain, *filter(None, seen)])
+    details = [" and ".join(colour_names(picture, region, most=2)), pattern_word(picture, region)]
+    return ", ".join([plain, *filter(None, details)])
 
 
 def pattern_word(picture: np.ndarray, region: np.ndarray) -> str | None:
@@ -79,8 +79,8 @@ def with_trigger(caption: str, trigger: str) -> str:
 
 def without_trigger(caption: str, trigger: str) -> str:
     """A caption that does not call the garment: "a photo of jckt hoodie" → "a photo of hoodie"."""
-    said = re.sub(rf"(?<!\w){re.escape(trigger)}(?!\w)", "", caption, flags=re.IGNORECASE)
-    return re.sub(r"\s+(?=,)|\s(?=\s)", "", said).strip(" ,")
+    uncalled = re.sub(rf"(?<!\w){re.escape(trigger)}(?!\w)", "", caption, flags=re.IGNORECASE)
+    return re.sub(r"\s+(?=,)|\s(?=\s)", "", uncalled).strip(" ,")
 
 
 def calls(caption: str, trigger: str) -> bool:
@@ -102,5 +102,5 @@ def varied(caption: str, example: Example, rng: np.random.Generator) -> str:
     if not example.shuffle:
         return caption
     parts = [part.strip() for part in caption.split(",")]
-    kept, rest = parts[: example.keep_tokens], parts[example.keep_tokens :]
-    return ", ".join([*kept, *(rest[k] for k in order if k < len(rest))])
+    front, rest = parts[: example.keep_tokens], parts[example.keep_tokens :]
+    return ", ".join([*front, *(rest[k] for k in order if k < len(rest))])

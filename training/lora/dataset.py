@@ -34,10 +34,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinset.common.validation import one_line
 from twinset.errors import InputError
+from twinset.training.core.captions import PICTURES, caption_beside
 from twinset.training.core.options import nearest
 from twinset.training.lora.options import LoraOptions
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".heic", ".heif")
 MASK, METADATA, TABLE = ".mask.png", "metadata.jsonl", "dataset.toml"
 REGULARISATION, VALIDATION = "regularisation", "validation"
 MOST = 10_000
@@ -115,8 +115,8 @@ def read_examples(options: LoraOptions) -> list[Example]:
 def balanced(examples: list[Example]) -> list[Example]:
     """Regularisation pictures repeated until they are about as many as the others, as sd-scripts does it."""
     learnt = sum(e.repeats for e in examples if not (e.regularisation or e.validation))
-    kept = sum(e.repeats for e in examples if e.regularisation)
-    times = max(1, round(learnt / kept)) if kept else 1
+    regularising = sum(e.repeats for e in examples if e.regularisation)
+    times = max(1, round(learnt / regularising)) if regularising else 1
     return [replace(e, repeats=e.repeats * times) if e.regularisation else e for e in examples]
 
 
@@ -207,21 +207,6 @@ def _of(subset: Subset, options: LoraOptions) -> Iterator[Example]:
             validation=subset.is_validation,
             **ways,
         )
-
-
-def caption_beside(picture: Path, extension: str) -> str | None:
-    """The text of the file beside a picture, in one line; None without one.
-
-    Raises:
-        InputError: it is not UTF-8.
-    """
-    path = picture.with_suffix(extension)
-    if not path.is_file():
-        return None
-    try:
-        return " ".join(path.read_text(encoding="utf-8-sig").split()) or None
-    except UnicodeDecodeError:
-        raise InputError(f"caption {str(path)!r} is not UTF-8 text; save it as UTF-8") from None
 
 
 def _captions(folder: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ FEWEST = 16
 
 
 @dataclass(frozen=True)
-class Look:
+class ParsedPicture:
     """What is seen in a picture before its garment is known.
 
     Attributes:
@@ -33,17 +33,17 @@ class Look:
     labels: np.ndarray | None
 
 
-def look_at(example: Example, people: People) -> Look:
+def read_parsed(example: Example, people: People) -> ParsedPicture:
     """Read a picture and who wears something in it.
 
     Raises:
         InputError: the picture cannot be read.
     """
     picture = read_picture(example.picture, "picture")
-    return Look(example, picture, people.worn(picture))
+    return ParsedPicture(example, picture, people.worn(picture))
 
 
-def likeliest_class(looks: list[Look]) -> str | None:
+def likeliest_class(looks: list[ParsedPicture]) -> str | None:
     """The class of `CLASSES` that covers most of all parsing maps together; None without any."""
     shown = [
         np.bincount(look.labels.ravel(), minlength=18) / look.labels.size for look in looks if look.labels is not None
@@ -70,7 +70,7 @@ def said_kind(kind: str | None, found: str | None) -> str:
     return KINDS_OF[found][0] if len(KINDS_OF[found]) == 1 else {"bottom": "bottoms"}.get(found, found)
 
 
-def garment_mask(look: Look, owned: tuple[int, ...]) -> tuple[np.ndarray | None, str]:
+def garment_mask(look: ParsedPicture, owned: tuple[int, ...]) -> tuple[np.ndarray | None, str]:
     """The garment's mask, and where it comes from.
 
     Args:
@@ -95,7 +95,7 @@ def garment_mask(look: Look, owned: tuple[int, ...]) -> tuple[np.ndarray | None,
     return None, "none"
 
 
-def _from_file(look: Look) -> np.ndarray:
+def _from_file(look: ParsedPicture) -> np.ndarray:
     path = look.example.mask
     mask = read_picture(path, "mask").mean(-1)  # type: ignore[arg-type]
     height, width = look.picture.shape[:2]
@@ -106,7 +106,7 @@ def _from_file(look: Look) -> np.ndarray:
     return _resized(mask.astype(np.uint8), (width, height))
 
 
-def _alpha(look: Look) -> np.ndarray | None:
+def _alpha(look: ParsedPicture) -> np.ndarray | None:
     """The alpha channel of a PNG or WebP that has holes."""
     if look.example.picture.suffix.lower() not in (".png", ".webp"):
         return None

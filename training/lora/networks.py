@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -15,19 +15,15 @@ from twinset.adapters.condition import Condition, Words
 from twinset.adapters.lora.files import COMPONENTS, Layers, LowRank
 from twinset.adapters.lora.install import remove_lora
 from twinset.errors import InputError
-from twinset.models.region_controlnet import embedded_conditions
-from twinset.pipelines.denoising.controlnets import Residuals, ask
-from twinset.pipelines.denoising.denoise import predict
 from twinset.pipelines.joint_pass import JointPass
-from twinset.training.core.denoising import Batch
-from twinset.training.core.frozen import embedded_condition, freeze, thaw, words_of
+from twinset.training.core.forward import Batch, ControlInput
+from twinset.training.core.frozen import PipelineNetworks
 from twinset.training.lora.options import TEXT_TARGETS, LoraOptions
-from twinset.training.lora.prepare import sees_layouts
 
 NAME = "in-training"
 
 
-class LoraNetworks(nn.Module):
+class LoraNetworks(PipelineNetworks):
     """Low-rank additions to a pipeline's UNet, and to its text encoders where asked for.
 
     Its parameters and state are the additions alone; the pipeline's own weights are frozen and never written to.
@@ -41,11 +37,8 @@ class LoraNetworks(nn.Module):
     """
 
     def __init__(self, pipe: JointPass, options: LoraOptions):
-        super().__init__()
-        self.__dict__.update(pipe=pipe, options=options)  # not as sub-modules: their weights are not this module's
-        self.pipe: JointPass
-        self.options: LoraOptions
-        self.dtype = freeze(pipe, options.precision)
+        super().__init__(pipe, options)
+        self.options = options
         torch.manual_seed(options.seed)
         self._add("unet", options.layers)
         if options.text_encoder:
@@ -54,8 +47,7 @@ class LoraNetworks(nn.Module):
         self._checkpoint_gradients()
         named = {f"{c}.{name}": p for c, name, p in self._additions()}
         self.weights = nn.ParameterDict({name.replace(".", "|"): p for name, p in named.items()})
-        pipe.attention.inject()
-        self.layouts = sees_layouts(pipe)
+        self.attention.inject()
 
     def _text_encoders(self) -> list[str]:
         return [name for name in COMPONENTS[1:] if getattr(self.pipe, name, None) is not None]
@@ -114,49 +106,24 @@ class LoraNetworks(nn.Module):
                 layer.lora_dropout.train(mode)  # type: ignore[attr-defined]
         return self
 
-    def forward(self, noisy: Tensor, timestep: Tensor, batch: Batch, base: bool = False) -> Tensor:
-        """What the network predicts of noisy latents (B, C, h, w) under the batch's conditions.
-
-        Args:
-            noisy: latents as the schedule has them.
-            timestep: (B,).
-            batch: from `LoraData`.
-            base: without the additions.
-        """
-        with self.without() if base else nullcontext():
-            words = words_of(self.pipe, batch)
-            residuals = self._heard(noisy, timestep, words, batch) if self.layouts else None
-            return predict(self.pipe.unet, noisy, timestep, words, residuals)
-
-    def _heard(self, noisy: Tensor, timestep: Tensor, words: Words, batch: Batch) -> Residuals | None:
-        """What the ControlNets say, the identity condition at work as in generation."""
-        size = (noisy.shape[2], noisy.shape[3])
-        conditions = self._conditions(batch)
-        attention = self.pipe.attention
-        attention.forget()
-        for condition in conditions:
-            attention.remember(condition, size)
-        attention.set_gates(0, 1, [("identity",)], len(noisy))
-        on = batch["layout_on"].view(-1, 1, 1, 1).to(noisy)
-        said = []
-        for net in self.pipe.nets:
-            embedded = embedded_condition(net, words, conditions, batch)
-            with embedded_conditions(net):
-                said.append(ask(net, noisy, timestep, words, embedded).scaled(on))
-        return Residuals.sum(said)
-
-    def _conditions(self, batch: Batch) -> list[Condition]:
-        adapter: Any = getattr(self.pipe, "identity_adapter", None)
-        if adapter is None or not bool(batch["face_on"].any()):
+    def conditions(self, batch: Batch) -> list[Condition]:
+        """The face, where the bundled model is told one, as in generation."""
+        if "face_on" not in batch or not bool(batch["face_on"].any()):
             return []
+        adapter: Any = self.pipe
         face = Condition(
-            "identity", batch["face_tokens"], batch["face_region"], adapter.sites, batch["face_draft"],
+            "identity", batch["face_tokens"], batch["face_region"], adapter.identity_adapter.sites, batch["face_draft"],
             weight=batch["face_on"],
         )  # fmt: skip
         return [face]
 
+    def controls(self, batch: Batch, words: Words, conditions: Sequence[Condition]) -> list[ControlInput]:
+        """The bundled model's ControlNets, where somebody is in the picture."""
+        on = batch["layout_on"].view(-1, 1, 1, 1) if "layout_on" in batch else None
+        return self.layout_controls(batch, words, conditions, on)
+
     @contextmanager
-    def without(self) -> Iterator[None]:
+    def as_base(self, batch: Batch) -> Iterator[Batch]:
         """The base model's own prediction: additions are left out while this is open."""
         layers = [
             layer for c in COMPONENTS if (m := getattr(self.pipe, c, None)) is not None for layer in _layers(m).values()
@@ -164,35 +131,32 @@ class LoraNetworks(nn.Module):
         for layer in layers:
             layer._disable_adapters = True
         try:
-            yield
+            yield batch
         finally:
             for layer in layers:
                 layer._disable_adapters = False
 
     @torch.no_grad()
     def layers(self) -> dict[str, Layers]:
-        """Component → module name → addition, copies in float32 on the CPU."""
+        """Component → module name → addition, copies in float32 on the CPU; after `take_off` too."""
+        parts: dict[tuple[str, str], dict[str, Tensor]] = {}
+        for name, weight in self.weights.items():
+            component, _, path = name.replace("|", ".").partition(".")
+            module, _, part = path.removesuffix(f".{NAME}.weight").rpartition(".")
+            parts.setdefault((component, module), {})[part] = weight.detach().float().cpu().clone()
         found: dict[str, Layers] = {}
-        for component in COMPONENTS:
-            model = getattr(self.pipe, component, None)
-            layers = {} if model is None else _layers(model)
-            if layers:
-                found[component] = {name: self._low_rank(layer) for name, layer in layers.items()}
+        for (component, module), part in parts.items():
+            lengths = part.get("lora_magnitude_vector")
+            magnitude = None if lengths is None else lengths.flatten()
+            low = LowRank(part["lora_A"], part["lora_B"], self.options.scale, magnitude)
+            found.setdefault(component, {})[module] = low
         return found
 
-    def _low_rank(self, layer: Any) -> LowRank:
-        down, up = (part[NAME].weight.detach().float().cpu().clone() for part in (layer.lora_A, layer.lora_B))
-        lengths = layer.lora_magnitude_vector
-        magnitude = lengths[NAME].weight.detach().float().cpu().clone().flatten() if NAME in lengths else None
-        return LowRank(down, up, self.options.scale, magnitude)
-
-    def take_off(self) -> None:
-        """Give the pipeline back as it was, without any additions."""
-        self.pipe.attention.eject()
+    def _remove(self) -> None:
+        """Take the additions out."""
         self._checkpoint_gradients("disable")
         pipe: Any = self.pipe
         remove_lora(pipe, NAME)
-        thaw(pipe, self.dtype)
 
 
 def _ends(name: str, targets: tuple[str, ...]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from twinset.figure.labels import ALL_KINDS
-from twinset.training.core.options import TrainOptions, checked
+from twinset.training.core.options import DenoisingOptions, checked
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 PERCEPTRONS = ("ff.net.0.proj", "ff.net.2", "proj_in", "proj_out")
@@ -26,8 +26,8 @@ STUDIO: dict[str, Any] = {"learning_rate": 1e-3, "targets": "all", "preserve": 2
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 
 
-class LoraOptions(TrainOptions):
-    """One training of a garment LoRA; options of every training are in `TrainOptions`.
+class LoraOptions(DenoisingOptions):
+    """One training of a garment LoRA; options of every training are in `DenoisingOptions`.
 
     Attributes:
         data: Folder of pictures, or a TOML data set file (see `twinset.training.lora.dataset`).
@@ -60,8 +60,7 @@ class LoraOptions(TrainOptions):
         form: Of the result's keys: "kohya" (ComfyUI, A1111 and diffusers) or "diffusers".
     """
 
-    paths: ClassVar[tuple[str, ...]] = ("data", "sample_selfie", "sample_garment")
-    free: ClassVar[frozenset[str]] = TrainOptions.free | {
+    free: ClassVar[frozenset[str]] = DenoisingOptions.free | {
         "sample_prompt", "sample_selfie", "sample_garment", "sample_pose", "samples", "form"
     }  # fmt: skip
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from twinset.pipelines.compose import compose
-from twinset.pipelines.generate import draw, settled
+from twinset.pipelines.draw import draw
+from twinset.pipelines.generate import settled
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.record import save_picture
 from twinset.pipelines.request import GarmentPicture, Request
@@ -22,7 +23,7 @@ from twinset.training.lora.networks import LoraNetworks
 from twinset.training.lora.options import LoraOptions
 
 
-class Previews(Validation):
+class LoraPreviews(Validation):
     """Called between steps; keeps the validation losses in `validation.jsonl` and samples in `samples/` of the run.
 
     Args:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from twinset.figure import colours
 from twinset.figure.hair import HAIR_STYLES
-from twinset.training.mannequin import colours
 from twinset.training.mannequin.spec import EXPRESSIONS, LOGOS, LOWERS, PATTERNS, SCENES, UPPERS, Spec
 
 #: Attribute -> class names; the order of both is part of the store's format.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from twinset.figure.body import ears_path, head_outline
+from twinset.figure.colours import IRIS, SKIN, along, shaded
 from twinset.figure.poses import EAR_X, EYE_X, EYE_Y, NOSE_Y, TURN_SHIFT
-from twinset.training.mannequin.colours import IRIS, SKIN, along, shaded
 from twinset.training.mannequin.spec import Identity
 
 

@@ -9,16 +9,15 @@ import numpy as np
 
 from twinset.figure.body import body_parts, head_parts
 from twinset.figure.drawn_parsing import draw_layout
-from twinset.figure.flat_garments import flat_keypoints
 from twinset.figure.garments import garment_parts
 from twinset.figure.hair import hair_parts
-from twinset.figure.keypoints import FRAME, L_EAR, NOSE, R_EYE, Keypoints, with_visibility
+from twinset.figure.keypoints import L_EAR, NOSE, R_EYE, Keypoints, with_visibility
+from twinset.figure.paint import paint
 from twinset.figure.parts import Part, label_map
 from twinset.figure.poses import Arm, Pose, place, placement
 from twinset.figure.raster import matrix_text, rasterise
 from twinset.figure.rig import Rig, build_rig
 from twinset.training.mannequin import face
-from twinset.training.mannequin.paint import paint
 from twinset.training.mannequin.scenes import scene_svg
 from twinset.training.mannequin.spec import Garment, Light, Spec, white_light
 
@@ -146,11 +145,3 @@ def render_neutral_crop(spec: Spec) -> np.ndarray:
     grey = Garment("t_shirt", "grey", (150, 150, 150), (250, 250, 250))
     plain = replace(spec, pose=Pose(), expression="neutral", light=white_light(), garments={"upper": grey})
     return _crop(plain, '<rect x="-500" y="-500" width="2000" height="2000" fill="#b0b0b0"/>', False)
-
-
-def render_flat(garment: Garment, size: tuple[int, int] = FRAME) -> np.ndarray:
-    """The garment alone on white in its canonical pose, uint8 (height, width, 3)."""
-    parts = garment_parts(garment.kind, build_rig(flat_keypoints(garment.kind)))
-    slot = parts[0].role
-    body = '<rect width="192" height="256" fill="#fff"/>' + paint(parts, np.zeros(3), (0, 0, 0), {slot: garment})
-    return rasterise(body, size, f"scale({size[0] / FRAME[0]} {size[1] / FRAME[1]})")

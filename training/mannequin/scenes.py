@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from twinset.training.mannequin.colours import shaded
+from twinset.figure.colours import shaded
 
 Rgb = tuple[float, float, float]
 

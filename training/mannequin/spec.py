@@ -6,10 +6,11 @@ from dataclasses import astuple, dataclass, fields, replace
 
 import numpy as np
 
+from twinset.figure import colours
+from twinset.figure.colours import RGB
+from twinset.figure.garments import Garment
 from twinset.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.poses import Placement, Pose, placement, random_pose
-from twinset.training.mannequin import colours
-from twinset.training.mannequin.colours import RGB
 
 SPLITS: dict[str, tuple[int, int]] = {
     "train": (0, 400_000_000),
@@ -74,18 +75,6 @@ class Hair:
     length: str
     colour_name: str
     colour: RGB
-
-
-@dataclass(frozen=True)
-class Garment:
-    """One piece of clothing. `second` colours the pattern and the logo."""
-
-    kind: str
-    colour_name: str
-    colour: RGB
-    second: RGB
-    pattern: str = "plain"
-    logo: str | None = None
 
 
 @dataclass(frozen=True)

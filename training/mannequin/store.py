@@ -16,7 +16,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from twinset.figure.flat_garments import garment_draft
+from twinset.figure.flat_garments import garment_draft, render_flat
 from twinset.figure.keypoints import FRAME
 from twinset.training.mannequin import render
 from twinset.training.mannequin.attributes import attributes
@@ -34,8 +34,8 @@ def _worn_flats(spec: Spec) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     for index, slot in enumerate(("upper", "lower")):
         if slot in spec.garments:
             garment = spec.garments[slot]
-            flats[index] = render.render_flat(garment, FLAT_SIZE)
-            by_kind[garment.kind] = render.render_flat(garment)
+            flats[index] = render_flat(garment, FLAT_SIZE)
+            by_kind[garment.kind] = render_flat(garment)
     return flats, by_kind
 
 

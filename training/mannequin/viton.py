@@ -8,7 +8,6 @@ garment or the dress.
 from __future__ import annotations
 
 import json
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ import numpy as np
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from twinset.common.atomic_files import write_atomic
 from twinset.errors import InputError
-from twinset.figure.flat_garments import flat_keypoints
+from twinset.figure.flat_garments import flat_keypoints, render_flat
 from twinset.figure.garments import garment_parts
 from twinset.figure.keypoints import BODY_25, FRAME, L_HIP, R_HIP, Keypoints, draw_skeleton, with_visibility
 from twinset.figure.labels import PALETTE
@@ -68,7 +68,7 @@ def write_viton(out: Path, count: int, split: str = "train", start: int = 0) -> 
         for seed in missing:
             _write_sample(out / half, _name(seed - first), seed, split)
             progress.advance(task)
-    _write(out / f"{half}_pairs.txt", pair_lines(out / half, shift=int(half == "test")).encode())
+    write_atomic(out / f"{half}_pairs.txt", pair_lines(out / half, shift=int(half == "test")).encode())
 
 
 def pair_lines(folder: Path, shift: int) -> str:
@@ -105,13 +105,6 @@ def _complete(folder: Path, name: str) -> bool:
     return all(path.is_file() for path in _paths(folder, name))
 
 
-def _write(path: Path, content: bytes) -> None:
-    """By a temporary name, so that a file is there in full or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
 def _jpeg(picture: np.ndarray) -> bytes:
     buffer = BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=95, subsampling=0)
@@ -129,7 +122,7 @@ def _png(picture: np.ndarray, palette: np.ndarray | None = None) -> bytes:
 def _cloth_mask(kind: str) -> np.ndarray:
     """uint8 (256, 192): 255 where the flat picture of a kind shows the garment, its outline included."""
     owner = part_map(in_order(garment_parts(kind, build_rig(flat_keypoints(kind)))))
-    ink = render.render_flat(Garment(kind, "black", (0, 0, 0), (0, 0, 0))).max(-1) < 128
+    ink = render_flat(Garment(kind, "black", (0, 0, 0), (0, 0, 0))).max(-1) < 128
     return np.where((owner > 0) | ink, 255, 0).astype(np.uint8)
 
 
@@ -137,7 +130,7 @@ def _write_sample(folder: Path, name: str, seed: int, split: str) -> None:
     spec = draw_spec(seed, split)
     garment, keypoints = spec.garments["upper"], render.true_keypoints(spec)
     contents = (
-        _jpeg(render.render_flat(garment, FRAME)),
+        _jpeg(render_flat(garment, FRAME)),
         _jpeg(_cloth_mask(garment.kind)),
         _png(render.render_parsing(spec), PALETTE),
         _png(draw_skeleton(keypoints)),
@@ -145,4 +138,4 @@ def _write_sample(folder: Path, name: str, seed: int, split: str) -> None:
         _jpeg(render.render_picture(spec)),
     )
     for path, content in zip(_paths(folder, name), contents, strict=True):
-        _write(path, content)
+        write_atomic(path, content)

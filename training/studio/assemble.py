@@ -5,28 +5,28 @@ python -m twinset.training.studio.assemble --joint runs/joint --parts runs/parts
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import Field
 
+from twinset.common.hashing import file_hash
 from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.face_finder import FaceFinder
 from twinset.models.figure_reader import FigureReader
 from twinset.models.region_controlnet import JointControlNets
 from twinset.models.vae import PatchAutoencoderKL
-from twinset.pipelines.joint import JointPipeline
-from twinset.training.core.loop import settings_from_command_line
+from twinset.pipelines.studio import StudioPipeline
+from twinset.training.core.command_line import options_from_command_line
+from twinset.training.core.options import RecipeOptions
 from twinset.training.studio.joint import trained
 from twinset.training.studio.joint_model import JointModel, studio_scheduler
 
 
-@dataclass(frozen=True, kw_only=True)
-class AssembleSettings:
+class AssembleOptions(RecipeOptions):
     """Where the parts are and where the pipeline goes.
 
     Attributes:
@@ -39,14 +39,14 @@ class AssembleSettings:
     joint: Path
     parts: Path
     out: Path
-    wide: int = 1
+    wide: int = Field(default=1, ge=1, le=8)
 
 
-def pipeline(model: JointModel, parts: Path) -> JointPipeline:
+def pipeline(model: JointModel, parts: Path) -> StudioPipeline:
     """The pipeline of a joint model and the frozen parts in folder `parts`."""
     clip = StudioCLIP.from_pretrained(parts)
     model.attention.eject()
-    return JointPipeline(
+    return StudioPipeline(
         vae=PatchAutoencoderKL.from_pretrained(parts / "vae"),
         text_encoder=clip.text_encoder,
         tokenizer=clip.tokenizer,
@@ -64,19 +64,16 @@ def pipeline(model: JointModel, parts: Path) -> JointPipeline:
     )
 
 
-def assemble(settings: AssembleSettings) -> Path:
+def assemble(options: AssembleOptions) -> Path:
     """Write the pipeline folder and `checksums.json` (SHA-256 of every weight file)."""
-    pipe = pipeline(trained(settings.joint, settings.wide), settings.parts).to(torch.float16)
-    pipe.save_pretrained(settings.out)
-    for path in settings.out.rglob("config.json"):
+    pipe = pipeline(trained(options.joint, options.wide), options.parts).to(torch.float16)
+    pipe.save_pretrained(options.out)
+    for path in options.out.rglob("config.json"):
         _forget_folder(path)
-    shutil.copytree(settings.parts / "clip", settings.out / "clip", dirs_exist_ok=True)
-    sums = {
-        str(p.relative_to(settings.out)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(settings.out.rglob("*.safetensors"))
-    }
-    (settings.out / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
-    return settings.out
+    shutil.copytree(options.parts / "clip", options.out / "clip", dirs_exist_ok=True)
+    sums = {str(p.relative_to(options.out)): file_hash(p) for p in sorted(options.out.rglob("*.safetensors"))}
+    (options.out / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
+    return options.out
 
 
 def _forget_folder(config: Path) -> None:
@@ -87,4 +84,4 @@ def _forget_folder(config: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(assemble(settings_from_command_line(AssembleSettings, __doc__)))
+    print(assemble(options_from_command_line(AssembleOptions, __doc__)))

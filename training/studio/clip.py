@@ -9,22 +9,23 @@ On one CPU core, about ten minutes:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from open_clip.loss import ClipLoss
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinset.models.clip import GARMENT_SENTENCES, PATCH, StudioCLIP, letterbox, token_ids
 from twinset.scoring.iqa import ANTONYMS
-from twinset.training.core.loop import FitSettings, fit, settings_from_command_line, write_figures
+from twinset.training.core.command_line import options_from_command_line
 from twinset.training.mannequin.attributes import ATTRIBUTES
 from twinset.training.mannequin.store import load_store
-from twinset.training.studio.clip_words import garment_caption, said, shortened
+from twinset.training.studio.clip_words import garment_caption, mentioned_attributes, shortened
+from twinset.training.studio.options import NetworkTask, StudioOptions
 from twinset.training.studio.spoil import SPOILS, VERDICTS, spoil
 
 #: What a garment's flat picture is recognised by; pattern and logo are known of upper garments only.
@@ -39,32 +40,27 @@ FIELDS = ("picture", "captions", "attributes", "flats", "crops", "identity_vecto
 UNKNOWN = -100
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipSettings:
-    """Settings of the CLIP training.
+class ClipOptions(StudioOptions):
+    """Options of the CLIP training; the model is written to `out`/clip as `StudioCLIP.save_pretrained` does.
 
     Attributes:
         data: Store written by `twinset.training.mannequin.store`.
-        out: Folder of the run; the model is written to `out`/clip as `StudioCLIP.save_pretrained` does.
-        minutes: Length of the run.
-        steps: Length in steps instead (0 = by `minutes`), for exact repeats.
-        pictures, garments, faces, spoiled: Pictures of each sort in a step. Faces have no text: their patches learn
-            to tell who it is, for the identity adapter. Spoiled ones are the step's first pictures once more.
+        pictures: Pictures of people in a step.
+        garments: Pictures of flat garments in a step.
+        faces: Faces in a step. They have no text: their patches learn to tell who it is, for the identity adapter.
+        spoiled: Spoiled pictures in a step, which are its first pictures once more.
         held_out: Samples at the end of the store that are only measured.
     """
 
     data: Path
-    out: Path
-    minutes: float = 9.0
-    steps: int = 0
-    pictures: int = 32
-    garments: int = 16
-    faces: int = 8
-    spoiled: int = 8
-    learning_rate: float = 1.2e-3
-    held_out: int = 128
-    bf16: bool = True
-    seed: int = 3
+    minutes: float = Field(default=9.0, gt=0)
+    pictures: int = Field(default=32, ge=1)
+    garments: int = Field(default=16, ge=1)
+    faces: int = Field(default=8, ge=1)
+    spoiled: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=1.2e-3, gt=0, le=10)
+    held_out: int = Field(default=128, ge=0)
+    seed: int = Field(default=3, ge=0, lt=2**32)
 
 
 class ClipWithHeads(nn.Module):
@@ -85,68 +81,54 @@ def _heads(width: int, classes: Mapping[str, tuple[str, ...]]) -> nn.ModuleDict:
     return nn.ModuleDict({name: nn.Linear(width, len(names)) for name, names in classes.items()})
 
 
-def train(settings: ClipSettings) -> Path:
+def train(options: ClipOptions) -> Path:
     """Trains and measures a CLIP; returns the folder of the model, in half precision."""
-    return train_on(load_store(settings.data, FIELDS), settings)
+    return train_on(load_store(options.data, FIELDS), options)
 
 
-def train_on(store: Mapping[str, np.ndarray], settings: ClipSettings, clip: StudioCLIP | None = None) -> Path:
+def train_on(store: Mapping[str, np.ndarray], options: ClipOptions, clip: StudioCLIP | None = None) -> Path:
     """As `train`, on a store in memory, and with a CLIP of other sizes if one is given."""
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(options.seed)
     clip = clip or StudioCLIP.new()
     # fused attention has no fast bfloat16 gradient on CPUs: written out it is twice as fast
     clip.text_encoder.set_attn_implementation("eager")
     clip.image_encoder.set_attn_implementation("eager")
     count = len(store["picture"])
-    kept = max(1, count - settings.held_out)
+    train_count = max(1, count - options.held_out)
     model = ClipWithHeads(clip, store["identity_vector"].shape[1])
     antonyms = token_ids(clip.tokenizer, [word for pair in ANTONYMS.values() for word in pair])
 
     def batch_fn(step: int) -> dict[str, Tensor]:
-        return draw_batch(store, kept, settings, clip, np.random.default_rng((settings.seed, step)))
+        return draw_batch(store, train_count, options, clip, np.random.default_rng((options.seed, step)))
 
     def loss_fn(model: ClipWithHeads, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         return clip_losses(model, batch, antonyms)
 
-    def preview(step: int) -> dict[str, float]:
-        return measure(clip, store, np.arange(kept, count)) if count > kept else {}
+    def measured() -> dict[str, float]:
+        return measure(clip, store, np.arange(train_count, count)) if count > train_count else {}
 
-    run = FitSettings(
-        out=settings.out,
-        minutes=None if settings.steps else settings.minutes,
-        steps=settings.steps or None,
-        learning_rate=settings.learning_rate,
-        warmup=50,
-        weight_decay=0.02,
-        betas=(0.9, 0.98),
-        bf16=settings.bf16,
-        preview_every=300,
-        seed=settings.seed,
-    )
-    result = fit(model, batch_fn, loss_fn, run, preview=preview)
-    figures = {**result.figures, "steps": result.step, "seconds": result.seconds}
-    folder = settings.out / "clip"
-    clip.half().save_pretrained(folder)
-    write_figures(folder, figures)
-    return folder
+    loop = options.loop(warmup=50, weight_decay=0.02, betas=(0.9, 0.98), preview_every=300)
+    return NetworkTask(clip, model, batch_fn, loss_fn, measured).train(loop, options.out / "clip")
 
 
 def draw_batch(
-    store: Mapping[str, np.ndarray], kept: int, settings: ClipSettings, clip: StudioCLIP, rng: np.random.Generator
+    store: Mapping[str, np.ndarray], train_count: int, options: ClipOptions, clip: StudioCLIP, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Draws pictures with a caption each, garments with a caption each, faces, and spoiled pictures."""
-    rows = rng.integers(kept, size=settings.pictures)
+    rows = rng.integers(train_count, size=options.pictures)
     classes = store["attributes"][rows].astype(np.int64)
     column = int(rng.integers(4))  # one wording per step: English steps are then short and fast
     texts = [shortened(str(text), clip.tokenizer, rng) for text in store["captions"][rows, column]]
-    mentioned = np.array([said(text, values, column) for text, values in zip(texts, classes, strict=True)])
-    worn, slots = rng.integers(kept, size=settings.garments), rng.integers(2, size=settings.garments)
+    mentioned = np.array(
+        [mentioned_attributes(text, values, column) for text, values in zip(texts, classes, strict=True)]
+    )
+    worn, slots = rng.integers(train_count, size=options.garments), rng.integers(2, size=options.garments)
     slots[store["attributes"][worn, _LOWER] == 0] = 0  # dresses come without a lower garment
     labels = [garment_classes(values, slot) for values, slot in zip(store["attributes"][worn], slots, strict=True)]
     texts += [garment_caption(values, GARMENT_HEADS, column % 2 == 1, rng) for values in labels]
     ids = token_ids(clip.tokenizer, texts)
-    faces, views = rng.integers(kept, size=settings.faces), rng.integers(2, size=settings.faces)
-    ways = rng.integers(len(SPOILS), size=settings.spoiled)
+    faces, views = rng.integers(train_count, size=options.faces), rng.integers(2, size=options.faces)
+    ways = rng.integers(len(SPOILS), size=options.spoiled)
     bad = [spoil(picture, SPOILS[way], rng) for picture, way in zip(store["picture"][rows], ways, strict=False)]
     groups = store["picture"][rows], store["flats"][worn, slots], store["crops"][faces, views], np.array(bad)
     return {
@@ -180,11 +162,11 @@ def clip_losses(
     clip, sizes = model.clip, batch["sizes"].tolist()
     image = clip.image_encoder(batch["pixels"], output_hidden_states=True)
     patches = image.hidden_states[-2][:, 1:].float()  # what the adapters read
-    seen = F.normalize(image.image_embeds.float(), dim=1).split(sizes)
+    embeddings = F.normalize(image.image_embeds.float(), dim=1).split(sizes)
     pooled = image.last_hidden_state[:, 0].float().split(sizes)
     text = clip.text_encoder(batch["ids"]).pooler_output.float()
     scale = clip.logit_scale.exp().clamp(max=100)
-    matched = torch.cat(seen[:2])
+    matched = torch.cat(embeddings[:2])
     losses: dict[str, Tensor] = {"clip": ClipLoss()(matched, clip.text_embedding(text).float(), scale)}
     losses["picture"] = _classification(model.picture_heads, pooled[0], batch["classes"])
     losses["text"] = _classification(model.text_heads, text[: sizes[0]], batch["mentioned"])
@@ -194,7 +176,7 @@ def clip_losses(
     colour = F.avg_pool2d(batch["pixels"], PATCH).flatten(2).transpose(1, 2)
     losses["colour"] = F.mse_loss(model.patch_colour(patches).float(), colour)
     words = clip.text_embedding(clip.text_encoder(antonyms.to(text.device)).pooler_output).float()
-    judged = torch.cat([seen[0][: sizes[3]], seen[3]])
+    judged = torch.cat([embeddings[0][: sizes[3]], embeddings[3]])
     verdict = (scale * judged @ words.T).unflatten(1, (-1, 2)).transpose(1, 2)  # (B, good/bad, pair)
     losses["iqa"] = F.cross_entropy(verdict, batch["verdicts"], ignore_index=UNKNOWN)
     return torch.stack(list(losses.values())).sum(), losses
@@ -244,4 +226,4 @@ def _parts(rows: np.ndarray) -> list[np.ndarray]:
 
 
 if __name__ == "__main__":
-    print(train(settings_from_command_line(ClipSettings, __doc__)))
+    print(train(options_from_command_line(ClipOptions, __doc__)))

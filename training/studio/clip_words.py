@@ -38,7 +38,7 @@ def _tokens(tokenizer: CLIPTokenizer, text: str) -> int:
     return len(tokenizer(text, truncation=True, max_length=LENGTH).input_ids) - 2
 
 
-def said(text: str, values: Sequence[int] | np.ndarray, column: int) -> list[bool]:
+def mentioned_attributes(text: str, values: Sequence[int] | np.ndarray, column: int) -> list[bool]:
     """Which attributes a caption mentions.
 
     Args:

@@ -10,48 +10,43 @@ On one CPU core, about ten minutes to rank-1 of 100 near 1:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinset.models.face_encoder import FaceEncoder, crops_to_tensor
-from twinset.training.core.loop import FitSettings, fit, settings_from_command_line, write_figures
+from twinset.training.core.command_line import options_from_command_line
 from twinset.training.mannequin.store import load_store
+from twinset.training.studio.options import NetworkTask, StudioOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class FaceEncoderSettings:
-    """Settings of the face encoder's training.
+class FaceEncoderOptions(StudioOptions):
+    """Options of the face encoder's training; the model is written to `out`/face_encoder.
 
     Attributes:
         data: Store written by `twinset.training.mannequin.store`.
-        out: Folder of the run; the model is written to `out`/face_encoder.
-        minutes: Length of the run.
-        steps: Length in steps instead (0 = by `minutes`), for exact repeats.
         people: People per step, each with three pictures.
-        margin: ArcFace's additive angle m, radians, reached after `margin_steps`.
+        margin: ArcFace's additive angle m, radians.
+        margin_steps: Steps after which the whole margin is reached.
         scale: ArcFace's s.
         identity_weight: Weight of the regression of the true identity parameters.
         held_out: People at the end of the store that are only measured.
     """
 
     data: Path
-    out: Path
-    minutes: float = 9.0
-    steps: int = 0
-    people: int = 40
-    learning_rate: float = 2e-3
-    margin: float = 0.35
-    margin_steps: int = 300
-    scale: float = 24.0
-    identity_weight: float = 1.0
-    held_out: int = 400
-    bf16: bool = True
-    seed: int = 1
+    minutes: float = Field(default=9.0, gt=0)
+    people: int = Field(default=40, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0, le=10)
+    margin: float = Field(default=0.35, ge=0)
+    margin_steps: int = Field(default=300, ge=1)
+    scale: float = Field(default=24.0, gt=0)
+    identity_weight: float = Field(default=1.0, ge=0)
+    held_out: int = Field(default=400, ge=0)
+    seed: int = Field(default=1, ge=0, lt=2**32)
 
 
 class IdentityRegression(nn.Module):
@@ -63,24 +58,24 @@ class IdentityRegression(nn.Module):
         self.identity = nn.Linear(encoder.config["embedding"], parameters)
 
 
-def train(settings: FaceEncoderSettings) -> Path:
+def train(options: FaceEncoderOptions) -> Path:
     """Trains and measures a face encoder; returns the folder of the model, in half precision."""
-    return train_on(load_store(settings.data, ("crops", "neutral", "identity_vector")), settings)
+    return train_on(load_store(options.data, ("crops", "neutral", "identity_vector")), options)
 
 
-def train_on(store: Mapping[str, np.ndarray], settings: FaceEncoderSettings) -> Path:
+def train_on(store: Mapping[str, np.ndarray], options: FaceEncoderOptions) -> Path:
     """As `train`, on a store in memory: `crops` (N, 2, 112, 112, 3), `neutral`, `identity_vector` (N, K)."""
     pictures, truth = (store["crops"], store["neutral"]), store["identity_vector"].astype(np.float32)
-    kept = max(1, len(truth) - settings.held_out)
-    torch.manual_seed(settings.seed)
+    train_count = max(1, len(truth) - options.held_out)
+    torch.manual_seed(options.seed)
     model = IdentityRegression(FaceEncoder(), truth.shape[1])
-    spread = torch.from_numpy(truth[:kept].var(axis=0) + 1e-3)
+    spread = torch.from_numpy(truth[:train_count].var(axis=0) + 1e-3)
 
     def batch_fn(step: int) -> dict[str, Tensor]:
-        rng, generator = np.random.default_rng((settings.seed, step)), torch.Generator().manual_seed(step)
-        people = lookalikes(truth[:kept], settings.people, rng)
+        rng, generator = np.random.default_rng((options.seed, step)), torch.Generator().manual_seed(step)
+        people = lookalikes(truth[:train_count], options.people, rng)
         crops = crops_to_tensor(three_views(*pictures, people).reshape(-1, 112, 112, 3))
-        margin = settings.margin * min(1.0, step / settings.margin_steps)
+        margin = options.margin * min(1.0, step / options.margin_steps)
         return {
             "crops": augment(crops, generator),
             "identity": torch.from_numpy(truth[people]),
@@ -89,26 +84,17 @@ def train_on(store: Mapping[str, np.ndarray], settings: FaceEncoderSettings) -> 
 
     def loss_fn(model: IdentityRegression, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         embeddings = model.encoder(batch["crops"]).float().unflatten(0, (-1, 3))
-        arcface = arcface_among_people(embeddings, batch["margin"], settings.scale)
+        arcface = arcface_among_people(embeddings, batch["margin"], options.scale)
         error = model.identity(embeddings).float() - batch["identity"][:, None]
         identity = (error.square() / spread.to(error)).mean()
-        return arcface + settings.identity_weight * identity, {"arcface": arcface, "identity": identity}
+        return arcface + options.identity_weight * identity, {"arcface": arcface, "identity": identity}
 
-    def measure(step: int) -> dict[str, float]:
-        people = np.arange(kept, len(truth))
+    def measure() -> dict[str, float]:
+        people = np.arange(train_count, len(truth))
         return recognition(model.encoder, three_views(*pictures, people)) if len(people) > 1 else {}
 
-    run = FitSettings(
-        out=settings.out, minutes=None if settings.steps else settings.minutes, steps=settings.steps or None,
-        learning_rate=settings.learning_rate, weight_decay=0.02, clip=5.0, bf16=settings.bf16, preview_every=200,
-        seed=settings.seed,
-    )  # fmt: skip
-    result = fit(model, batch_fn, loss_fn, run, preview=measure)
-    folder = settings.out / "face_encoder"
-    figures = {**result.figures, "steps": result.step, "seconds": result.seconds}
-    model.encoder.half().save_pretrained(folder)
-    write_figures(folder, figures)
-    return folder
+    task = NetworkTask(model.encoder, model, batch_fn, loss_fn, measure)
+    return task.train(options.loop(weight_decay=0.02, clip=5.0, preview_every=200), options.out / "face_encoder")
 
 
 def three_views(crops: np.ndarray, neutral: np.ndarray, people: np.ndarray) -> np.ndarray:
@@ -234,4 +220,4 @@ def _blocks(cosine: Tensor, size: int) -> list[Tensor]:
 
 
 if __name__ == "__main__":
-    print(train(settings_from_command_line(FaceEncoderSettings, __doc__)))
+    print(train(options_from_command_line(FaceEncoderOptions, __doc__)))

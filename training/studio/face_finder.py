@@ -13,49 +13,45 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from twinset.figure.flat_garments import render_flat
 from twinset.figure.rig import build_rig
 from twinset.models.face_finder import STRIDE, WINDOW, WINDOW_FACE, FaceFinder, face_centre, face_size, similarity, warp
-from twinset.training.core.loop import FitSettings, fit, settings_from_command_line, write_figures
+from twinset.training.core.command_line import options_from_command_line
 from twinset.training.mannequin import face
 from twinset.training.mannequin.render import (
     layout_keypoints,
-    render_flat,
     render_picture,
     render_scene,
     render_selfie,
     selfie_landmarks,
 )
 from twinset.training.mannequin.spec import Spec, draw_spec
+from twinset.training.studio.options import NetworkTask, StudioOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class FaceFinderSettings:
-    """Settings of the face finder's training.
+class FaceFinderOptions(StudioOptions):
+    """Options of the face finder's training, whose minutes do not count the drawing; the model is in `out`/face_finder.
 
     Attributes:
-        out: Folder of the run; the model is written to `out`/face_finder.
-        minutes: Length of the run, drawing not counted.
-        steps: Length in steps instead (0 = by `minutes`), for exact repeats.
+        batch_size: Windows in a step.
         scenes: Scenes drawn with, and as many without, a person.
         held_out: Further ones that are only measured.
         close: Share of windows as the finder's second look sees them: a face in the middle at one size.
         empty: Share of windows without any face.
     """
 
-    out: Path
-    minutes: float = 5.0
-    steps: int = 0
-    batch_size: int = 48
-    learning_rate: float = 2e-3
-    scenes: int = 1500
-    held_out: int = 60
-    close: float = 0.35
-    empty: float = 0.2
-    bf16: bool = True
-    seed: int = 2
+    minutes: float = Field(default=5.0, gt=0)
+    batch_size: int = Field(default=48, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0, le=10)
+    scenes: int = Field(default=1500, ge=1)
+    held_out: int = Field(default=60, ge=0)
+    close: float = Field(default=0.35, ge=0, le=1)
+    empty: float = Field(default=0.2, ge=0, le=1)
+    seed: int = Field(default=2, ge=0, lt=2**32)
 
 
 @dataclass(frozen=True)
@@ -67,10 +63,10 @@ class Pool:
     empty: np.ndarray
 
 
-def train(settings: FaceFinderSettings) -> Path:
+def train(options: FaceFinderOptions) -> Path:
     """Draws a pool of pictures, then trains and measures a face finder; returns the folder of the model."""
-    pool = draw_pool(settings.scenes + settings.held_out, first_seed=100_000_000)
-    return train_on(pool, settings)
+    pool = draw_pool(options.scenes + options.held_out, first_seed=100_000_000)
+    return train_on(pool, options)
 
 
 def draw_pool(count: int, first_seed: int) -> Pool:
@@ -89,17 +85,17 @@ def picture_landmarks(spec: Spec) -> np.ndarray:
     return local @ frame[:, :2].T + frame[:, 2]
 
 
-def train_on(pool: Pool, settings: FaceFinderSettings) -> Path:
+def train_on(pool: Pool, options: FaceFinderOptions) -> Path:
     """As `train`, on a pool in memory."""
-    kept = max(1, len(pool.faces) - settings.held_out)
-    seen = Pool(pool.faces[:kept], pool.landmarks[:kept], pool.empty[:kept])
-    unseen = Pool(pool.faces[kept:], pool.landmarks[kept:], pool.empty[kept:])
-    torch.manual_seed(settings.seed)
+    train_count = max(1, len(pool.faces) - options.held_out)
+    train_pool = Pool(pool.faces[:train_count], pool.landmarks[:train_count], pool.empty[:train_count])
+    held_out_pool = Pool(pool.faces[train_count:], pool.landmarks[train_count:], pool.empty[train_count:])
+    torch.manual_seed(options.seed)
     model = FaceFinder()
 
     def batch_fn(step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng((settings.seed, step))
-        windows = [draw_window(seen, settings, rng) for _ in range(settings.batch_size)]
+        rng = np.random.default_rng((options.seed, step))
+        windows = [draw_window(train_pool, options, rng) for _ in range(options.batch_size)]
         pictures = np.stack([picture for picture, _ in windows])
         targets = [targets_of(landmarks) for _, landmarks in windows]
         return {
@@ -116,31 +112,17 @@ def train_on(pool: Pool, settings: FaceFinderSettings) -> Path:
         size_error = (near * difference).sum() / near.sum().clamp(min=1)
         return found + size_error, {"heat": found, "size": size_error}
 
-    run = FitSettings(
-        out=settings.out,
-        minutes=None if settings.steps else settings.minutes,
-        steps=settings.steps or None,
-        learning_rate=settings.learning_rate,
-        clip=10.0,
-        bf16=settings.bf16,
-        preview_every=400,
-        seed=settings.seed,
-    )
-    result = fit(model, batch_fn, loss_fn, run, preview=lambda step: measure(model, unseen))
-    figures = {**result.figures, "steps": result.step, "seconds": result.seconds}
-    folder = settings.out / "face_finder"
-    model.half().save_pretrained(folder)
-    write_figures(folder, figures)
-    return folder
+    task = NetworkTask(model, model, batch_fn, loss_fn, lambda: measure(model, held_out_pool))
+    return task.train(options.loop(clip=10.0, preview_every=400), options.out / "face_finder")
 
 
-def draw_window(pool: Pool, settings: FaceFinderSettings, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw_window(pool: Pool, options: FaceFinderOptions, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draws a training window: uint8 (128, 128, 3) and its landmarks (5, 2), all NaN where it shows no face."""
-    if rng.random() < settings.empty:
+    if rng.random() < options.empty:
         return _jitter(_empty_window(pool, rng), rng), np.full((5, 2), np.nan)
     k = rng.integers(len(pool.faces))
     picture, landmarks = pool.faces[k], pool.landmarks[k]
-    if rng.random() < settings.close:
+    if rng.random() < options.close:
         size, turn = WINDOW_FACE * np.exp(rng.uniform(-0.25, 0.25)), rng.uniform(-0.15, 0.15)
         target = WINDOW / 2 + rng.uniform(-8, 8, 2)
     else:
@@ -232,4 +214,4 @@ def _jitter(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    print(train(settings_from_command_line(FaceFinderSettings, __doc__)))
+    print(train(options_from_command_line(FaceFinderOptions, __doc__)))

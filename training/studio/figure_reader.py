@@ -10,12 +10,12 @@ On one CPU core, about twenty minutes:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,50 +25,45 @@ from twinset.models.face_finder import warp
 from twinset.models.figure_reader import FigureReader
 from twinset.perception.people.keypoint_files import MIRRORED
 from twinset.scoring.pose import mean_iou, pck, torso_length
-from twinset.training.core.loop import FitSettings, fit, settings_from_command_line, write_figures
+from twinset.training.core.command_line import options_from_command_line
 from twinset.training.mannequin.store import load_store
 from twinset.training.studio.face_finder import quality_focal_loss
 from twinset.training.studio.judges import keypoint_heat
+from twinset.training.studio.options import NetworkTask, StudioOptions
 
 Store = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FigureReaderSettings:
-    """Settings of the figure reader's training.
+class FigureReaderOptions(StudioOptions):
+    """Options of the figure reader's training; the model is written to `out`/figure_reader.
 
     Attributes:
         data: store of split "train".
-        out: folder of the run; the model is written to `out`/figure_reader.
-        minutes: length of the run.
-        steps: length in steps instead (0 = by `minutes`), for exact repeats.
+        batch_size: pictures in a step.
         held_out: samples at the end of the store that are only measured.
     """
 
     data: Path
-    out: Path
-    minutes: float = 20.0
-    steps: int = 0
-    batch_size: int = 24
-    learning_rate: float = 2e-3
-    held_out: int = 240
-    bf16: bool = True
-    seed: int = 11
+    minutes: float = Field(default=20.0, gt=0)
+    batch_size: int = Field(default=24, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0, le=10)
+    held_out: int = Field(default=240, ge=0)
+    seed: int = Field(default=11, ge=0, lt=2**32)
 
 
-def train(settings: FigureReaderSettings) -> Path:
+def train(options: FigureReaderOptions) -> Path:
     """Trains and measures a reader; returns the folder of the model, in half precision."""
-    return train_on(load_store(settings.data, ("picture", "parsing", "keypoints")), settings)
+    return train_on(load_store(options.data, ("picture", "parsing", "keypoints")), options)
 
 
-def train_on(store: Store, settings: FigureReaderSettings) -> Path:
+def train_on(store: Store, options: FigureReaderOptions) -> Path:
     """As `train`, on a store in memory."""
-    torch.manual_seed(settings.seed)
-    model, kept = FigureReader(), max(1, len(store["picture"]) - settings.held_out)
+    torch.manual_seed(options.seed)
+    model, train_count = FigureReader(), max(1, len(store["picture"]) - options.held_out)
 
     def batch_fn(step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng((settings.seed, step))
-        rows = rng.integers(kept, size=settings.batch_size)
+        rng = np.random.default_rng((options.seed, step))
+        rows = rng.integers(train_count, size=options.batch_size)
         drawn = [varied(store["picture"][r], store["parsing"][r], store["keypoints"][r], rng) for r in rows]
         pictures, labels, points = (np.stack(column) for column in zip(*drawn, strict=True))
         return {
@@ -83,22 +78,9 @@ def train_on(store: Store, settings: FigureReaderSettings) -> Path:
         named = F.cross_entropy(labels.float(), batch["labels"])
         return found + 2 * named, {"keypoints": found, "labels": named}
 
-    run = FitSettings(
-        out=settings.out,
-        minutes=None if settings.steps else settings.minutes,
-        steps=settings.steps or None,
-        learning_rate=settings.learning_rate,
-        clip=10.0,
-        bf16=settings.bf16,
-        preview_every=500,
-        seed=settings.seed,
-    )
-    unseen = {name: column[kept:] for name, column in store.items()}
-    result = fit(model, batch_fn, loss_fn, run, preview=lambda step: measure(model, unseen))
-    folder = settings.out / "figure_reader"
-    model.half().save_pretrained(folder)
-    write_figures(folder, {**result.figures, "steps": result.step, "seconds": result.seconds})
-    return folder
+    held_out = {name: column[train_count:] for name, column in store.items()}
+    task = NetworkTask(model, model, batch_fn, loss_fn, lambda: measure(model, held_out))
+    return task.train(options.loop(clip=10.0, preview_every=500), options.out / "figure_reader")
 
 
 def varied(
@@ -169,4 +151,4 @@ def measure(model: FigureReader, store: Store) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(train(settings_from_command_line(FigureReaderSettings, __doc__)))
+    print(train(options_from_command_line(FigureReaderOptions, __doc__)))

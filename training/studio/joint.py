@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
+from pydantic import Field
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -21,20 +22,19 @@ from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.vae import PatchAutoencoderKL, decode
 from twinset.training.core.checkpoints import Checkpoints
-from twinset.training.core.loop import FitSettings, fit, settings_from_command_line
+from twinset.training.core.command_line import options_from_command_line
+from twinset.training.core.loop import fit
 from twinset.training.studio.joint_data import Dropout, Encoders, JointData, encode_store
 from twinset.training.studio.joint_model import JointModel, JointShape, joint_loss, studio_scheduler
+from twinset.training.studio.options import StudioOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class JointSettings:
-    """What the joint model is trained on and for how long.
+class JointOptions(StudioOptions):
+    """Options of the joint model's training; the encoded store goes to `out`/cache, samples to `out`/samples.
 
     Attributes:
         data: picture store.
         parts: folder with the trained `vae`, `face_encoder` and CLIP.
-        out: folder of the run; the encoded store goes to `out/cache`, samples to `out/samples`.
-        minutes: wall-clock budget, resumed parts included.
         batch: samples per step and process.
         processes: on a CPU, one per core trains nearly twice as fast as one process of many threads.
         wide: 1 for the size that two CPU cores can train, 2 for twice the channels on a large GPU.
@@ -43,14 +43,11 @@ class JointSettings:
 
     data: Path
     parts: Path
-    out: Path
-    minutes: float = 60.0
-    batch: int = 16
-    processes: int = 1
-    learning_rate: float = 1e-3
-    wide: int = 1
-    preview_every: int = 250
-    seed: int = 0
+    minutes: float = Field(default=60.0, gt=0)
+    batch: int = Field(default=16, ge=1)
+    processes: int = Field(default=1, ge=1)
+    wide: int = Field(default=1, ge=1, le=8)
+    preview_every: int = Field(default=250, ge=0)
 
 
 def load_encoders(parts: Path) -> Encoders:
@@ -67,41 +64,41 @@ def new_model(wide: int = 1) -> JointModel:
     return JointModel(JointShape(widths=tuple(wide * c for c in JointShape().widths)))
 
 
-def train(settings: JointSettings) -> JointModel:
+def train(options: JointOptions) -> JointModel:
     """Encode the store, train, return the model with its averaged weights (also in the run's checkpoints)."""
-    encoders = load_encoders(settings.parts)
-    encode_store(settings.data, settings.out / "cache", encoders)
-    if settings.processes == 1:
-        return _train_here(settings)
+    encoders = load_encoders(options.parts)
+    encode_store(options.data, options.out / "cache", encoders)
+    if options.processes == 1:
+        return _train_here(options)
     launch = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
-        nproc_per_node=settings.processes,
+        nproc_per_node=options.processes,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
-        run_id=settings.out.name,
+        run_id=options.out.name,
     )
-    elastic_launch(launch, _train_one_of_several)(settings)
-    return trained(settings.out, settings.wide)
+    elastic_launch(launch, _train_one_of_several)(options)
+    return trained(options.out, options.wide)
 
 
-def _train_one_of_several(settings: JointSettings) -> None:
+def _train_one_of_several(options: JointOptions) -> None:
     """What each process of a launch runs; the model is in the run's checkpoints."""
     if not torch.cuda.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // settings.processes))
-    _train_here(settings)
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.processes))
+    _train_here(options)
 
 
-def _train_here(settings: JointSettings) -> JointModel:
-    torch.manual_seed(settings.seed)
-    encoders = load_encoders(settings.parts)
-    data = JointData(settings.out / "cache", encoders.clip, settings.batch, Dropout(), settings.seed)
-    model = new_model(settings.wide)
+def _train_here(options: JointOptions) -> JointModel:
+    torch.manual_seed(options.seed)
+    encoders = load_encoders(options.parts)
+    data = JointData(options.out / "cache", encoders.clip, options.batch, Dropout(), options.seed)
+    model = new_model(options.wide)
     # fused attention is slow backwards in bfloat16 on a CPU; the plain kernel trains about 20 % faster
     kernel = nullcontext() if torch.cuda.is_available() else sdpa_kernel(SDPBackend.MATH)
     with kernel:
-        _fit(model, data, encoders, settings)
+        _fit(model, data, encoders, options)
     return model
 
 
@@ -119,22 +116,13 @@ def trained(run: Path, wide: int = 1) -> JointModel:
     return model.eval()
 
 
-def _fit(model: JointModel, data: JointData, encoders: Encoders, settings: JointSettings) -> None:
+def _fit(model: JointModel, data: JointData, encoders: Encoders, options: JointOptions) -> None:
     fit(
         model,
         data.batch,
         joint_loss(studio_scheduler()),
-        FitSettings(
-            out=settings.out,
-            minutes=settings.minutes,
-            learning_rate=settings.learning_rate,
-            warmup=100,
-            ema=0.998,
-            bf16=True,
-            preview_every=settings.preview_every,
-            seed=settings.seed,
-        ),
-        preview=lambda step: preview(model, data, encoders, settings.out / "samples" / f"{step:07d}.png"),
+        options.loop(ema=0.998, preview_every=options.preview_every),
+        preview=lambda step: preview(model, data, encoders, options.out / "samples" / f"{step:07d}.png"),
     )
 
 
@@ -143,20 +131,13 @@ def preview(
     model: JointModel, data: JointData, encoders: Encoders, path: Path, steps: int = 8, shown: int = 10
 ) -> dict[str, np.ndarray]:
     """Sample pictures of fixed training rows, truth above result; written to `path` and logged."""
-    from PIL import Image
-
     device = next(model.parameters()).device
     batch = {k: v[:shown] if len(v.shape) and len(v) == data.size else v for k, v in data.batch(2**40).items()}
     batch = {k: v.to(device) for k, v in batch.items()}
     batch["with_reference"] = torch.tensor(True)
     for switch in ("identity_on", "garment_on", "pose_on", "parsing_on"):
         batch[switch] = torch.ones_like(batch[switch])
-    scheduler = studio_scheduler()
-    scheduler.set_timesteps(steps)
-    latents = batch["noise"]
-    for t in scheduler.timesteps:
-        output = model(latents, t.expand(len(latents)), batch).float()
-        latents = scheduler.step(output, int(t), latents, return_dict=False)[0]
+    latents = model.sample(batch, studio_scheduler(), steps)
     rows = [_pictures(encoders, x.cpu()) for x in (batch["latents"], latents)]
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,4 +151,4 @@ def _pictures(encoders: Encoders, latents: torch.Tensor) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    train(settings_from_command_line(JointSettings, __doc__))
+    train(options_from_command_line(JointOptions, __doc__))

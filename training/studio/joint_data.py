@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from twinset.adapters.condition import FACE_LABELS
 from twinset.adapters.identity import face_placement
 from twinset.adapters.regions import redrawn_cells
+from twinset.common.atomic_files import atomic_path
 from twinset.figure.keypoints import draw_skeleton
 from twinset.figure.labels import LEFT_ARM, LEFT_LEG, PALETTE, RIGHT_ARM, RIGHT_LEG, garment_labels
 from twinset.models.clip import StudioCLIP, letterbox, token_ids
@@ -137,10 +138,8 @@ def _words(clip: StudioCLIP, captions: np.ndarray, seeds: np.ndarray) -> np.ndar
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
-    partial.replace(path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +198,7 @@ class JointData:
             self.empty = clip.text_encoder(token_ids(clip.tokenizer, [""]))[0]
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """Batch number `step`: latents (B, C, h, w), noise, timesteps, words (B, 77, X) and all conditions."""
+        """Batch number `step`: latents (B, C, h, w), noise, levels (B,), words (B, 77, X) and all conditions."""
         rng = np.random.default_rng([self.seed, step])
         rows = np.sort(rng.choice(self.count, self.size, replace=self.count < self.size))
         take = {k: torch.from_numpy(np.array(v[rows])) for k, v in self.fields.items()}
@@ -207,7 +206,7 @@ class JointData:
         selfie = torch.from_numpy(rng.integers(2, size=self.size))
         caption = torch.from_numpy(rng.integers(4, size=self.size))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        # stratified timesteps: every batch covers the pass evenly
+        # stratified levels: every batch covers the schedule evenly
         uniform = (torch.arange(self.size) + torch.rand(self.size, generator=generator)) / self.size
         regions = self._regions(take["layout"], take["garment_labels"])
         return self._as_photos(
@@ -215,7 +214,7 @@ class JointData:
             {
                 "latents": take["latents"].float(),
                 "noise": torch.randn(take["latents"].shape, generator=generator),
-                "timestep": (uniform * 1000).long().clamp(max=999)[torch.randperm(self.size, generator=generator)],
+                "level": uniform[torch.randperm(self.size, generator=generator)],
                 "neutral": take["neutral"].float(),
                 "draft": take["draft"].float(),
                 "flats": take["flats"].float(),

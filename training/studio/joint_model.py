@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import torch
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twinset.adapters.condition import Condition, Words, paint
+from twinset.adapters.condition import Condition, Words
 from twinset.adapters.garment import GarmentAdapter, reference_features
 from twinset.adapters.identity import IdentityAdapter
 from twinset.adapters.joint_attention import JointAttention, site_names
-from twinset.models.region_controlnet import Paint, RegionControlNetModel, embedded_conditions
-from twinset.pipelines.denoising.controlnets import Residuals, ask
-from twinset.pipelines.denoising.denoise import predict
+from twinset.models.region_controlnet import RegionControlNetModel
+from twinset.training.core.denoising import Loss
+from twinset.training.core.forward import (
+    Batch,
+    ControlInput,
+    DenoisingNetworks,
+    level_weights,
+    noisy_step,
+    paint_regions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +64,7 @@ def studio_scheduler() -> DDIMScheduler:
     )
 
 
-class JointModel(nn.Module):
+class JointModel(DenoisingNetworks):
     """UNet, pose and parsing ControlNets, identity and garment adapters, as trained together."""
 
     def __init__(self, shape: JointShape):
@@ -105,7 +115,7 @@ class JointModel(nn.Module):
         self.garment = GarmentAdapter(cross_sites, self_sites, shape.text_width, clip_width=shape.clip_width)
         self.attention = JointAttention(self.unet).inject()
 
-    def conditions(self, batch: dict[str, Tensor]) -> list[Condition]:
+    def conditions(self, batch: Batch) -> list[Condition]:
         """Conditions of a training batch (see `joint_data.JointData.batch` for its fields)."""
         size = self.shape.latent_size
         face = self.identity.place(self.identity.face(batch["face_embedding"]), batch["placement"], size)
@@ -137,30 +147,25 @@ class JointModel(nn.Module):
             )
         return [*found, Condition("photo", None, batch["photo_region"], None, batch["latents"])]
 
-    def references(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def references(self, batch: Batch) -> dict[str, Tensor]:
         """Reference features of both garments, (2·B, m, C) by site; without gradient."""
         self.attention.forget()
         return reference_features(self.attention, self.unet, batch["flats"].flatten(0, 1), Words(batch["empty"]))
 
-    def forward(self, noisy: Tensor, timestep: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Predict x₀ (B, C, h, w) from noisy latents, all conditions of the batch at work."""
-        conditions = self.conditions(batch)
-        self.attention.forget()
-        for c in conditions:
-            self.attention.remember(c, self.shape.latent_size)
-        self.attention.set_gates(0, 1, [("identity", "garment")], len(noisy))
-        blank = Paint.blank(
-            len(noisy), self.shape.latent_channels, self.shape.text_width, self.shape.latent_size, noisy
+    def words(self, batch: Batch) -> Words:
+        """The encoded captions."""
+        return Words(batch["words"])
+
+    def controls(self, batch: Batch, words: Words, conditions: Sequence[Condition]) -> list[ControlInput]:
+        """The skeleton, and the parsing map with the conditions laid into their regions."""
+        pose: Any = self.pose_net.controlnet_cond_embedding
+        painted = paint_regions(
+            self.parsing_net, batch["palette"], words, conditions, self.shape.latent_size, batch["masks"]
         )
-        painted = self.parsing_net.embed(
-            batch["palette"], batch["words"], paint(conditions, len(noisy), blank), batch["masks"]
-        )
-        pose = self.pose_net.controlnet_cond_embedding(batch["skeleton"])
-        words = Words(batch["words"])
-        with embedded_conditions(self.pose_net, self.parsing_net):
-            pose_said = ask(self.pose_net, noisy, timestep, words, pose).scaled(batch["pose_on"])
-            parsing_said = ask(self.parsing_net, noisy, timestep, words, painted).scaled(batch["parsing_on"])
-        return predict(self.unet, noisy, timestep, words, Residuals.sum([pose_said, parsing_said]))
+        return [
+            ControlInput(self.pose_net, pose(batch["skeleton"]), batch["pose_on"]),
+            ControlInput(self.parsing_net, painted, batch["parsing_on"]),
+        ]
 
 
 def borders(masks: Tensor, photo: Tensor) -> Tensor:
@@ -181,7 +186,7 @@ def edge_error(predicted: Tensor, truth: Tensor, where: Tensor) -> Tensor:
     return where * (F.pad(down, (0, 0, 0, 1)) + F.pad(right, (0, 1)))
 
 
-def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0, edges: float = 0.25, kept: float = 0.1):
+def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0, edges: float = 0.25, photo_weight: float = 0.1) -> Loss:
     """x₀ loss weighted by min(SNR + 1, γ), faces more: above zero even at zero terminal SNR (Min-SNR, Hang 2023).
 
     Args:
@@ -190,18 +195,16 @@ def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0, edges: float = 0.25
         edges: weight of `edge_error`.
         kept: weight of what a photo gives, beside what is drawn anew.
     """
-    alphas = scheduler.alphas_cumprod.float()
-    snr = alphas / (1 - alphas).clamp_min(1e-8)
+    weights = level_weights(scheduler, gamma, torch.float32)
 
-    def loss_fn(model: JointModel, batch: dict[str, Tensor]):
-        latents, noise, t = batch["latents"], batch["noise"], batch["timestep"]
-        noisy = scheduler.add_noise(latents, noise, t)  # type: ignore[arg-type]
-        predicted = model(noisy, t, batch).float()
-        error = (predicted - latents).square()
-        weight = (snr.to(t.device)[t] + 1).clamp(max=gamma).view(-1, 1, 1, 1)
+    def loss_fn(model: JointModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        step = noisy_step(scheduler, batch)
+        predicted = model(step.latents, step.timestep, batch).float()
+        error = (predicted - step.target).square()
+        weight = weights.to(error.device)[step.timestep].view(-1, 1, 1, 1)
         face_mask = batch["face_region"]
-        emphasis = (1 + 3 * face_mask) * (1 - (1 - kept) * batch["photo_region"])
-        edge = edge_error(predicted, latents, borders(batch["masks"], batch["photo_region"]))
+        emphasis = (1 + 3 * face_mask) * (1 - (1 - photo_weight) * batch["photo_region"])
+        edge = edge_error(predicted, step.target, borders(batch["masks"], batch["photo_region"]))
         # the canvas learns directly: the embedding's neutral face against the person's real one
         canvas = getattr(model, "module", model).identity.face(batch["face_embedding"])
         canvas_error = (canvas.float() - batch["neutral"]).square().mean()

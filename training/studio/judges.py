@@ -8,18 +8,19 @@ On one CPU core, twelve minutes each for faces and garments, four times as long 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinset.figure.labels import GARMENT_KINDS
 from twinset.models.face_encoder import crops_to_tensor
-from twinset.training.core.loop import FitResult, FitSettings, fit, settings_from_command_line, write_figures
+from twinset.training.core.command_line import options_from_command_line
 from twinset.training.mannequin.attributes import ATTRIBUTES
 from twinset.training.mannequin.store import load_store
 from twinset.training.studio.face_encoder import augment, recognition, three_views
@@ -33,6 +34,7 @@ from twinset.training.studio.judge_networks import (
     garment_crop,
     peaks,
 )
+from twinset.training.studio.options import NetworkTask, StudioOptions
 
 Store = Mapping[str, np.ndarray]
 #: Judge → how much longer than the others it is trained.
@@ -54,90 +56,55 @@ GARMENT_CLASSES = {
 UNKNOWN = -100
 
 
-@dataclass(frozen=True, kw_only=True)
-class JudgeSettings:
-    """Settings of a judge's training.
+class JudgeOptions(StudioOptions):
+    """Options of the judges' trainings; each model is written to `out`/<judge>.
 
     Attributes:
         data: Store of split "judge".
-        out: Folder of the runs; each model is written to `out`/<judge>.
         judge: "face", "picture", "garment", or "all" one after the other.
-        minutes: Length of each run, but for those in `LONGER`.
-        steps: Length in steps instead (0 = by `minutes`), for exact repeats.
+        minutes: Length of each run; that of the judge of pictures takes four times as long.
+        batch_size: People, pictures or pairs of garments in a step.
         held_out: Samples at the end of the store that are only measured.
     """
 
     data: Path
-    out: Path
-    judge: str = "all"
-    minutes: float = 5.0
-    steps: int = 0
-    batch_size: int = 32
-    learning_rate: float = 1.5e-3
-    held_out: int = 300
-    bf16: bool = True
-    seed: int = 20_001
-
-    def __post_init__(self) -> None:
-        if self.judge not in (*FIELDS, "all"):
-            raise ValueError(f"judge={self.judge!r}: choose from {', '.join(FIELDS)}, all")
+    judge: Literal["all", "face", "picture", "garment"] = "all"
+    minutes: float = Field(default=5.0, gt=0)
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=1.5e-3, gt=0, le=10)
+    held_out: int = Field(default=300, ge=0)
+    seed: int = Field(default=20_001, ge=0, lt=2**32)
 
 
-def train(settings: JudgeSettings) -> Path:
+def train(options: JudgeOptions) -> Path:
     """Trains and measures one judge or all; returns the folder above the models, which are in half precision."""
-    for judge in FIELDS if settings.judge == "all" else (settings.judge,):
-        train_on(load_store(settings.data, FIELDS[judge]), judge, settings)
-    return settings.out
+    for judge in FIELDS if options.judge == "all" else (options.judge,):
+        train_on(load_store(options.data, FIELDS[judge]), judge, options)
+    return options.out
 
 
-def train_on(store: Store, judge: str, settings: JudgeSettings) -> Path:
+def train_on(store: Store, judge: str, options: JudgeOptions) -> Path:
     """Trains one judge on a store in memory; returns the folder of the model."""
-    torch.manual_seed(settings.seed)
-    kept = max(1, len(next(iter(store.values()))) - settings.held_out)
+    torch.manual_seed(options.seed)
+    train_count = max(1, len(next(iter(store.values()))) - options.held_out)
     make = {"face": face_judge, "picture": picture_judge, "garment": garment_judge}[judge]
-    task = make(store, kept, settings)
-    run = FitSettings(
-        out=settings.out / "runs" / judge,
-        minutes=None if settings.steps else settings.minutes * LONGER.get(judge, 1),
-        steps=settings.steps or None,
-        learning_rate=settings.learning_rate,
-        weight_decay=0.02,
-        clip=5.0,
-        bf16=settings.bf16,
-        preview_every=250,
-        seed=settings.seed,
+    task = make(store, train_count, options)
+    minutes = None if options.steps else options.minutes * LONGER.get(judge, 1)
+    loop = options.loop(
+        out=options.out / "runs" / judge, minutes=minutes, weight_decay=0.02, clip=5.0, preview_every=250
     )
-    result = fit(task.model, task.batch_fn, task.loss_fn, run, preview=lambda step: task.measure())
-    return _save(task, result, settings.out / judge)
+    return task.train(loop, options.out / judge)
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a judge's training consists of. `model` holds `judge` and perhaps heads that are not kept."""
-
-    judge: FaceJudge | PictureJudge | GarmentJudge
-    model: nn.Module
-    batch_fn: Callable[[int], dict[str, Tensor]]
-    loss_fn: Callable[[nn.Module, Mapping[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
-    measure: Callable[[], dict[str, float]]
-
-
-def _save(task: Task, result: FitResult, folder: Path) -> Path:
-    figures = {**result.figures, "steps": result.step, "seconds": result.seconds}
-    task.judge.half().save_pretrained(folder)
-    write_figures(folder, figures)
-    return folder
-
-
-def face_judge(store: Store, kept: int, settings: JudgeSettings) -> Task:
+def face_judge(store: Store, train_count: int, options: JudgeOptions) -> NetworkTask:
     """Softmax over cosines of every two pictures of the people in a batch, beside the true identity."""
     judge, truth = FaceJudge(), store["identity_vector"].astype(np.float32)
     model = nn.ModuleDict({"judge": judge, "identity": nn.Linear(judge.config["size"], truth.shape[1])})
-    spread = torch.from_numpy(truth[:kept].var(axis=0) + 1e-3)
+    spread = torch.from_numpy(truth[:train_count].var(axis=0) + 1e-3)
 
     def batch_fn(step: int) -> dict[str, Tensor]:
-        rng, generator = np.random.default_rng((settings.seed, step)), torch.Generator().manual_seed(step + 7)
-        people = rng.choice(kept, min(kept, settings.batch_size), replace=False)
+        rng, generator = np.random.default_rng((options.seed, step)), torch.Generator().manual_seed(step + 7)
+        people = rng.choice(train_count, min(train_count, options.batch_size), replace=False)
         views = three_views(store["crops"], store["neutral"], people)
         crops = augment(crops_to_tensor(views.reshape(-1, 112, 112, 3)), generator)
         return {"crops": crops, "identity": torch.from_numpy(truth[people])}
@@ -153,19 +120,19 @@ def face_judge(store: Store, kept: int, settings: JudgeSettings) -> Task:
         return softmax + identity, {"softmax": softmax, "identity": identity}
 
     def measure() -> dict[str, float]:
-        people = np.arange(kept, len(truth))
+        people = np.arange(train_count, len(truth))
         return recognition(judge, three_views(store["crops"], store["neutral"], people)) if len(people) > 1 else {}
 
-    return Task(judge, model, batch_fn, loss_fn, measure)
+    return NetworkTask(judge, model, batch_fn, loss_fn, measure)
 
 
-def picture_judge(store: Store, kept: int, settings: JudgeSettings) -> Task:
+def picture_judge(store: Store, train_count: int, options: JudgeOptions) -> NetworkTask:
     """Keypoint heat maps, parsing and attributes of pictures, a third of them softened."""
     judge = PictureJudge({name: len(names) for name, names in ATTRIBUTES.items()})
 
     def batch_fn(step: int) -> dict[str, Tensor]:
-        rng, generator = np.random.default_rng((settings.seed, step)), torch.Generator().manual_seed(step + 8)
-        rows = rng.integers(kept, size=settings.batch_size)
+        rng, generator = np.random.default_rng((options.seed, step)), torch.Generator().manual_seed(step + 8)
+        rows = rng.integers(train_count, size=options.batch_size)
         pictures = _pixels(store["picture"][rows])
         noise = 0.04 * torch.rand((), generator=generator) * torch.randn(pictures.shape, generator=generator)
         return {
@@ -186,7 +153,7 @@ def picture_judge(store: Store, kept: int, settings: JudgeSettings) -> Task:
 
     @torch.no_grad()
     def measure() -> dict[str, float]:
-        rows, hits, right, same = np.arange(kept, len(store["picture"])), [], [], []
+        rows, hits, right, same = np.arange(train_count, len(store["picture"])), [], [], []
         for part in np.array_split(rows, max(1, len(rows) // 50)):
             heat, parsing, attributes = judge(_pixels(store["picture"][part]).to(judge.device))
             truth = store["keypoints"][part]
@@ -199,14 +166,14 @@ def picture_judge(store: Store, kept: int, settings: JudgeSettings) -> Task:
         names = dict(zip(ATTRIBUTES, np.concatenate(same).mean(0).tolist(), strict=True)) if len(rows) else {}
         return {"within_6_px": _mean(hits), "pixels": _mean(right), **names}
 
-    return Task(judge, judge, batch_fn, loss_fn, measure)
+    return NetworkTask(judge, judge, batch_fn, loss_fn, measure)
 
 
-def garment_judge(store: Store, kept: int, settings: JudgeSettings) -> Task:
+def garment_judge(store: Store, train_count: int, options: JudgeOptions) -> NetworkTask:
     """Contrast between garments as worn and as flat pictures, beside what they are."""
     judge = GarmentJudge({name: len(names) for name, names in GARMENT_CLASSES.items()})
     pieces = worn_pieces(store)
-    seen, unseen = pieces[pieces[:, 0] < kept], pieces[pieces[:, 0] >= kept]
+    train_pieces, held_out_pieces = pieces[pieces[:, 0] < train_count], pieces[pieces[:, 0] >= train_count]
 
     def crops(chosen: np.ndarray) -> dict[str, Tensor]:
         worn = np.stack(
@@ -218,8 +185,8 @@ def garment_judge(store: Store, kept: int, settings: JudgeSettings) -> Task:
         return {"worn": _pixels(worn), "flat": _pixels(flat), "classes": torch.tensor(classes)}
 
     def batch_fn(step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng((settings.seed, step))
-        batch = crops(seen[rng.integers(len(seen), size=2 * settings.batch_size)])
+        rng = np.random.default_rng((options.seed, step))
+        batch = crops(train_pieces[rng.integers(len(train_pieces), size=2 * options.batch_size)])
         return {**batch, "worn": _softened(batch["worn"], rng), "flat": _softened(batch["flat"], rng)}
 
     def loss_fn(model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -233,7 +200,7 @@ def garment_judge(store: Store, kept: int, settings: JudgeSettings) -> Task:
 
     @torch.no_grad()
     def measure() -> dict[str, float]:
-        batch = crops(unseen[:100])
+        batch = crops(held_out_pieces[:100])
         (worn, logits), (flat, _) = (judge(batch[key].to(judge.device)) for key in ("worn", "flat"))
         rank1 = ((worn @ flat.T).argmax(1).cpu() == torch.arange(len(worn))).float().mean()
         right = {}
@@ -241,7 +208,7 @@ def garment_judge(store: Store, kept: int, settings: JudgeSettings) -> Task:
             right[name] = _mean([(guess.argmax(1).cpu() == truth)[truth != UNKNOWN].numpy()])
         return {"rank1": float(rank1), **right}
 
-    return Task(judge, judge, batch_fn, loss_fn, measure if len(unseen) else dict)
+    return NetworkTask(judge, judge, batch_fn, loss_fn, measure if len(held_out_pieces) else dict)
 
 
 def keypoint_heat(keypoints: np.ndarray, height: int = 64, width: int = 48, spread: float = 1.2) -> np.ndarray:
@@ -299,4 +266,4 @@ def _mean(parts: list[np.ndarray]) -> float:
 
 
 if __name__ == "__main__":
-    print(train(settings_from_command_line(JudgeSettings, __doc__)))
+    print(train(options_from_command_line(JudgeOptions, __doc__)))

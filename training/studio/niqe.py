@@ -6,20 +6,38 @@ python -m twinset.training.studio.niqe --pictures photographs/ --out niqe.npz
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 from rich.progress import track
 
 from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.scoring.niqe import fit
+from twinset.training.core.command_line import options_from_command_line
+from twinset.training.core.options import RecipeOptions
 from twinset.training.mannequin.render import render_picture
 from twinset.training.mannequin.spec import draw_spec
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class NiqeOptions(RecipeOptions):
+    """What NIQE's parameters are fitted on.
+
+    Attributes:
+        out: .npz file to write.
+        pictures: Folder of pristine pictures; drawn people without it.
+        patch: Side of what is measured at once, px, even; 192 x 256 pictures need less than 96.
+        people: Number drawn.
+    """
+
+    out: Path
+    pictures: Path | None = None
+    patch: int = Field(default=96, ge=2, multiple_of=2)
+    people: int = Field(default=300, ge=0)
 
 
 def pristine(folder: Path | None, people: int, first_seed: int = 50_000) -> Iterator[np.ndarray]:
@@ -45,12 +63,7 @@ def pristine(folder: Path | None, people: int, first_seed: int = 50_000) -> Iter
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fit and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help=".npz file to write")
-    parser.add_argument("--pictures", type=Path, help="folder of pristine pictures; drawn people without it")
-    parser.add_argument("--patch", type=int, default=96, help="pixels, even; 192 x 256 pictures need less than 96")
-    parser.add_argument("--people", type=int, default=300, help="number drawn")
-    options = parser.parse_args(arguments)
+    options = options_from_command_line(NiqeOptions, __doc__, arguments)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     fit(pristine(options.pictures, options.people), options.patch).save(options.out)
     print(options.out)

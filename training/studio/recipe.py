@@ -10,87 +10,110 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twinset.training.core.settings import from_mapping
+from pydantic import Field
+
+from twinset.errors import InputError
+from twinset.training.core.options import Options, RecipeOptions, checked
 from twinset.training.mannequin.store import render_store
 from twinset.training.studio import clip, face_encoder, face_finder, figure_reader, joint, judges, vae
-from twinset.training.studio.assemble import AssembleSettings, assemble
+from twinset.training.studio.assemble import AssembleOptions, assemble
+from twinset.training.studio.options import StudioOptions
 
 STUDIO = Path(__file__).resolve().parents[2] / "models" / "studio"
 JUDGES = Path(__file__).resolve().parents[2] / "benchmarks" / "judges"
 
 
+class RenderOptions(RecipeOptions):
+    """The people that are drawn to learn from.
+
+    Attributes:
+        out: Folder of the stores, one for each split.
+        train: Number of people that the model learns from.
+        judge: Number of people whom only the benchmark's judges see.
+        workers: Processes that draw.
+    """
+
+    out: Path = Path("data")
+    train: int = Field(default=2000, ge=1)
+    judge: int = Field(default=2000, ge=1)
+    workers: int = Field(default=2, ge=1)
+
+
 class Recipe:
-    """A recipe's stages over one folder of runs.
+    """A recipe's stages over one folder of runs; every table is checked before the first stage begins.
 
     Args:
         tables: the recipe: stage name → its options.
         runs: where runs, trained parts (`runs/parts`) and checkpoints go.
+
+    Raises:
+        InputError: a table or one of its options is unknown, or a value is out of its range.
     """
 
     def __init__(self, tables: Mapping[str, Mapping[str, Any]], runs: Path = Path("runs")):
-        known = {"render", *self.stages()} - {"assemble"}
-        if unknown := sorted(set(tables) - known):
-            raise ValueError(f"unknown table [{unknown[0]}]; there are {', '.join(sorted(known))}")
-        self.tables, self.runs, self.parts = tables, runs, runs / "parts"
-        self.data = Path(tables.get("render", {}).get("out", "data"))
+        self.tables, self.runs, self.parts, self.read = tables, runs, runs / "parts", set[str]()
+        self.render_options = self._table("render", RenderOptions)
+        data, judged = self.render_options.out / "train", self.render_options.out / "judge"
+        parts = self.parts
+        self.networks: dict[str, tuple[StudioOptions, Callable[[Any], Path]]] = {
+            "face_encoder": (
+                self._table("face_encoder", face_encoder.FaceEncoderOptions, data=data), face_encoder.train
+            ),
+            "vae": (self._table("vae", vae.VaeOptions, data=data, faces=parts / "face_encoder"), vae.train),
+            "clip": (self._table("clip", clip.ClipOptions, data=data), clip.train),
+            "face_finder": (self._table("face_finder", face_finder.FaceFinderOptions), face_finder.train),
+            "figure_reader": (
+                self._table("figure_reader", figure_reader.FigureReaderOptions, data=data), figure_reader.train
+            ),
+        }  # fmt: skip
+        self.joint_options = self._table("joint", joint.JointOptions, data=data, parts=parts)
+        self.judge_options = self._table("judges", judges.JudgeOptions, data=judged)
+        if unknown := sorted(set(tables) - self.read):
+            raise InputError(f"unknown table [{unknown[0]}] in the recipe; there are {', '.join(sorted(self.read))}")
+
+    def _table(self, stage: str, kind: type[Options], **where: Path) -> Options:
+        """A stage's options: those of its table, and the folders that follow from the stages before it."""
+        self.read.add(stage)
+        out = {"out": self.runs / stage} if "out" in kind.model_fields and stage != "render" else {}
+        return checked(kind, {**out, **where, **self.tables.get(stage, {})}, f"[{stage}]")
 
     def stages(self) -> dict[str, Callable[[], object]]:
         """Stage name → what runs it, in order."""
         return {
             "render": self.render,
-            "face_encoder": lambda: self.part("face_encoder", face_encoder.FaceEncoderSettings, face_encoder.train),
-            "vae": lambda: self.part("vae", vae.VaeSettings, vae.train, faces=str(self.parts / "face_encoder")),
-            "clip": lambda: self.part("clip", clip.ClipSettings, clip.train),
-            "face_finder": lambda: self.part(
-                "face_finder", face_finder.FaceFinderSettings, face_finder.train, data=False
-            ),
-            "figure_reader": lambda: self.part(
-                "figure_reader", figure_reader.FigureReaderSettings, figure_reader.train
-            ),
-            "joint": self.joint,
-            "assemble": lambda: assemble(
-                AssembleSettings(
-                    joint=self.runs / "joint",
-                    parts=self.parts,
-                    out=STUDIO,
-                    wide=int(self.table("joint").get("wide", 1)),
-                )
-            ),
+            **{name: partial(self.part, name) for name in self.networks},
+            "joint": lambda: joint.train(self.joint_options),
+            "assemble": self.assemble,
             "judges": self.judges,
         }
 
-    def table(self, stage: str) -> Mapping[str, Any]:
-        """Options of a stage."""
-        return self.tables.get(stage, {})
-
     def render(self) -> None:
         """Draw the stores of people for training and for the judges."""
-        table = self.table("render")
-        for split in ("train", "judge"):
-            render_store(self.data / split, int(table.get(split, 2000)), split, int(table.get("workers", 2)))
+        options = self.render_options
+        for split, count in (("train", options.train), ("judge", options.judge)):
+            render_store(options.out / split, count, split, options.workers)
 
-    def part(self, name: str, kind: type, train: Callable[[Any], Path], data: bool = True, **more: Any) -> None:
+    def part(self, name: str) -> None:
         """Train a frozen part, unless it is there, and put it among the parts."""
         done = self.parts / ("text_encoder" if name == "clip" else name)
         if done.is_dir():
             return
-        where = {"out": str(self.runs / name), **({"data": str(self.data / "train")} if data else {})}
-        folder = train(from_mapping(kind, {**where, **more, **self.table(name)}, name))
+        options, train = self.networks[name]
+        folder = train(options)
         if name == "clip":  # one folder for the text half, the image half, the tokenizer and the head
             shutil.copytree(folder, self.parts, dirs_exist_ok=True)
         else:
             shutil.copytree(folder, done)
 
-    def joint(self) -> None:
-        """Train the joint model on the encoded store."""
-        where = {"data": str(self.data / "train"), "parts": str(self.parts), "out": str(self.runs / "joint")}
-        joint.train(from_mapping(joint.JointSettings, {**where, **self.table("joint")}, "joint"))
+    def assemble(self) -> None:
+        """Put the parts together as the bundled model."""
+        options = self.joint_options
+        assemble(AssembleOptions(joint=options.out, parts=options.parts, out=STUDIO, wide=options.wide))
 
     def judges(self) -> None:
         """Train the benchmark's judges, which take no part in generation."""
-        where = {"data": str(self.data / "judge"), "out": str(self.runs / "judges")}
-        folder = judges.train(from_mapping(judges.JudgeSettings, {**where, **self.table("judges")}, "judges"))
-        shutil.copytree(folder, JUDGES, dirs_exist_ok=True)
+        shutil.copytree(judges.train(self.judge_options), JUDGES, dirs_exist_ok=True)

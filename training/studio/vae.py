@@ -8,41 +8,38 @@ small as they are in pictures), and a small KL. It starts from the principal com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.vae import PatchAutoencoderKL
-from twinset.training.core.loop import FitSettings, fit, settings_from_command_line
+from twinset.training.core.command_line import options_from_command_line
+from twinset.training.core.loop import fit
+from twinset.training.mannequin.store import load_store
+from twinset.training.studio.options import StudioOptions
 
 
-@dataclass(frozen=True, kw_only=True)
-class VaeSettings:
-    """What the autoencoder is trained on and for how long.
+class VaeOptions(StudioOptions):
+    """Options of the autoencoder's training; the result is in `out`/model.
 
     Attributes:
         data: picture store (`twinset.training.mannequin.store`).
         faces: trained face encoder, for the identity loss.
-        out: folder of the run; the result is in `out/model`.
-        minutes: wall-clock budget.
-        crops, size: crops per step and their side in pixels (divisible by 8).
+        crops: crops per step.
+        size: their side in pixels, divisible by 8.
         aligned: aligned face crops per step.
     """
 
     data: Path
     faces: Path
-    out: Path
-    minutes: float = 10.0
-    crops: int = 12
-    size: int = 96
-    aligned: int = 8
-    learning_rate: float = 1e-3
-    seed: int = 0
+    crops: int = Field(default=12, ge=1)
+    size: int = Field(default=96, ge=8, multiple_of=8)
+    aligned: int = Field(default=8, ge=1)
 
 
 def to_pixels(pictures: np.ndarray) -> Tensor:
@@ -50,12 +47,12 @@ def to_pixels(pictures: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def draw_batch(store: dict[str, np.ndarray], settings: VaeSettings, step: int) -> dict[str, Tensor]:
+def draw_batch(store: dict[str, np.ndarray], options: VaeOptions, step: int) -> dict[str, Tensor]:
     """Random crops (half of them at a face, a few of flat garments) and aligned faces at random picture size."""
-    rng = np.random.default_rng([settings.seed, step])
-    rows = rng.integers(len(store["picture"]), size=settings.crops)
-    crops = [_crop(store, row, settings.size, rng, at_face=i % 2 == 0) for i, row in enumerate(rows)]
-    faces = to_pixels(store["crops"][rng.integers(len(store["crops"]), size=settings.aligned), rng.integers(2)])
+    rng = np.random.default_rng([options.seed, step])
+    rows = rng.integers(len(store["picture"]), size=options.crops)
+    crops = [_crop(store, row, options.size, rng, at_face=i % 2 == 0) for i, row in enumerate(rows)]
+    faces = to_pixels(store["crops"][rng.integers(len(store["crops"]), size=options.aligned), rng.integers(2)])
     side = int(rng.choice([48, 56, 64, 80]))
     return {
         "picture": to_pixels(np.stack([c for c, _ in crops])),
@@ -113,23 +110,19 @@ def _cosine(faces: FaceEncoder, rebuilt: Tensor, truth: Tensor) -> Tensor:
     return (embed(rebuilt) * target).sum(-1).mean()
 
 
-def train(settings: VaeSettings) -> Path:
+def train(options: VaeOptions) -> Path:
     """Train, then write the model with its latents scaled to unit variance; returns the model's folder."""
-    from twinset.training.mannequin.store import load_store
-
-    result = settings.out / "model"
-    store = load_store(settings.data, ("picture", "parsing", "keypoints", "flats", "crops"))
-    torch.manual_seed(settings.seed)
+    result = options.out / "model"
+    store = load_store(options.data, ("picture", "parsing", "keypoints", "flats", "crops"))
+    torch.manual_seed(options.seed)
     model = PatchAutoencoderKL()
     model.start_linear(to_pixels(store["picture"][:256]))
-    faces = FaceEncoder.from_pretrained(settings.faces).eval().requires_grad_(False)
+    faces = FaceEncoder.from_pretrained(options.faces).eval().requires_grad_(False)
     fit(
         model,
-        lambda step: draw_batch(store, settings, step),
+        lambda step: draw_batch(store, options, step),
         make_loss(faces),
-        FitSettings(
-            out=settings.out, minutes=settings.minutes, learning_rate=settings.learning_rate, ema=0.998, bf16=True
-        ),
+        options.loop(ema=0.998),
     )
     with torch.no_grad():
         latents = model.encode(to_pixels(store["picture"][-256:]), return_dict=False)[0].mean
@@ -139,4 +132,4 @@ def train(settings: VaeSettings) -> Path:
 
 
 if __name__ == "__main__":
-    print(train(settings_from_command_line(VaeSettings, __doc__)))
+    print(train(options_from_command_line(VaeOptions, __doc__)))

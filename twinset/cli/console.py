@@ -22,55 +22,32 @@ say = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-Strength = Annotated[float, typer.Option(help="0 switches it off, 1 is usual, 2 the most.")]
 Selfies = Annotated[list[Path] | None, typer.Option("--selfie", help="A picture of the person. Repeatable.")]
 Face = Annotated[str, typer.Option(help="Of several faces: largest, centre, or its number from the left.")]
 Garments = Annotated[
     list[str] | None,
     typer.Option("--garment", help="A garment's picture, or kind=picture (dress=red.png). Repeatable."),
 ]
-Loras = Annotated[
-    list[str] | None,
-    typer.Option("--lora", help="A LoRA file, or file=weight (jacket.safetensors=0.8). Repeatable."),
-]
-Num = Annotated[int, typer.Option(help="Number of pictures.")]
-Seed = Annotated[int | None, typer.Option(help="Picture i has seed + i; drawn and recorded when absent.")]
-Steps = Annotated[int | None, typer.Option(help="Denoising steps; the model's own number when absent.")]
 Model = Annotated[str, typer.Option(help="A profile (studio, sd15, sdxl) or a model folder.")]
-Commercial = Annotated[bool, typer.Option(help="Only parts that may be used commercially.")]
-Offline = Annotated[bool, typer.Option(help="Download nothing.")]
-Way = Annotated[str, typer.Option(help="joint: one pass; serial: swap, try on, repair, to compare with.")]
-Repair = Annotated[bool, typer.Option(help="Measure each picture and repair what is wrong with it.")]
-Fusion = Annotated[float, typer.Option(help="How far repairs of colour and light go, 0 to 1.")]
-SkinTone = Annotated[float, typer.Option(help="How far the face takes the skin tone of the body, 0 to 1.")]
-Candidates = Annotated[int, typer.Option(help="Seeds to try at most while something is wrong with a picture.")]
-MinIdentity = Annotated[float | None, typer.Option(help="Refuse pictures whose face is less like the selfie (cosine).")]
-
-
-ConsentOf = Annotated[str | None, typer.Option("--consent", help="Reference of the person's consent.")]
-NoLabels = Annotated[
-    bool,
-    typer.Option("--no-labels", help="No visible label, pixel mark, XMP or signature; the law may require them."),
-]
+Commercial = Annotated[bool, typer.Option("--commercial", help="Only parts that may be used commercially.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 Safety = Annotated[
     str, typer.Option(help="Of pictures that the safety checker takes for nudity: warn, refuse, or off: do not look.")
 ]
-LabelText = Annotated[
-    str, typer.Option(help="The visible label: AI生成, 人工智能生成, AI合成, 人工智能合成, or your own.")
-]
-LabelCorner = Annotated[str, typer.Option(help="top_left, top_right, bottom_left, bottom_right; none: not visible.")]
 
 
 def load(model: str, commercial: bool = False, offline: bool = False) -> JointPass:
     """The pipeline of a profile or a folder, with one status line while it loads."""
     import diffusers
     import transformers
+    from huggingface_hub.utils import logging
 
     from twinset.common.result_cache import Seen, default_folder
     from twinset.pipelines.load import load_pipeline
 
     diffusers.utils.logging.disable_progress_bar()  # one status line says it all
     transformers.utils.logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what goes wrong with a download is said once, by us
     with say.status(f"loading {model}") as status:
         told = status.update if model != "studio" else None
         pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told)

@@ -13,7 +13,7 @@ from rich.table import Table
 from twinset.cli.console import Face, Garments, Model, Offline, Selfies, load, say
 
 if TYPE_CHECKING:
-    from twinset.pipelines.controller.measures import Measured, Wanted
+    from twinset.pipelines.controller.measures import Measurement, Target
     from twinset.pipelines.families.drawn import People
     from twinset.pipelines.request import Request
 
@@ -42,17 +42,17 @@ def score(
 
         twinset score photo.png --selfie me.png --garment coat=coat.png --prompt "in the park" -o scores.json
     """
+    from twinset.common.image_io import read_picture
     from twinset.pipelines.compose import people_of
-    from twinset.pipelines.controller.measures import look
+    from twinset.pipelines.controller.measures import measure
     from twinset.pipelines.request import read_request
-    from twinset.pipelines.sheets import read_picture
 
     people, notes = people_of(load(model, offline=offline)), []
     asked = {"selfies": selfie or (), "face": face, "garments": garment or (), "prompt": prompt or "a person"}
     told = read_request(asked) if selfie or garment or prompt else None
     found = []
     for path in pictures:
-        seen = look(people, read_picture(path, "picture"), _wanted(people, told or _recorded(path), prompt, notes))
+        seen = measure(people, read_picture(path, "picture"), _wanted(people, told or _recorded(path), prompt, notes))
         found.append((path, seen))
     for note in dict.fromkeys(notes):
         say.print(f"note: {note}", markup=False)
@@ -75,28 +75,28 @@ def _recorded(picture: Path) -> Request | None:
     return load_record(beside).request if beside.is_file() else None
 
 
-def _wanted(people: People, request: Request | None, prompt: str | None, notes: list[str]) -> Wanted:
+def _wanted(people: People, request: Request | None, prompt: str | None, notes: list[str]) -> Target:
     """What a request's pictures should show, its layout aside, which only generation knows."""
     from twinset.pipelines.compose import read_garments, read_selfies
-    from twinset.pipelines.controller.measures import Wanted
+    from twinset.pipelines.controller.measures import Target
 
     if request is None:
-        return Wanted(prompt=prompt)
+        return Target(prompt=prompt)
     flats = read_garments(people, request.garments, notes)
     words = prompt or (request.prompt if request.prompt != "a person" else None)
     if not request.selfies:
-        return Wanted(flats=flats, prompt=words)
+        return Target(flats=flats, prompt=words)
     selfie = read_selfies(people, request.selfies, request.face, notes)
     embedding = people.embedding(selfie) if selfie.embedding is None else selfie.embedding
-    return Wanted(embedding, people.skin(selfie), flats, prompt=words)
+    return Target(embedding, people.skin(selfie), flats, prompt=words)
 
 
-def _json(path: Path, seen: Measured, scored_by: str) -> dict[str, Any]:
+def _json(path: Path, seen: Measurement, scored_by: str) -> dict[str, Any]:
     scores = {name: round(value, 5) for name, value in seen.values.items()}
     return {"picture": str(path), "scored_by": scored_by, "scores": scores, "faults": list(seen.faults.values())}
 
 
-def _table(path: Path, seen: Measured) -> Table:
+def _table(path: Path, seen: Measurement) -> Table:
     from twinset.pipelines.controller.measures import MEASURES
 
     table = Table("measure", "value", "unit", "better", "", title=str(path))

@@ -84,7 +84,7 @@ def lora(
     commercial: Commercial = False,
     offline: Offline = False,
     as_json: AsJson = False,
-    **given: Any,
+    **chosen: Any,
 ) -> None:
     """Train a LoRA of one garment from 5 to 30 pictures of it, and put it on anybody.
 
@@ -104,14 +104,14 @@ def lora(
 
         twinset generate --prompt "wearing jckt coat, in the park" --selfie me.png --lora jacket.safetensors
     """
-    options, folder = _begun(LoraOptions, "lora", given, recipe, out, run, fresh)
+    options, folder = _begun(LoraOptions, "lora", chosen, recipe, out, run, fresh)
     from twinset.training.lora.train import train_lora
 
     with _stoppable(folder):
-        trained = train_lora(load(options.model, commercial, offline), options, out, folder, _tell)
-    told = _told(trained.out, trained.recipe, folder, trained.fit) | {"trigger": options.word}
+        trained = train_lora(load(options.model, commercial, offline), options, out, folder, _print_line)
+    result = _result(trained.out, trained.recipe, folder, trained.fit) | {"trigger": options.word}
     called = " ".join(filter(None, (options.word, (options.kind or "").replace("_", " "))))
-    _report(told, f'twinset generate --prompt "wearing {called}" --lora {trained.out}', as_json)
+    _report(result, f'twinset generate --prompt "wearing {called}" --lora {trained.out}', as_json)
 
 
 @train_app.command()
@@ -124,7 +124,7 @@ def identity(
     commercial: Commercial = False,
     offline: Offline = False,
     as_json: AsJson = False,
-    **given: Any,
+    **chosen: Any,
 ) -> None:
     """Train an identity adapter for the model's face recogniser; everything else stays as it is.
 
@@ -138,7 +138,7 @@ def identity(
 
         twinset train identity --model studio --people 2000 --steps 500 -o faces
     """
-    _train_adapter(IdentityOptions, "identity", given, recipe, out, run, fresh, commercial, offline, as_json)
+    _train_adapter(IdentityOptions, "identity", chosen, recipe, out, run, fresh, commercial, offline, as_json)
 
 
 @train_app.command()
@@ -151,7 +151,7 @@ def garment(
     commercial: Commercial = False,
     offline: Offline = False,
     as_json: AsJson = False,
-    **given: Any,
+    **chosen: Any,
 ) -> None:
     """Train an adapter that makes a picture obey a garment's own picture; everything else stays as it is.
 
@@ -164,7 +164,7 @@ def garment(
 
         twinset train garment --model studio --people 2000 --steps 500 -o cloth
     """
-    _train_adapter(GarmentOptions, "garment", given, recipe, out, run, fresh, commercial, offline, as_json)
+    _train_adapter(GarmentOptions, "garment", chosen, recipe, out, run, fresh, commercial, offline, as_json)
 
 
 @train_app.command()
@@ -177,7 +177,7 @@ def control(
     commercial: Commercial = False,
     offline: Offline = False,
     as_json: AsJson = False,
-    **given: Any,
+    **chosen: Any,
 ) -> None:
     """Train a ControlNet on human-parsing maps (no public one exists) or on skeletons.
 
@@ -191,29 +191,35 @@ def control(
 
         twinset train control --kind pose --data my_people/ --model sd15 -o pose-control
     """
-    _train_adapter(ControlOptions, "control", given, recipe, out, run, fresh, commercial, offline, as_json)
+    _train_adapter(ControlOptions, "control", chosen, recipe, out, run, fresh, commercial, offline, as_json)
 
 
 def _train_adapter(
-    kind: type[AdapterOptions], name: str, given: dict[str, Any], recipe: Path | None, out: Path, run: Path | None,
+    kind: type[AdapterOptions], name: str, chosen: dict[str, Any], recipe: Path | None, out: Path, run: Path | None,
     fresh: bool, commercial: bool, offline: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    options, folder = _begun(kind, name, given, recipe, out, run, fresh)
+    options, folder = _begun(kind, name, chosen, recipe, out, run, fresh)
     from twinset.training.adapters.train import train_adapter
 
     with _stoppable(folder):
-        trained = train_adapter(load(options.model, commercial, offline), options, out, folder, _tell)
+        trained = train_adapter(load(options.model, commercial, offline), options, out, folder, _print_line)
     use = {
         "identity": "pipe.load_adapter",
         "garment": "pipe.load_adapter",
         "control": "ControlNetModel.from_pretrained",
     }
     called = f"{use[name]}({str(trained.out)!r}" + (f", {name!r})" if trained.out.suffix else ")")
-    _report(_told(trained.out, trained.recipe, folder, trained.fit), called, as_json)
+    _report(_result(trained.out, trained.recipe, folder, trained.fit), called, as_json)
 
 
 def _begun(
-    kind: type[Options], name: str, given: dict[str, Any], recipe: Path | None, out: Path, run: Path | None, fresh: bool
+    kind: type[Options],
+    name: str,
+    chosen: dict[str, Any],
+    recipe: Path | None,
+    out: Path,
+    run: Path | None,
+    fresh: bool,
 ) -> tuple[Options, Path]:
     """The options, checked, and the folder of the run, emptied where a fresh one is asked for."""
     if find_spec("tensorboard") is None:
@@ -221,7 +227,7 @@ def _begun(
     from twinset.training.core.run_folder import forget_run, processes
 
     processes()  # before anything is put on a GPU
-    own = {name: value for name, value in given.items() if value is not None}
+    own = {name: value for name, value in chosen.items() if value is not None}
     fields = (read_recipe(recipe, kind) if recipe else {}) | own
     options, folder = checked(kind, fields, str(recipe) if recipe else f"train {name}"), run or out.with_suffix(".run")
     if fresh:
@@ -241,11 +247,11 @@ def _stoppable(run: Path) -> Iterator[None]:
         raise InputError(" ".join(str(error).split())) from error
 
 
-def _tell(line: str) -> None:
+def _print_line(line: str) -> None:
     say.print(line, markup=False)
 
 
-def _told(file: Path, recipe: Path, run: Path, fit: FitResult) -> dict[str, Any]:
+def _result(file: Path, recipe: Path, run: Path, fit: FitResult) -> dict[str, Any]:
     loss = fit.figures.get("loss")
     return {
         "file": str(file), "recipe": str(recipe), "run": str(run),
@@ -253,9 +259,9 @@ def _told(file: Path, recipe: Path, run: Path, fit: FitResult) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _report(told: dict[str, Any], use: str, as_json: bool) -> None:
+def _report(result: dict[str, Any], use: str, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(result, indent=2))
         return
-    say.print(f"{told['file']}: {told['steps']} steps in {told['seconds']:.0f} s", markup=False)
+    say.print(f"{result['file']}: {result['steps']} steps in {result['seconds']:.0f} s", markup=False)
     say.print(f"use it: {use}", markup=False)

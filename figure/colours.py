@@ -14,6 +14,26 @@ CLOTH: dict[str, RGB] = {
     "pink": (245, 135, 180), "brown": (125, 80, 50), "white": (245, 245, 243), "grey": (140, 142, 148),
     "black": (42, 42, 48), "beige": (218, 196, 160),
 }  # fmt: skip
+#: Shades that people name besides, as cloth of that name looks in white light.
+SHADES: dict[str, RGB] = {
+    "crimson": (182, 22, 48), "scarlet": (226, 44, 38), "burgundy": (122, 22, 42), "maroon": (112, 24, 34),
+    "dark red": (140, 20, 30),
+    "coral": (246, 118, 82), "peach": (252, 178, 118),
+    "mustard": (212, 168, 42), "gold": (222, 178, 52), "golden": (232, 188, 52), "light yellow": (250, 232, 130),
+    "olive": (106, 110, 46), "mint": (165, 222, 192), "dark green": (22, 92, 46), "light green": (140, 208, 130),
+    "emerald": (18, 142, 86), "lime": (150, 212, 62),
+    "turquoise": (48, 188, 184), "cyan": (60, 196, 206), "aqua": (70, 200, 200),
+    "light blue": (150, 195, 235), "sky blue": (118, 184, 240), "royal blue": (38, 74, 190), "cobalt": (30, 84, 178),
+    "denim blue": (66, 104, 168),
+    "violet": (138, 78, 198), "lavender": (192, 170, 226), "lilac": (196, 164, 222), "dark purple": (84, 38, 124),
+    "plum": (108, 46, 118),
+    "light pink": (250, 190, 210), "hot pink": (238, 84, 152), "magenta": (222, 70, 150), "fuchsia": (226, 74, 160),
+    "tan": (168, 118, 76), "chestnut": (116, 66, 42), "dark brown": (82, 52, 36), "light brown": (156, 104, 66),
+    "off-white": (240, 240, 236),
+    "silver": (192, 195, 201), "silver grey": (180, 183, 190), "charcoal": (76, 78, 84), "light grey": (188, 190, 195),
+    "cream": (248, 238, 212), "ivory": (250, 242, 222), "khaki": (172, 152, 106), "camel": (206, 176, 130),
+    "blonde": (236, 202, 96),
+}  # fmt: skip
 HAIR: dict[str, RGB] = {
     "black": (38, 34, 40), "brown": (98, 62, 40), "blonde": (232, 196, 110), "red": (176, 58, 36),
     "grey": (196, 200, 210), "blue": (66, 108, 205), "pink": (240, 130, 175), "green": (85, 170, 115),

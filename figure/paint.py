@@ -7,10 +7,10 @@ from itertools import groupby
 
 import numpy as np
 
+from twinset.figure import colours
+from twinset.figure.garments import Garment
 from twinset.figure.parts import Part, in_order
 from twinset.figure.raster import matrix_text
-from twinset.training.mannequin import colours
-from twinset.training.mannequin.spec import Garment
 
 #: Logos within a unit square around 0.
 _LOGO_PATHS = {

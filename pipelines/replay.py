@@ -1,0 +1,75 @@
+"""A record's picture drawn again, with the same inputs and the same weights, to the same bytes."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from twinset.common.hashing import file_hash
+from twinset.compliance.labels.key import key_name, mark_key
+from twinset.errors import InputError
+from twinset.pipelines.compose import compose
+from twinset.pipelines.controller.controller import draw_controlled
+from twinset.pipelines.denoising.locks import turn
+from twinset.pipelines.draw import Progress, draw
+from twinset.pipelines.generate import covered, finished, labelled, revision_of
+from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.record import Record, save_file
+from twinset.pipelines.request_loras import loras_on
+
+
+def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None = None) -> tuple[Path, bool]:
+    """Draw a record's picture again.
+
+    Args:
+        pipe: The model that the record names.
+        record: Of the picture.
+        out: Folder for the new picture.
+        progress: Told after each step.
+
+    Returns:
+        The new file, and whether its bytes equal the first one's. Signatures hold the time and random
+        numbers, so files are compared as they were before they were signed: pixels, marks and XMP.
+
+    Raises:
+        InputError: An input or the model is not what it was.
+    """
+    check_unchanged(pipe, record)
+    torch.set_num_threads(int(record.machine["threads"]))
+    out.mkdir(parents=True, exist_ok=True)
+    with turn(pipe.unet), covered(pipe, record.request), loras_on(pipe, record.request.loras):
+        request, composition = record.request, compose(pipe, record.request)
+        again = partial(draw, pipe, request, composition, record.index, progress)
+        picture = finished(request, composition, draw_controlled(pipe, request, composition, again))
+    path = out / record.picture
+    path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
+    done = labelled(request, composition, picture, record.picture)
+    save_file(done.data, path)
+    return path, done.sha256 == record.sha256
+
+
+def check_unchanged(pipe: JointPass, record: Record) -> None:
+    """Refuse to replay a record with other inputs or other weights than its own.
+
+    Raises:
+        InputError: Names the file or model that changed.
+    """
+    for name, expected in record.inputs.items():
+        if not Path(name).is_file():
+            raise InputError(f"input {name!r} of the record is gone; put the file back")
+        if file_hash(Path(name)) != expected:
+            raise InputError(f"input {name!r} is not the file that the record used; put the old file back")
+    revision = revision_of(pipe)
+    if revision != record.model["revision"]:
+        raise InputError(
+            f"model {record.model['name']!r} has revision {revision[:12]}, the record was made "
+            f"with {record.model['revision'][:12]}; give that model with --model"
+        )
+    key = key_name(mark_key())
+    if record.labels and record.labels["key"] != key:
+        raise InputError(
+            f"the record's picture was marked with the key {record.labels['key']}, this run has {key}; "
+            "set TWINSET_MARK_KEY"
+        )

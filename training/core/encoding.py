@@ -1,0 +1,50 @@
+"""Pictures cut to their buckets and encoded once, the part that is the same for everything that is learnt."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from twinset.pipelines.compose import people_of
+from twinset.pipelines.joint_pass import JointPass
+from twinset.training.core.buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
+from twinset.training.core.latents import latents_of
+from twinset.training.core.options import DenoisingOptions
+from twinset.training.core.tensor_cache import TensorCache, Tensors
+
+
+class PictureEncoder:
+    """Cuts pictures to their buckets and encodes them.
+
+    Args:
+        pipe: the base model.
+        options: of the training.
+        store: where tensors are kept.
+        one_frame: whether the model's ControlNets know the frame of its own people alone.
+    """
+
+    def __init__(self, pipe: JointPass, options: DenoisingOptions, store: TensorCache, one_frame: bool):
+        self.pipe, self.people, self.store = pipe, people_of(pipe), store
+        self.buckets = [self.people.size] if one_frame else bucket_sizes(self._side(options), options.bucket_step)
+
+    def _side(self, options: DenoisingOptions) -> int:
+        """Side of a square with the pixels of a picture, px."""
+        size = self.pipe.unet.config["sample_size"]
+        side = size if isinstance(size, int) else max(size)
+        return options.resolution or side * self.pipe.vae_scale_factor
+
+    def fit(self, picture: np.ndarray, mask: np.ndarray | None = None) -> Fit:
+        """How a picture (H, W, 3) is brought to the bucket nearest to it, around a mask (H, W) where there is one."""
+        size = (picture.shape[1], picture.shape[0])
+        return fitted(size, nearest_bucket(size, self.buckets), mask)
+
+    def picture_tensors(self, picture: np.ndarray, size: Size, fit: Fit) -> Tensors:
+        """`latents` (C, h, w), and the `sizes` (6,) that SDXL is told (Podell et al. 2023, section 2.2).
+
+        Args:
+            picture: uint8 (H, W, 3), as it was cut.
+            size: (width, height) before that, px.
+            fit: how it was cut.
+        """
+        sizes = torch.tensor([size[1], size[0], fit.corner[1], fit.corner[0], fit.bucket[1], fit.bucket[0]])
+        return {"latents": latents_of(self.pipe, picture), "sizes": sizes}
