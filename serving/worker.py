@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from twinset.common.atomic_files import disk_full
+from twinset.common.settings import set_consent_folder
 from twinset.errors import InputError
 from twinset.pipelines.record import Record
 from twinset.pipelines.request import Request, read_request
@@ -272,7 +273,7 @@ def work(
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the service says when to stop
     log_to_stderr()
-    os.environ["TWINSET_CONSENT"] = str(root / CONSENTS)  # this process's own, so that a replay looks there too
+    set_consent_folder(root / CONSENTS)  # so that a replay looks there too
     repository = Repository(root / DATABASE)
     queue, files = JobQueue(repository, room, lease), Files(root, repository)
     worker = Worker(queue, files, drawing(model, commercial, offline), model, safety=safety)
