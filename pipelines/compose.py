@@ -24,6 +24,7 @@ from twinset.pipelines.families.drawn import DrawnPeople, People, Selfie
 from twinset.pipelines.families.photo_pose import photo_pose, redressed
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.parts_on_demand import prepared
 from twinset.pipelines.request import GarmentPicture, Request
 from twinset.pipelines.sheets import read_picture
 from twinset.prompts.brief import Brief
@@ -52,6 +53,8 @@ class Composition:
         flats: Garment kind to its picture, uint8 (h, w, 3), as the family takes it.
         notes: Lines the user should see.
         photo: Of which a part is drawn anew, or None.
+        posed: Whether the pass obeys the layout. Without any ControlNet the words alone decide; pose, hair and kinds are
+            then empty.
     """
 
     sentence: Sentence
@@ -64,6 +67,7 @@ class Composition:
     flats: dict[str, np.ndarray]
     notes: tuple[str, ...]
     photo: Photo | None = None
+    posed: bool = True
 
     @property
     def prompt(self) -> str:
@@ -87,6 +91,7 @@ def compose(pipe: JointPass, request: Request) -> Composition:
         InputError: An input cannot be used; the message says which, why, and what to do.
     """
     notes: list[str] = []
+    prepared(pipe, request)
     people = people_of(pipe)
     flats = read_garments(people, request.garments, notes)
     sentence = understand(request.prompt, people.family, request.seed or 0, colours_of(flats))
@@ -106,7 +111,11 @@ def compose(pipe: JointPass, request: Request) -> Composition:
         conditions += [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
     if photo is not None:
         conditions.append(pipe.photo(photo.seen, photo.redrawn))
-    return Composition(sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes), photo)
+    if not pipe.nets:
+        pose, hair, kinds = "", "", ()
+        notes.append("the pose is not used: words alone draw without a pose net; --pose brings it in")
+    made = (sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes), photo)
+    return Composition(*made, posed=bool(pipe.nets))
 
 
 def people_of(pipe: JointPass) -> People:

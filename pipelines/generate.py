@@ -29,6 +29,7 @@ from twinset.pipelines.controller.controller import Outcome, controlled
 from twinset.pipelines.denoising.economy import EXACT, LEAN
 from twinset.pipelines.denoising.locks import turn
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.parts_on_demand import prepared
 from twinset.pipelines.record import (
     Record,
     composed,
@@ -276,13 +277,14 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     Raises:
         InputError: An input or the model is not what it was.
     """
-    check_unchanged(pipe, record)
     torch.set_num_threads(int(record.machine["threads"]))
     out.mkdir(parents=True, exist_ok=True)
-    with turn(pipe.unet), covered(pipe, record.request), loras_on(pipe, record.request.loras):
-        request, composition = record.request, compose(pipe, record.request)
-        again = partial(draw, pipe, request, composition, record.index, progress)
-        picture = finished(request, composition, controlled(pipe, request, composition, again))
+    with turn(pipe.unet):
+        check_unchanged(pipe, record)
+        with covered(pipe, record.request), loras_on(pipe, record.request.loras):
+            request, composition = record.request, compose(pipe, record.request)
+            again = partial(draw, pipe, request, composition, record.index, progress)
+            picture = finished(request, composition, controlled(pipe, request, composition, again))
     path = out / record.picture
     path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
     done = labelled(request, composition, picture, record.picture)
@@ -296,7 +298,7 @@ def settled(pipe: JointPass, request: Request) -> Request:
 
 
 def revision_of(pipe: JointPass) -> str:
-    """One SHA-256 over all files of a model."""
+    """One SHA-256 over all files of a model that the latest request used."""
     return pipe.revision or weights_revision(Path(pipe.name_or_path))
 
 
@@ -311,6 +313,7 @@ def check_unchanged(pipe: JointPass, record: Record) -> None:
             raise InputError(f"input {name!r} of the record is gone; put the file back")
         if file_hash(Path(name)) != expected:
             raise InputError(f"input {name!r} is not the file that the record used; put the old file back")
+    prepared(pipe, record.request)
     revision = revision_of(pipe)
     if revision != record.model["revision"]:
         raise InputError(

@@ -101,7 +101,7 @@ class Request(BaseModel):
         steps: Denoising steps; the model's own number when absent.
         guidance: Classifier-free guidance, 1 switches it off; the model's own when absent.
         economical: Reuse what changes little from step to step: about half the work, a picture a little different.
-        model: A profile's name or a folder.
+        model: A profile's name, a folder, or a `.safetensors` checkpoint of Stable Diffusion 1.5 or XL.
         labels: Say of each picture that it was generated, see `twinset.compliance.labels.labelled`; laws may ask
             for it.
         label_text: Words of the visible label; those of `WORDINGS` fulfil GB 45438.

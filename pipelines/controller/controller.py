@@ -119,8 +119,8 @@ def wanted_of(pipe: JointPass, composition: Composition) -> Wanted:
     embedding, skin = None, None
     if selfie is not None and given:
         embedding, skin = _embedding(people, selfie), people.skin(selfie)
-    asked = layout.keypoints, layout.labels, composition.prompt
-    return Wanted(embedding, skin, worn, *asked, _drafts(pipe, composition))
+    asked = (layout.keypoints, layout.labels) if composition.posed else (None, None)
+    return Wanted(embedding, skin, worn, *asked, composition.prompt, _drafts(pipe, composition))
 
 
 def _drafts(pipe: JointPass, composition: Composition) -> dict[str, np.ndarray]:

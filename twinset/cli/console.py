@@ -40,7 +40,7 @@ Loras = Annotated[
 Num = Annotated[int, typer.Option(help="Number of pictures.")]
 Seed = Annotated[int | None, typer.Option(help="Picture i has seed + i; drawn and recorded when absent.")]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps; the model's own number when absent.")]
-Model = Annotated[str, typer.Option(help="A profile (studio, sd15, sdxl) or a model folder.")]
+Model = Annotated[str, typer.Option(help="studio, sd15, sdxl, a model folder, or a .safetensors checkpoint.")]
 Commercial = Annotated[bool, typer.Option(help="Only parts that may be used commercially.")]
 Offline = Annotated[bool, typer.Option(help="Download nothing.")]
 Way = Annotated[str, typer.Option(help="joint: one pass; serial: swap, try on, repair, to compare with.")]
