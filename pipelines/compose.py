@@ -25,6 +25,7 @@ from twinset.pipelines.families.drawn import DrawnPeople, People, Selfie
 from twinset.pipelines.families.photo_pose import photo_pose, redressed
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.parts_on_demand import prepared
 from twinset.pipelines.request import GarmentPicture, Request
 from twinset.pipelines.wardrobe import (
     DrawnGarment,
@@ -62,6 +63,8 @@ class Composition:
         notes: Lines the user should see.
         photo: Of which a part is drawn anew, or None.
         drawn: Clothes that no picture shows, drawn flat and given as if one did.
+        posed: Whether the pass obeys the layout. Without any ControlNet the words alone decide; pose, hair and kinds are
+            then empty.
     """
 
     sentence: Sentence
@@ -75,6 +78,7 @@ class Composition:
     notes: tuple[str, ...]
     photo: Photo | None = None
     drawn: tuple[DrawnGarment, ...] = ()
+    posed: bool = True
 
     @property
     def prompt(self) -> str:
@@ -98,6 +102,7 @@ def compose(pipe: JointPass, request: Request) -> Composition:
         InputError: An input cannot be used; the message says which, why, and what to do.
     """
     notes: list[str] = []
+    prepared(pipe, request)
     people = people_of(pipe)
     flats = read_garments(people, request.garments, notes)
     sentence = understand(request.prompt, people.family, request.seed or 0, colours_of(flats))
@@ -121,9 +126,11 @@ def compose(pipe: JointPass, request: Request) -> Composition:
         conditions += [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
     if photo is not None:
         conditions.append(pipe.photo(photo.seen, photo.redrawn))
-    return Composition(
-        sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes), photo, drawn
-    )
+    if not pipe.nets:
+        pose, hair, kinds = "", "", ()
+        notes.append("the pose is not used: words alone draw without a pose net; --pose brings it in")
+    inputs = sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes), photo, drawn
+    return Composition(*inputs, posed=bool(pipe.nets))
 
 
 def people_of(pipe: JointPass) -> People:

@@ -298,5 +298,5 @@ def _is_ours(picture: Path, request: Request) -> bool:
 
 
 def revision_of(pipe: JointPass) -> str:
-    """One SHA-256 over all files of a model."""
+    """One SHA-256 over all files of a model that the latest request used."""
     return pipe.revision or weights_revision(Path(pipe.name_or_path))

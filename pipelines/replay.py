@@ -16,6 +16,7 @@ from twinset.pipelines.denoising.locks import turn
 from twinset.pipelines.draw import Progress, draw
 from twinset.pipelines.generate import covered, finished, labelled, revision_of
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.parts_on_demand import prepared
 from twinset.pipelines.record import Record, save_file
 from twinset.pipelines.request_loras import loras_on
 
@@ -36,13 +37,14 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     Raises:
         InputError: An input or the model is not what it was.
     """
-    check_unchanged(pipe, record)
     torch.set_num_threads(int(record.machine["threads"]))
     out.mkdir(parents=True, exist_ok=True)
-    with turn(pipe.unet), covered(pipe, record.request), loras_on(pipe, record.request.loras):
-        request, composition = record.request, compose(pipe, record.request)
-        again = partial(draw, pipe, request, composition, record.index, progress)
-        picture = finished(request, composition, draw_controlled(pipe, request, composition, again))
+    with turn(pipe.unet):
+        check_unchanged(pipe, record)
+        with covered(pipe, record.request), loras_on(pipe, record.request.loras):
+            request, composition = record.request, compose(pipe, record.request)
+            again = partial(draw, pipe, request, composition, record.index, progress)
+            picture = finished(request, composition, draw_controlled(pipe, request, composition, again))
     path = out / record.picture
     path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
     done = labelled(request, composition, picture, record.picture)
@@ -61,6 +63,7 @@ def check_unchanged(pipe: JointPass, record: Record) -> None:
             raise InputError(f"input {name!r} of the record is gone; put the file back")
         if file_hash(Path(name)) != expected:
             raise InputError(f"input {name!r} is not the file that the record used; put the old file back")
+    prepared(pipe, record.request)
     revision = revision_of(pipe)
     if revision != record.model["revision"]:
         raise InputError(

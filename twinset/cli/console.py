@@ -28,7 +28,7 @@ Garments = Annotated[
     list[str] | None,
     typer.Option("--garment", help="A garment's picture, or kind=picture (dress=red.png). Repeatable."),
 ]
-Model = Annotated[str, typer.Option(help="A profile (studio, sd15, sdxl) or a model folder.")]
+Model = Annotated[str, typer.Option(help="studio, sd15, sdxl, a model folder, or a .safetensors checkpoint.")]
 Commercial = Annotated[bool, typer.Option("--commercial", help="Only parts that may be used commercially.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 Safety = Annotated[
