@@ -90,14 +90,14 @@ def located(request: Request) -> Request:
     pose = str(Path(str(request.pose)).absolute()) if is_file else request.pose
     photo = request.photo and request.photo.absolute()
     own = {"garments": garments, "selfies": selfies, "loras": loras, "pose": pose, "photo": photo}
-    return request.model_copy(update=own)
+    return request.model_copy(update=own).with_networks(Path.absolute)
 
 
 def input_hashes(request: Request) -> dict[str, str]:
     """SHA-256 of every file a request names and that can be read, by path."""
     files = [garment.path for garment in request.garments]
     files += [*request.selfies, *([request.photo] if request.photo else [])]
-    files += [lora.path for lora in request.loras]
+    files += [*(lora.path for lora in request.loras), *request.networks]
     files += [Path(request.pose)] if request.pose and Path(request.pose).is_file() else []
     hashes: dict[str, str] = {}
     for path in files:
