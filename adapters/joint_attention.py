@@ -13,9 +13,11 @@ remembered the result is diffusers' own, digit for digit.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, cast
 
 import torch
@@ -166,6 +168,22 @@ def site_names(unet: UNet2DConditionModel) -> tuple[dict[str, int], dict[str, in
     return self_sites, {n: m.to_q.in_features for n, m in modules.items() if n.endswith("attn2")}
 
 
+def _fault(error: Exception) -> str:
+    """Why a backend does not run, in one line; xformers gives its reasons below the tensors, kernel by kernel."""
+    reasons = re.findall(r"^ {4}(\S.*)$", str(error), re.MULTILINE)
+    if isinstance(error, NotImplementedError) and reasons:
+        return "; ".join(dict.fromkeys(reasons))
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _remedy(backend: AttentionBackendName) -> str:
+    if backend is not AttentionBackendName.XFORMERS:
+        return "use 'native'"
+    if find_spec("xformers") is None:
+        return "pip install 'twinset[xformers]', or use 'native'"
+    return f"it needs a CUDA device and the xformers built for torch {torch.__version__}; or use 'native'"
+
+
 class SiteProjections(nn.Module):
     """Key and value projections of one kind of condition, a pair per attention site.
 
@@ -234,9 +252,18 @@ class JointAttention:
         try:
             dispatch_attention_fn(probe, probe, probe, backend=chosen)
         except Exception as error:  # each library fails in its own way
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"attention {backend!r} does not run here ({reason}); use 'native'") from error
+            raise InputError(f"attention {backend!r} does not run here ({_fault(error)}); {_remedy(chosen)}") from error
         self.frame.backend = chosen
+
+    @contextmanager
+    def using(self, backend: str) -> Iterator[None]:
+        """The attention of all sites while this is open, as of `use`; afterwards what it was before."""
+        before = self.frame.backend
+        self.use(backend)
+        try:
+            yield
+        finally:
+            self.frame.backend = before
 
     def _probe(self) -> Tensor:
         return next(self.unet.parameters()).new_ones(1, 16, 1, 64)

@@ -1,4 +1,4 @@
-"""Regions of conditions from parsing maps: soft edges, room to hang over, a fair share where they overlap.
+"""Regions of conditions from parsing maps, with soft edges, and the cells of the latent grid that they touch.
 
 All are pure functions; none changes its arguments.
 """
@@ -55,31 +55,6 @@ def soften(mask: Tensor, radius: float) -> Tensor:
     return both.clamp(0, 1)  # sums of floats may end a rounding above
 
 
-def grow(mask: Tensor, radius: float) -> Tensor:
-    """Dilates a mask by a disc: cloth may hang over, a face includes its hairline.
-
-    Args:
-        mask: (B, 1, H, W) in [0, 1]; of a soft mask, each pixel takes the highest value within the disc.
-        radius: pixels, rounded; 0 gives the mask unchanged.
-
-    Returns:
-        (B, 1, H, W), nowhere below `mask`.
-
-    Raises:
-        ValueError: the radius is negative.
-    """
-    reach, height = _reach(radius), mask.shape[-2]
-    if reach == 0:
-        return mask
-    grown = mask.clone()
-    for up in range(min(reach, height - 1) + 1):
-        half = int((reach**2 - up**2) ** 0.5)
-        wide = F.max_pool2d(mask, (1, 2 * half + 1), stride=1, padding=(0, half))
-        grown[..., : height - up, :] = torch.maximum(grown[..., : height - up, :], wide[..., up:, :])
-        grown[..., up:, :] = torch.maximum(grown[..., up:, :], wide[..., : height - up, :])
-    return grown
-
-
 def redrawn_cells(mask: Tensor) -> Tensor:
     """The cells of the latent grid that must be drawn anew so that a part of the picture can change.
 
@@ -90,42 +65,6 @@ def redrawn_cells(mask: Tensor) -> Tensor:
         bool (B, 1, h, w): cells with more than a trace of it, and their neighbours, into which its edge is blended.
     """
     return F.max_pool2d((mask > TRACE).float(), 3, stride=1, padding=1) > 0
-
-
-def share(masks: Sequence[Tensor]) -> list[Tensor]:
-    """Scales the masks of several owners down where they sum to more than 1, each in proportion to its own.
-
-    Args:
-        masks: (B, 1, H, W) each, in [0, 1].
-
-    Returns:
-        As many masks, whose sum is at most 1 everywhere; where it was so before, they are unchanged.
-
-    Raises:
-        ValueError: no mask is given.
-    """
-    if not masks:
-        raise ValueError("share(masks=[]): there is nothing to share; give at least one mask")
-    total = torch.stack(list(masks)).sum(0).clamp_min(1.0)
-    return [mask / total for mask in masks]
-
-
-def person_region(owner_map: np.ndarray | Tensor, index: int) -> Tensor:
-    """The pixels of one person, to multiply other regions with.
-
-    Args:
-        owner_map: (H, W) integers, -1 where nobody is, as `body_maps` gives it.
-        index: the person, from 0.
-
-    Returns:
-        (1, 1, H, W) float32 in {0, 1}; all 0 for one who is hidden.
-
-    Raises:
-        ValueError: the index is negative, which would be the background.
-    """
-    if index < 0:
-        raise ValueError(f"person {index} owns nothing; people are counted from 0")
-    return (torch.as_tensor(owner_map) == index).float()[None, None]
 
 
 def _reach(radius: float) -> int:

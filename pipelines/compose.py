@@ -63,8 +63,8 @@ class Composition:
         notes: Lines the user should see.
         photo: Of which a part is drawn anew, or None.
         drawn: Clothes that no picture shows, drawn flat and given as if one did.
-        posed: Whether the pass obeys the layout. Without any ControlNet the words alone decide; pose, hair and kinds are
-            then empty.
+        posed: Whether the pass obeys the layout. Without any ControlNet the words alone decide; pose, hair and kinds
+            are then empty.
     """
 
     sentence: Sentence
@@ -95,8 +95,14 @@ class Composition:
         return masks if self.photo is None else masks | {"kept": (~self.photo.redrawn).astype(np.float32)}
 
 
-def compose(pipe: JointPass, request: Request) -> Composition:
+def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Composition:
     """Read a request's inputs and turn them into a layout and conditions.
+
+    Args:
+        pipe: The model.
+        request: What to draw.
+        draw_clothes: Draw the clothes that no picture shows, where the family takes them so; records of versions that
+            did not are replayed without.
 
     Raises:
         InputError: An input cannot be used; the message says which, why, and what to do.
@@ -111,7 +117,9 @@ def compose(pipe: JointPass, request: Request) -> Composition:
     photo, drawn = None, ()
     if request.photo is None:
         pose, hair, kinds, layout = lay_out(people, request, brief, tuple(flats), notes)
-        if people.draws_clothes and request.garment_strength > 0 and not request.loras:  # one of them may be a garment
+        if (
+            draw_clothes and people.draws_clothes and request.garment_strength > 0 and not request.loras
+        ):  # one of them may be a garment
             drawn = clothe(people, request, brief, kinds, layout, tuple(flats), notes)
             sentence = replace(sentence, prompt=without_colours(sentence.prompt, flats))
             flats |= {each.garment.kind: each.flat for each in drawn}

@@ -23,6 +23,7 @@ from twinset.pipelines.controller.controller import Outcome, draw_controlled
 from twinset.pipelines.denoising.locks import turn
 from twinset.pipelines.draw import Progress, draw, seed_of
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.packages import packages_on
 from twinset.pipelines.record import (
     Record,
     composed,
@@ -181,6 +182,7 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
         turn(pipe.unet),
         unchanging(request) as hashes,
         covered(pipe, request),
+        packages_on(pipe, request),
         loras_on(pipe, request.loras) as triggers,
     ):
         session = Session.begin(pipe, request, out, triggers, hashes)

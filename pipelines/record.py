@@ -93,14 +93,14 @@ def located(request: Request) -> Request:
     is_own = request.model not in ("studio", *ON_HUB) and Path(request.model).exists()
     model = str(Path(request.model).absolute()) if is_own else request.model
     own = {"garments": garments, "selfies": selfies, "loras": loras, "pose": pose, "photo": photo, "model": model}
-    return request.model_copy(update=own)
+    return request.model_copy(update=own).with_networks(Path.absolute)
 
 
 def input_hashes(request: Request) -> dict[str, str]:
     """SHA-256 of every file a request names and that can be read, by path."""
     files = [garment.path for garment in request.garments]
     files += [*request.selfies, *([request.photo] if request.photo else [])]
-    files += [lora.path for lora in request.loras]
+    files += [*(lora.path for lora in request.loras), *request.networks]
     files += [Path(request.pose)] if request.pose and Path(request.pose).is_file() else []
     hashes: dict[str, str] = {}
     for path in files:

@@ -16,6 +16,7 @@ from twinset.pipelines.denoising.locks import turn
 from twinset.pipelines.draw import Progress, draw
 from twinset.pipelines.generate import covered, finished, labelled, revision_of
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.packages import packages_on
 from twinset.pipelines.parts_on_demand import prepared
 from twinset.pipelines.record import Record, save_file
 from twinset.pipelines.request_loras import loras_on
@@ -39,10 +40,11 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     """
     torch.set_num_threads(int(record.machine["threads"]))
     out.mkdir(parents=True, exist_ok=True)
+    request = record.request
     with turn(pipe.unet):
         check_unchanged(pipe, record)
-        with covered(pipe, record.request), loras_on(pipe, record.request.loras):
-            request, composition = record.request, compose(pipe, record.request)
+        with covered(pipe, request), packages_on(pipe, request), loras_on(pipe, request.loras):
+            composition = compose(pipe, request, draw_clothes="drawn_clothes" in record.composed)
             again = partial(draw, pipe, request, composition, record.index, progress)
             picture = finished(request, composition, draw_controlled(pipe, request, composition, again))
     path = out / record.picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -60,6 +61,31 @@ class LoraChoice(BaseModel):
             return {"path": path, "weight": float(weight)} if equals and path else {"path": str(value)}
         except ValueError:
             return {"path": str(value)}
+
+
+class ParserFile(BaseModel):
+    """A parsing network of one's own.
+
+    Attributes:
+        form: SCHP, or HRNet with OCR.
+        path: its ONNX file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    form: Literal["schp", "hrnet"]
+    path: Path
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_text(cls, value: Any) -> Any:
+        """Accept `schp=parsing_atr.onnx` where an object is expected."""
+        if not isinstance(value, str):
+            return value
+        form, _, path = value.partition("=")
+        if form not in ("schp", "hrnet") or not path:
+            raise ValueError("is no form=file; say schp=FILE.onnx or hrnet=FILE.onnx")
+        return {"form": form, "path": path}
 
 
 class Request(BaseModel):
@@ -220,6 +246,36 @@ class Request(BaseModel):
         Field(description="studio, sd15, sdxl, a model folder, or a .safetensors checkpoint."),
         Option(operator=True),
     ] = "studio"
+    faces: Annotated[
+        str,
+        Field(
+            pattern=r"^(profile|insightface|.+\.onnx)$",
+            description="What finds faces (sd15, sdxl): profile, the model's own networks; insightface, that package, "
+            "which also recognises them (non-commercial); or your own FILE.onnx: SCRFD, RetinaFace, YOLO-Face, YuNet.",
+        ),
+        Option(operator=True, advanced=True),
+    ] = "profile"
+    pose_estimator: Annotated[
+        Literal["rtmlib", "openpose"],
+        Field(
+            description="What reads poses off photos (sd15, sdxl): rtmlib (DWPose), or controlnet-aux's OpenPose "
+            "(non-commercial)."
+        ),
+        Option(operator=True, advanced=True),
+    ] = "rtmlib"
+    parser: Annotated[
+        ParserFile | None,
+        Field(
+            description="Your own parsing network in place of SegFormer (sd15, sdxl): schp=FILE.onnx or "
+            "hrnet=FILE.onnx."
+        ),
+        Option(operator=True, advanced=True),
+    ] = None
+    attention: Annotated[
+        Literal["native", "xformers"],
+        Field(description="What computes attention: native, PyTorch's own, or the package xformers (CUDA only)."),
+        Option(operator=True, advanced=True),
+    ] = "native"
     labels: Annotated[
         bool,
         Field(
@@ -276,6 +332,18 @@ class Request(BaseModel):
         """The same request with the model's own steps and guidance where it has none."""
         own = {"steps": self.steps or steps, "guidance": guidance if self.guidance is None else self.guidance}
         return self.model_copy(update=own)
+
+    @property
+    def networks(self) -> tuple[Path, ...]:
+        """Files of networks that are used in place of the model's own."""
+        faces = (Path(self.faces),) if self.faces.endswith(".onnx") else ()
+        return faces + (() if self.parser is None else (self.parser.path,))
+
+    def with_networks(self, place: Callable[[Path], Path]) -> Request:
+        """The same request with each of `networks` where `place` says that it lies."""
+        faces = str(place(Path(self.faces))) if self.faces.endswith(".onnx") else self.faces
+        parser = self.parser and self.parser.model_copy(update={"path": place(self.parser.path)})
+        return self.model_copy(update={"faces": faces, "parser": parser})
 
     def seeded(self) -> Request:
         """The same request with a seed: its own, or one drawn at random."""

@@ -1,1 +1,1 @@
-"""Faces in photographs: detectors, landmarks, quality."""
+"""Faces in photographs: detectors, recognisers, quality."""

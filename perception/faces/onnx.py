@@ -2,8 +2,8 @@
 
 Recognisers are of ArcFace's kind (Deng et al., CVPR 2019). Detectors are SCRFD (Guo et al., ICLR 2022; buffalo_l,
 antelopev2), YuNet (Wu et al., Machine Intelligence Research 2023; OpenCV's, free for commercial use), RetinaFace
-(Deng et al., CVPR 2020) and YOLO-Face. They are run by ONNX Runtime and decoded in `face_layouts`: InsightFace's
-package would bring OpenCV, and reads the file again after its hash; `insightface_faces` uses it where it is wanted.
+(Deng et al., CVPR 2020) and YOLO-Face. They are run by ONNX Runtime and decoded in `detector_outputs`: InsightFace's
+package would bring OpenCV, and reads the file again after its hash; `insightface_package` uses it where it is wanted.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +44,6 @@ KINDS_OF: dict[str, tuple[str, ...]] = {
     "top": ("t_shirt", "shirt", "tank_top", "hoodie"), "outerwear": ("coat",), "dress": ("dress",),
     "bottom": ("trousers", "skirt", "shorts"), "shoes": ("shoes",), "bag": ("bag",),
 }  # fmt: skip
-#: From the skin outwards; what comes later lies over what comes earlier.
-LAYERS = ("bottom", "top", "dress", "shoes", "outerwear", "bag")
 _BODY = (HAIR, FACE, LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM)
 
 
@@ -261,30 +258,3 @@ def class_by_parsing(labels: np.ndarray) -> Guess:
     if areas[name] == 0:
         raise InputError("the picture shows no garment; give another picture, or say its kind: kind=picture")
     return Guess(name, areas[name] / sum(areas.values()) * (0.8 if name == "top" else 1.0))
-
-
-# Outfits
-
-
-def worn_order(classes: Sequence[str]) -> list[int]:
-    """Indices of an outfit's pieces from the skin outwards: a coat over a shirt, shoes, a bag over all.
-
-    Args:
-        classes: of `CLASSES`, one per piece.
-
-    Returns:
-        Indices into `classes`, what lies below first.
-
-    Raises:
-        ValueError: a class is unknown.
-        InputError: a dress with a top or a bottom, or two pieces of one class.
-    """
-    for name in classes:
-        if name not in LAYERS:
-            raise ValueError(f"garment class {name!r} is unknown; choose one of {', '.join(LAYERS)}")
-        if list(classes).count(name) > 1:
-            raise InputError(f"the outfit has {list(classes).count(name)} pieces of class {name!r}; give one of them")
-    beside = [name for name in classes if name in ("top", "bottom")]
-    if "dress" in classes and beside:
-        raise InputError(f"a dress is worn without {' and '.join(beside)}; leave one or the other out")
-    return sorted(range(len(classes)), key=lambda index: LAYERS.index(classes[index]))

@@ -11,7 +11,7 @@ All take values in 0..1 less ImageNet's mean over its deviation, and give logits
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,6 @@ from twinset.figure.labels import (
     LEFT_ARM,
     LEFT_LEG,
     LEFT_SHOE,
-    MIRRORED_LABELS,
     PANTS,
     RIGHT_ARM,
     RIGHT_LEG,
@@ -60,7 +59,6 @@ LIP: tuple[tuple[str, int], ...] = (
 )  # fmt: skip
 #: LIP class without a side → LIP's right part that it may belong to, LIP's left part, and the right part in ATR.
 LIP_SIDES = {3: (15, 14, RIGHT_ARM), 8: (17, 16, RIGHT_LEG)}
-LIP_MIRRORED = (*range(14), 15, 14, 17, 16, 19, 18)
 
 
 @dataclass(frozen=True)
@@ -91,12 +89,11 @@ class Parser:
     def __init__(self, network: Callable[[Tensor], Tensor], size: int, form: str):
         self._network, self.size, self._form = network, size, FORMS[form]
 
-    def labels(self, picture: np.ndarray, flip: bool = False) -> np.ndarray:
+    def labels(self, picture: np.ndarray) -> np.ndarray:
         """The parsing map of a picture.
 
         Args:
             picture: uint8 (H, W, 3) RGB, any size.
-            flip: also look at the mirrored picture and take the mean of both; twice the time.
 
         Returns:
             uint8 (H, W), ATR labels.
@@ -106,12 +103,7 @@ class Parser:
             InputError: the graph fails or gives something else.
         """
         check_picture(picture)
-        logits = self._logits(picture)
-        if flip:
-            mirrored = self._logits(np.ascontiguousarray(picture[:, ::-1])).flip(-1)
-            order = LIP_MIRRORED if logits.shape[1] == len(LIP) else MIRRORED_LABELS.tolist()
-            logits = (logits + mirrored[:, list(order)]) / 2
-        found = Image.fromarray(_atr(logits[0]))
+        found = Image.fromarray(_atr(self._logits(picture)[0]))
         return np.array(found.resize((picture.shape[1], picture.shape[0]), Image.Resampling.NEAREST))
 
     @torch.no_grad()
@@ -177,25 +169,20 @@ def _no_segformer(folder: Path, reason: str) -> InputError:
     )
 
 
-def onnx_parser(
-    path: Path, form: str, providers: Sequence[str] = CPU, *, sha256: str | None = None, size: int | None = None
-) -> Parser:
+def onnx_parser(path: Path, form: str) -> Parser:
     """SCHP or HRNet + OCR from an ONNX file; of several outputs with 18 or 20 channels the last is the refined one.
 
     Args:
         path: ONNX file.
         form: "schp" or "hrnet".
-        providers: ONNX Runtime's execution providers.
-        sha256: what the file must be.
-        size: side of the input, px; what the graph declares, else 473 for LIP and 512 for ATR, when None.
 
     Raises:
-        InputError: the form is unknown, or the file is missing, another one or no such graph.
+        InputError: the form is unknown, or the file is missing or no such graph.
     """
     if form not in ("schp", "hrnet"):
         raise InputError(f"parser form {form!r} is unknown; choose schp or hrnet")
-    graph = OnnxGraph(Path(path), providers, sha256, f"parser of {form}'s kind, (1, 3, S, S) → (1, 18 or 20, h, w)")
-    side = size or _usual_size(graph)
+    graph = OnnxGraph(Path(path), CPU, None, f"parser of {form}'s kind, (1, 3, S, S) → (1, 18 or 20, h, w)")
+    side = _usual_size(graph)
     if not graph.takes((side, side)):
         raise graph.wrong()
     return Parser(lambda pixels: _refined(graph, pixels), side, form)

@@ -2,8 +2,8 @@
 
 - rtmlib (Apache-2.0; `pip install 'twinset[pose]'`) runs DWPose (Yang et al. 2023) or RTMPose (Jiang et al. 2023)
   after YOLOX (Ge et al. 2021) on ONNX Runtime.
-- controlnet-aux runs OpenPose (Cao et al., TPAMI 2019) on PyTorch. CMU licenses its OpenPose for non-commercial use,
-  so it is taken only when named.
+- controlnet-aux (`pip install 'twinset[openpose]'`) runs OpenPose (Cao et al., TPAMI 2019) on PyTorch. CMU licenses its
+  OpenPose for non-commercial use, so it is taken only when named.
 
 Both are imported when first asked for.
 """
@@ -14,11 +14,11 @@ import contextlib
 import io
 from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from huggingface_hub import hf_hub_download
 
 from twinset.errors import InputError
 from twinset.figure.keypoints import Keypoints
@@ -26,6 +26,7 @@ from twinset.models.hub.download import PartReport, pull
 from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import resolve
 from twinset.perception.onnx_graph import CPU, OnnxGraph, check_picture
+from twinset.perception.optional_package import import_package
 from twinset.perception.people.keypoint_files import openpose_of
 
 #: Score from which a keypoint counts as seen, as DWPose's authors have it.
@@ -33,18 +34,24 @@ SEEN = 0.3
 FEWEST = 3
 """Keypoints that make a person."""
 PARTS = ("person_detector", "pose_estimator")
-OPENPOSE_WEIGHTS = "lllyasviel/ControlNet"
+OPENPOSE_WEIGHTS = ("lllyasviel/Annotators", "body_pose_model.pth")
+"""Of the body alone; hands and faces are not asked for."""
+RTMLIB_REMEDY = "pip install 'twinset[pose]'"
+OPENPOSE_REMEDY = (
+    "pip install 'twinset[openpose]', and pip uninstall mediapipe if that is 1.x, beside which it does not load; "
+    "for DWPose, which it runs with mmcv only, take rtmlib: leave --pose-estimator out"
+)
 
 # picture uint8 (H, W, 3) RGB → joints (people, 17, 18 or 25, 3)
 Reader = Callable[[np.ndarray], np.ndarray]
 
 
-def keypoints_of(picture: np.ndarray, by: str = "auto", profile: Profile | None = None) -> list[Keypoints]:
+def keypoints_of(picture: np.ndarray, by: str = "rtmlib", profile: Profile | None = None) -> list[Keypoints]:
     """Keypoints of everybody on a picture.
 
     Args:
         picture: uint8 (H, W, 3) RGB, any size.
-        by: "rtmlib", "openpose" (non-commercial), or "auto", which is rtmlib.
+        by: "rtmlib" or "openpose" (non-commercial).
         profile: whose parts `person_detector` and `pose_estimator` rtmlib runs; those of "sd15" when None.
 
     Returns:
@@ -56,8 +63,8 @@ def keypoints_of(picture: np.ndarray, by: str = "auto", profile: Profile | None 
         InputError: another reader, or its package or networks are not here; the line names the remedy.
     """
     check_picture(picture)
-    if by not in ("auto", "rtmlib", "openpose"):
-        raise InputError(f"pose reader {by!r} is unknown; choose auto, rtmlib or openpose")
+    if by not in ("rtmlib", "openpose"):
+        raise InputError(f"pose estimator {by!r} is unknown; choose rtmlib or openpose")
     read = _openpose() if by == "openpose" else _rtmlib(profile or resolve("sd15"))
     people = [_seen(openpose_of(np.asarray(joints, dtype=np.float64))) for joints in read(picture)]
     return sorted((one for one in people if (one[:, 2] > 0).sum() >= FEWEST), key=_area, reverse=True)
@@ -73,7 +80,7 @@ def rtmlib_reader(detector: Path, estimator: Path) -> Reader:
     Raises:
         InputError: rtmlib is missing, or a file is not such a network.
     """
-    rtmlib = _package("rtmlib", "pip install 'twinset[pose]'")
+    rtmlib = import_package("rtmlib", RTMLIB_REMEDY)
     graph = OnnxGraph(detector, CPU, None, "person detector")
     canvas, (height, width) = _input_size(graph), _input_size(OnnxGraph(estimator, CPU, None, "pose estimator"))
     # graphs that suppress overlaps themselves give boxes of people only; others boxes of COCO's 80 classes
@@ -124,7 +131,7 @@ def _input_size(graph: OnnxGraph) -> tuple[int, int]:
 
 
 def _rtmlib(profile: Profile) -> Reader:
-    _package("rtmlib", "pip install 'twinset[pose]'")  # said before any network is looked for
+    import_package("rtmlib", RTMLIB_REMEDY)  # said before any network is looked for
     detector, estimator = (_file(report) for report in pull(profile, profile.chosen(PARTS), offline=True))
     return _loaded(detector, estimator)
 
@@ -138,20 +145,28 @@ def _file(report: PartReport) -> Path:
     return next(Path(str(file.local)) for file in report.files if file.path == report.part.file)
 
 
+def import_openpose() -> Any:
+    """controlnet-aux.
+
+    Raises:
+        InputError: it does not load.
+    """
+    return import_package("controlnet_aux", OPENPOSE_REMEDY)
+
+
 @lru_cache(maxsize=1)
 def _openpose() -> Reader:
-    remedy = (
-        "pip install controlnet-aux, and beside mediapipe 1.x, with which it does not load, pip uninstall mediapipe; "
-        "or take rtmlib"
-    )
-    detector_class = _package("controlnet_aux", remedy).OpenposeDetector
+    package, (repo, name) = import_openpose(), OPENPOSE_WEIGHTS
+    remedy = f"hf download {repo} {name}, or leave --pose-estimator out"
     try:
-        detector = detector_class.from_pretrained(OPENPOSE_WEIGHTS, local_files_only=True)
+        path = hf_hub_download(repo, name, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"OpenPose's networks are not here ({type(error).__name__}); "
-            f"hf download {OPENPOSE_WEIGHTS} and lllyasviel/Annotators first, or take rtmlib"
-        ) from error
+        raise InputError(f"OpenPose's network {name!r} is not in the hub's cache; {remedy}") from error
+    try:
+        body = package.open_pose.Body(path)
+    except Exception as error:  # torch fails with any kind of error where a file is no table of weights
+        raise InputError(f"{path!r} is no network of OpenPose ({type(error).__name__}); {remedy}") from error
+    detector = package.OpenposeDetector(body)
     return lambda picture: _openpose_joints(detector.detect_poses(picture), picture.shape)
 
 
@@ -160,14 +175,6 @@ def _openpose_joints(poses: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     side = np.array([shape[1], shape[0], 1])
     rows = [[(0, 0, 0) if j is None else (j.x, j.y, j.score) for j in pose.body.keypoints] for pose in poses]
     return np.array(rows, dtype=np.float64).reshape(-1, 18, 3) * side
-
-
-def _package(name: str, remedy: str) -> Any:
-    try:
-        return import_module(name)
-    except Exception as error:  # a package beside unfit ones fails with any kind of error
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise InputError(f"package {name!r} does not load ({reason}); {remedy}") from error
 
 
 def _seen(joints: np.ndarray) -> Keypoints:

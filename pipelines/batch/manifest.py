@@ -218,7 +218,7 @@ def _request(manifest: Manifest, base: Path, name: str, person: str, look: str, 
         "seed": seed_of(manifest.seed, name),
         "consent": face.consent,
     }
-    return read_request(fields)
+    return read_request(fields).with_networks(lambda path: _found(base, path))
 
 
 def _found(base: Path, path: Path) -> Path:

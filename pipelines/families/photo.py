@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,16 @@ from twinset.figure.photo_parsing import body_map
 from twinset.figure.photo_poses import ordinary_preset
 from twinset.models.face_finder import Face
 from twinset.models.figure_reader import Figure
+from twinset.perception.faces.insightface_package import InsightFace, profile_faces
 from twinset.perception.faces.onnx import Detector, Recogniser, aligned
 from twinset.perception.garments.cutout import KINDS_OF, cut_out, worn_or_flat
 from twinset.perception.garments.outline import class_by_shape
+from twinset.perception.people.parsing import onnx_parser
 from twinset.pipelines.families.choose_face import chosen_face
 from twinset.pipelines.families.drawn import Selfie, cut_garment, found_faces
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.public_adapters import AdapterRack
+from twinset.pipelines.request import Request
 from twinset.scoring.iqa import rn50
 
 CROP = 224
@@ -51,12 +55,40 @@ class RealPeople:
         self,
         pipe: AdapterRack,
         size: tuple[int, int],
-        recogniser: Recogniser | None,
-        detector: Detector | None,
+        recogniser: Recogniser | InsightFace | None,
+        detector: Detector | InsightFace | None,
         photos: PhotoReader | None = None,
     ):
         self.family = "sd15" if getattr(pipe, "text_encoder_2", None) is None else "sdxl"
         self.pipe, self.size, self.recogniser, self.detector, self.photos = pipe, size, recogniser, detector, photos
+
+    @property
+    def commercial(self) -> bool:
+        """Whether only what may be used commercially is taken."""
+        return self.photos is not None and self.photos.commercial
+
+    @contextmanager
+    def using(self, request: Request) -> Iterator[None]:
+        """The packages and files by which a request wants faces, poses and parsing maps, while this is open.
+
+        Raises:
+            InputError: one of them does not load, or the photo's networks are not this model's to choose.
+        """
+        photos = self.photos
+        if photos is None:
+            raise InputError("this model has no networks that read people; leave --faces and the like out")
+        before = self.recogniser, self.detector, photos.pose_estimator, photos.parser
+        try:
+            if request.faces == "insightface":
+                self.detector = profile_faces(photos.profile)
+                self.recogniser = self.recogniser and self.detector
+            elif request.faces != "profile":
+                self.detector = Detector(request.faces)
+            photos.pose_estimator = request.pose_estimator
+            photos.parser = onnx_parser(request.parser.path, request.parser.form) if request.parser else photos.parser
+            yield
+        finally:
+            self.recogniser, self.detector, photos.pose_estimator, photos.parser = before
 
     def preset(self, name: str, framing: str) -> Keypoints:
         """A named pose in ordinary proportions."""

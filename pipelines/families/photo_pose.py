@@ -26,27 +26,32 @@ class PhotoReader:
     Args:
         profile: with the parts `person_detector`, `pose_estimator` and `parser`.
         commercial: take no part that may not be used commercially; without a parser maps are background only.
+
+    Attributes:
+        pose_estimator: "rtmlib" or "openpose", as of `keypoints_of`.
+        parser: in place of the profile's own, or that one, once it is loaded.
     """
 
     def __init__(self, profile: Profile, commercial: bool = False):
         self.profile, self.commercial = profile, commercial
-        self._parser: Parser | None = None
+        self.pose_estimator = "rtmlib"
+        self.parser: Parser | None = None
 
     def read(self, picture: np.ndarray) -> Figure:
         """The largest person of a picture uint8 (H, W, 3), and the parsing map of all of it.
 
         Raises:
-            InputError: rtmlib or a network is not here; the line names the remedy.
+            InputError: a package or a network is not here; the line names the remedy.
         """
-        people = keypoints_of(picture, profile=self.profile)
+        people = keypoints_of(picture, self.pose_estimator, self.profile)
         keypoints = people[0] if people else np.zeros((18, 3), np.float32)
         return Figure(keypoints, self._labels(picture))
 
     def _labels(self, picture: np.ndarray) -> np.ndarray:
         if self.commercial and not self.profile.part("parser").commercial:
             return np.full(picture.shape[:2], BACKGROUND, np.uint8)
-        self._parser = self._parser or load_parser(self.profile, offline=True)
-        return self._parser.labels(picture)
+        self.parser = self.parser or load_parser(self.profile, offline=True)
+        return self.parser.labels(picture)
 
 
 def photo_pose(people: People, path: Path, notes: list[str]) -> tuple[Keypoints, np.ndarray | None]:

@@ -1,4 +1,4 @@
-"""RetinaFace, YOLO-Face, 68 landmarks and InsightFace's package, on graphs and fakes whose answers are known."""
+"""RetinaFace, YOLO-Face and InsightFace's package, on graphs and fakes whose answers are known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tests.perception.test_onnx_faces import BOX_LARGE, POINTS_LARGE, SIZE, reco
 from twinset.errors import InputError
 from twinset.models.face_finder import TEMPLATE, Face
 from twinset.perception.faces.insightface_package import InsightFace
-from twinset.perception.faces.landmarks import Landmarker, face_box, five_points, peaks
 from twinset.perception.faces.onnx import Detector, choose_face
 
 MIDDLE, SIDES = (BOX_LARGE[:2] + BOX_LARGE[2:]) / 2, BOX_LARGE[2:] - BOX_LARGE[:2]
@@ -138,74 +137,6 @@ class TestChoice:
     def test_no_such_face(self, choice: str | int) -> None:
         with pytest.raises(InputError, match=r"is not among the 3 found; say largest, centre, or a number from 1 to 3"):
             choose_face(self.faces, choice, (700, 160))
-
-
-class TestLandmarks:
-    face = Face(TEMPLATE + 20, 1.0, np.array([40.0, 30, 118, 108]))  # 78 px: FAN's crop is 2.5 times as large
-    points = np.random.default_rng(0).uniform(8, 56, (68, 2)).round(2)
-
-    def graph(self, path: Path, side: int, **outputs: np.ndarray) -> Path:
-        constants = {f"map_{name}": values.astype(np.float32) for name, values in outputs.items()}
-        nodes = [helper.make_node("Identity", [f"map_{name}"], [name]) for name in outputs]
-        ends = [("picture", ["n", 3, side, side])], [(name, values.shape) for name, values in outputs.items()]
-        return write_graph(path, nodes, *ends, **constants)
-
-    def test_fan_with_coordinates_and_with_heat_maps(self, tmp_path: Path) -> None:
-        centre, picture = np.array([79.0, 69.0]), red(160, 160)
-        expected = (self.points * 4 - 128) / 2.5 + centre
-        given = np.concatenate([self.points, np.ones((68, 1))], 1)[None]
-        heat = np.zeros((1, 68, 64, 64))
-        whole = self.points.round().astype(int)
-        heat[0, np.arange(68), whole[:, 1], whole[:, 0]] = 1
-        found = Landmarker(self.graph(tmp_path / "a.onnx", 256, places=given, heat=heat)).find(picture, self.face)
-        np.testing.assert_allclose(found, expected, atol=1e-3)
-        found = Landmarker(self.graph(tmp_path / "b.onnx", 256, heat=heat)).find(picture, self.face)
-        np.testing.assert_allclose(found, ((whole + 0.5) * 4 - 128) / 2.5 + centre, atol=1e-3)
-
-    def test_1k3d68(self, tmp_path: Path) -> None:
-        values = np.zeros((1103, 3))
-        values[-68:, :2] = self.points / 32 - 1
-        path = self.graph(tmp_path / "a.onnx", 192, out=values.reshape(1, 3309))
-        expected = (self.points * 3 - 96) / (128 / 78) + (79, 69)
-        np.testing.assert_allclose(Landmarker(path).find(red(160, 160), self.face), expected, atol=1e-3)
-
-    def test_what_the_graph_sees(self, tmp_path: Path) -> None:
-        """FAN takes RGB from 0 to 1: its answer is the mean of red."""
-        nodes = [
-            helper.make_node("ReduceMean", ["picture"], ["means"], axes=[2, 3], keepdims=0),
-            helper.make_node("Gather", ["means", "gate"], ["one"], axis=1),
-            helper.make_node("Mul", ["map", "one"], ["out"]),
-        ]
-        ends = [("picture", [1, 3, 256, 256])], [("out", [1, 68, 3])]
-        constants = {"gate": np.array(0, np.int64), "map": np.ones((1, 68, 3), np.float32)}
-        found = Landmarker(write_graph(tmp_path / "a.onnx", nodes, *ends, **constants)).find(red(160, 160), self.face)
-        np.testing.assert_allclose(found[0], (np.array([4.0, 4]) - 128) / 2.5 + (79, 69), atol=1e-3)
-
-    def test_other_graphs(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="no landmarker of 68 points"):
-            Landmarker(recogniser_graph(tmp_path / "r.onnx"))
-        path = self.graph(tmp_path / "a.onnx", 256, out=np.zeros((1, 98, 3)))
-        with pytest.raises(InputError, match=r"it gave shapes \[\(1, 98, 3\)\]"):
-            Landmarker(path).find(red(), self.face)
-
-    def test_peaks_lean_towards_the_higher_side(self) -> None:
-        heat = np.zeros((2, 9, 9))
-        heat[0, 4, 5], heat[0, 4, 6], heat[0, 3, 5] = 1, 0.5, 0.2
-        heat[1, 0, 8] = 1
-        np.testing.assert_allclose(peaks(heat), [(5.25, 3.75), (8, 0)])
-
-    def test_five_of_68(self) -> None:
-        points = np.arange(136.0).reshape(68, 2)
-        expected = [points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]]
-        np.testing.assert_array_equal(five_points(points), expected)
-        with pytest.raises(ValueError, match=r"\(5, 2\); expected \(68, 2\)"):
-            five_points(points[:5])
-
-    def test_box_from_five_points(self) -> None:
-        np.testing.assert_allclose(
-            face_box(Face(TEMPLATE * 2 + 30, 1.0)), np.array([15, 8, 97, 116]) * 2 + 30, atol=1e-3
-        )
-        np.testing.assert_array_equal(face_box(self.face), [40, 30, 118, 108])
 
 
 class FakeAnalysis:

@@ -21,7 +21,6 @@ from twinset.perception.garments.cutout import (
     is_plain,
     plain_mask,
     worn_or_flat,
-    worn_order,
 )
 from twinset.perception.garments.outline import class_by_shape, shape_of
 from twinset.perception.garments.tps_warp import pieces, spline_warp, warp_to_pose
@@ -116,16 +115,6 @@ class TestKind:
         worn[15:30, 15:45] = (220, 170, 140)
         assert worn_or_flat(flat).name == "flat" and worn_or_flat(worn).name == "worn"
         assert worn_or_flat(worn).confidence <= 0.5
-
-    def test_order(self) -> None:
-        assert worn_order(["bag", "outerwear", "top", "shoes", "bottom"]) == [4, 2, 3, 1, 0]
-        assert worn_order(["outerwear", "dress"]) == [1, 0] and worn_order([]) == []
-        with pytest.raises(InputError, match="a dress is worn without bottom; leave"):
-            worn_order(["dress", "bottom"])
-        with pytest.raises(InputError, match="2 pieces of class 'top'"):
-            worn_order(["top", "top"])
-        with pytest.raises(ValueError, match="'hat' is unknown"):
-            worn_order(["hat"])
 
 
 class TestColours:

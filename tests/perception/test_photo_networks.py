@@ -243,17 +243,6 @@ def test_lip_table_names_every_class_once() -> None:
             assert atr.LABELS[label] == name
 
 
-@pytest.mark.parametrize("classes", [18, 20])
-def test_flip_exchanges_left_and_right(classes: int, tmp_path: Path) -> None:
-    """A network that calls red the left and blue the right arm: mirrored, it says the opposite of the same pixels."""
-    left, right = (14, 15)
-    channels = [{left: 1.0, 2: 0.7}, {4: 1.0}, {right: 1.0, 2: 0.7}]
-    parser = onnx_parser(colour_graph(tmp_path / "a.onnx", classes, channels, 64), "hrnet")
-    once, both = parser.labels(stripes()), parser.labels(stripes(), flip=True)
-    assert thirds(once)[0] == atr.LEFT_ARM and thirds(once)[2] == atr.RIGHT_ARM
-    assert thirds(both)[0] == thirds(both)[2] == atr.HAIR  # 0.7 beats the mean of 1 and 0
-
-
 def test_other_graphs_are_refused(tmp_path: Path) -> None:
     path = constant_graph(tmp_path / "a.onnx", (64, 64), {"out": np.zeros((1, 7, 4, 4))})
     with pytest.raises(InputError, match=r"no parser of schp's kind.*it gave shapes \[\(1, 7, 4, 4\)\]"):

@@ -18,6 +18,7 @@ from twinset.errors import InputError
 if TYPE_CHECKING:
     from twinset.pipelines.batch.manifest import Item, Manifest
     from twinset.pipelines.batch.run import Draw, Outcome
+    from twinset.pipelines.request import Request
 
 TEMPLATES = ("promo", "team-avatars", "lookbook")
 ENGINES = ("local", "ray")
@@ -87,8 +88,7 @@ def run(
         raise InputError(f"engine {engine!r} is unknown; choose local or ray")
     asked = read_manifest(manifest)
     items = items_of(asked, manifest.parent)
-    model = items[0].request.model
-    make = partial(_draw, model, commercial, offline)
+    make = partial(_draw, items[0].request, commercial, offline)
     if dry_run:
         _tell_estimate(items, out, make, as_json)
         return
@@ -103,11 +103,13 @@ def run(
         raise typer.Exit(1)
 
 
-def _draw(model: str, commercial: bool, offline: bool) -> Draw:
-    """The function that draws, its pipeline loaded."""
+def _draw(request: Request, commercial: bool, offline: bool) -> Draw:
+    """The function that draws, the pipeline of a request loaded."""
     from twinset.pipelines.batch.run import drawing
+    from twinset.pipelines.packages import require_packages
 
-    return drawing(load(model, commercial, offline))
+    require_packages(request, commercial)
+    return drawing(load(request.model, commercial, offline))
 
 
 def _run(

@@ -67,7 +67,9 @@ def draw_request(fields: dict[str, Any], commercial: bool, offline: bool, out: P
 
     from twinset.pipelines.generate import generate as draw_all
     from twinset.pipelines.generate import settled
+    from twinset.pipelines.packages import require_packages
 
+    require_packages(request, commercial)
     pipe = load(request.model, commercial, offline)
     request = settled(pipe, request)
     with steps_bar("drawing", request.num * (request.steps or 0)) as advance:
@@ -86,10 +88,12 @@ def replay(
 
     Example: `twinset replay out/0007.json -o out/again`
     """
+    from twinset.pipelines.packages import require_packages
     from twinset.pipelines.record import load_record
     from twinset.pipelines.replay import replay as draw_again
 
     known = load_record(record)
+    require_packages(known.request, commercial)
     pipe = load(model or known.request.model, commercial)
     with steps_bar("drawing again", known.request.steps or 0) as advance:
         path, equal = draw_again(pipe, known, out, progress=lambda *_: advance())
