@@ -31,6 +31,7 @@ from rich.progress import track
 from twinset.benchmarks.figures import Estimate, psnr, ssim, summarise
 from twinset.common.atomic_files import atomic_path
 from twinset.common.image_io import read_picture
+from twinset.common.sheets import contact_sheet
 from twinset.errors import InputError
 from twinset.pipelines.compose import compose, people_of
 from twinset.pipelines.controller.controller import framed, target_of
@@ -38,10 +39,9 @@ from twinset.pipelines.controller.measures import MEASURES, measure
 from twinset.pipelines.draw import draw
 from twinset.pipelines.generate import settled
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.load import load_pipeline
+from twinset.pipelines.loading.load import load_pipeline
 from twinset.pipelines.record import machine
 from twinset.pipelines.request import GarmentPicture, Request
-from twinset.pipelines.sheets import contact_sheet
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 CATEGORIES = {"upper_body": "t_shirt", "lower_body": "trousers", "dresses": "dress"}

@@ -25,7 +25,7 @@ from twinset.pipelines.families.drawn import DrawnPeople, People, Selfie
 from twinset.pipelines.families.photo_pose import photo_pose, redressed
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.parts_on_demand import prepared
+from twinset.pipelines.loading.parts_on_demand import prepared
 from twinset.pipelines.request import GarmentPicture, Request
 from twinset.pipelines.wardrobe import (
     DrawnGarment,

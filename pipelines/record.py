@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from twinset.common.atomic_files import write_atomic
 from twinset.common.hashing import file_hash
+from twinset.common.sheets import contact_sheet, in_rows
 from twinset.compliance.labels.xmp import encode
 from twinset.errors import InputError
 from twinset.figure.keypoints import FRAME, draw_skeleton, openpose_skeleton
@@ -24,7 +25,6 @@ from twinset.figure.labels import colourise
 from twinset.models.hub.profiles import ON_HUB
 from twinset.pipelines.compose import Composition
 from twinset.pipelines.request import Request
-from twinset.pipelines.sheets import contact_sheet, in_rows
 
 LIBRARIES = ("twinset", "torch", "diffusers", "transformers", "numpy", "pillow", "resvg_py")
 

@@ -16,8 +16,8 @@ from twinset.pipelines.denoising.locks import turn
 from twinset.pipelines.draw import Progress, draw
 from twinset.pipelines.generate import covered, finished, labelled, revision_of
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.packages import packages_on
-from twinset.pipelines.parts_on_demand import prepared
+from twinset.pipelines.loading.packages import packages_on
+from twinset.pipelines.loading.parts_on_demand import prepared
 from twinset.pipelines.record import Record, save_file
 from twinset.pipelines.request_loras import loras_on
 

@@ -242,7 +242,7 @@ def drawing(model: str, commercial: bool = False, offline: bool = False, keeps: 
     """Draws by a pipeline, loaded now; `keeps` what perception finds, from one job to the next."""
     from twinset.common.result_cache import Seen, default_folder
     from twinset.pipelines.generate import generate, settled
-    from twinset.pipelines.load import load_pipeline
+    from twinset.pipelines.loading.load import load_pipeline
 
     pipe: Any = load_pipeline(model, commercial=commercial, offline=offline)
     pipe.set_progress_bar_config(disable=True)

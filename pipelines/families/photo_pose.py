@@ -16,8 +16,8 @@ from twinset.models.figure_reader import Figure
 from twinset.models.hub.parts import Profile
 from twinset.perception.people.parsing import Parser
 from twinset.perception.people.pose import keypoints_of
-from twinset.pipelines.assembly import load_parser
 from twinset.pipelines.families.drawn import People
+from twinset.pipelines.loading.assembly import load_parser
 
 
 class PhotoReader:

@@ -24,7 +24,7 @@ from tests.pipelines.test_families import tiny_xl
 from twinset.models.hub.parts import Part, Profile
 from twinset.models.hub.profiles import ON_HUB
 from twinset.perception.faces.onnx import Detector, Recogniser
-from twinset.pipelines.assembly import Parts
+from twinset.pipelines.loading.assembly import Parts
 
 SIZE = (192, 256)
 """Width and height of their pictures."""

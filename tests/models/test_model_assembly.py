@@ -27,8 +27,8 @@ from twinset.models.hub import profiles
 from twinset.models.hub.download import locate
 from twinset.models.hub.parts import Part, Profile
 from twinset.perception.faces.onnx import aligned
-from twinset.pipelines import assembly
-from twinset.pipelines.assembly import Parts, load_parts
+from twinset.pipelines.loading import assembly
+from twinset.pipelines.loading.assembly import Parts, load_parts
 
 VAE = "stabilityai/sd-vae-ft-mse"
 OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

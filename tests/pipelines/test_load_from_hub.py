@@ -27,7 +27,7 @@ from tests.pipelines.test_load import selfie as selfie
 from twinset import cli
 from twinset.models.hub.parts import Part
 from twinset.models.hub.profiles import BUNDLED, ON_HUB
-from twinset.pipelines import load
+from twinset.pipelines.loading import load
 
 SD15 = ON_HUB["sd15"]
 FORMS = {"identity_adapter": "face-id-plus-v2", "garment_adapter": "ip-adapter-plus"}

@@ -26,12 +26,12 @@ from tests.pipelines.test_safety import moderator as _moderator
 from twinset import cli
 from twinset.common.hashing import file_hash
 from twinset.models.hub.profiles import ON_HUB
-from twinset.pipelines import single_file
 from twinset.pipelines.generate import generate
-from twinset.pipelines.load import load_pipeline
+from twinset.pipelines.loading import single_file
+from twinset.pipelines.loading.load import load_pipeline
+from twinset.pipelines.loading.single_file import write_configuration
 from twinset.pipelines.record import load_record
 from twinset.pipelines.request import Request
-from twinset.pipelines.single_file import write_configuration
 
 moderator = _moderator
 PROMPT = "in the park"

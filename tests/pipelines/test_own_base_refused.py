@@ -16,8 +16,8 @@ from tests.helpers.full_size import networks, saved_base
 from tests.helpers.ldm_layout import original_state
 from tests.pipelines.test_own_base import PROMPT, run
 from twinset.errors import InputError
-from twinset.pipelines import single_file
-from twinset.pipelines.load import load_pipeline
+from twinset.pipelines.loading import single_file
+from twinset.pipelines.loading.load import load_pipeline
 
 UNET = "model.diffusion_model."
 

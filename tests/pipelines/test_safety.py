@@ -19,7 +19,7 @@ from twinset.errors import InputError
 from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import SD15
 from twinset.pipelines.generate import generate
-from twinset.pipelines.load import load_pipeline
+from twinset.pipelines.loading.load import load_pipeline
 from twinset.pipelines.record import load_record
 from twinset.pipelines.request import Request
 from twinset.pipelines.safety import CONCERN, UnsafeError, require_level

@@ -16,7 +16,7 @@ from typing import Any
 from twinset.adapters.weights import PICKLE_SUFFIXES, Weights, open_weights
 from twinset.common.hashing import file_hash
 from twinset.errors import InputError
-from twinset.pipelines.pretrained import INDEX, read_index
+from twinset.pipelines.loading.pretrained import INDEX, read_index
 
 WANTED = "give Stable Diffusion 1.5 or XL: a .safetensors checkpoint, or a folder with model_index.json"
 BUNDLED_ONLY = ("identity_adapter", "garment_adapter", "figure_reader")

@@ -15,10 +15,10 @@ from twinset.errors import InputError
 from twinset.figure.poses import NAMED
 from twinset.models.hub.download import locate
 from twinset.models.hub.parts import Profile
-from twinset.pipelines.assembly import DETECTORS, Parts, load_parts
 from twinset.pipelines.families.photo import RealPeople
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.loading.assembly import DETECTORS, Parts, load_parts
 from twinset.pipelines.request import Request
 
 PERCEPTION = ("person_detector", "pose_estimator", "parser")

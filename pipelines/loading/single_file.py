@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, PNDMScheduler
 from twinset.adapters.lora.bases import base_models
 from twinset.errors import InputError
 from twinset.models.clip import tokenizer
-from twinset.pipelines.pretrained import INDEX
+from twinset.pipelines.loading.pretrained import INDEX
 
 NOISE: dict[str, Any] = {
     "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1,

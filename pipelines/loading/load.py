@@ -15,16 +15,16 @@ from twinset.compliance.moderation import Moderator
 from twinset.errors import InputError
 from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import ON_HUB
-from twinset.pipelines.assembly import Parts, load_parts
 from twinset.pipelines.families.photo import RealPeople
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.joint_xl import JointXLPipeline
-from twinset.pipelines.own_base import OwnBase, own_base
-from twinset.pipelines.parts_on_demand import PartsOnDemand, require_cached
-from twinset.pipelines.pretrained import INDEX, read_index
-from twinset.pipelines.single_file import read_single_file
+from twinset.pipelines.loading.assembly import Parts, load_parts
+from twinset.pipelines.loading.own_base import OwnBase, own_base
+from twinset.pipelines.loading.parts_on_demand import PartsOnDemand, require_cached
+from twinset.pipelines.loading.pretrained import INDEX, read_index
+from twinset.pipelines.loading.single_file import read_single_file
 
 UNLOADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
 """What the libraries raise where a folder's files are damaged, lacking, of other shapes, or name foreign code."""
