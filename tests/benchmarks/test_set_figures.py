@@ -17,7 +17,7 @@ from twinset.benchmarks.drawing import Drawing, joint_pass
 from twinset.benchmarks.figures import spread
 from twinset.benchmarks.page import cost_table
 from twinset.benchmarks.people import person_of
-from twinset.benchmarks.speed.run import lora as lora_speed
+from twinset.benchmarks.speed import lora as lora_speed
 from twinset.benchmarks.speed.run.parts import Setting
 from twinset.scoring.kid import kernel_distances, polynomial_mmd
 
