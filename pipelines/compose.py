@@ -53,8 +53,8 @@ class Composition:
         flats: Garment kind to its picture, uint8 (h, w, 3), as the family takes it.
         notes: Lines the user should see.
         photo: Of which a part is drawn anew, or None.
-        posed: Whether the pass obeys the layout. Without any ControlNet the words alone decide; pose, hair and kinds are
-            then empty.
+        posed: Whether the pass obeys the layout. Without any ControlNet the words alone decide; pose, hair and kinds
+            are then empty.
     """
 
     sentence: Sentence
