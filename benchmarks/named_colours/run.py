@@ -28,7 +28,7 @@ from rich.progress import track
 from twinset.benchmarks.drawing import load_pipeline
 from twinset.benchmarks.figures import Estimate
 from twinset.benchmarks.judges import FOLDER, Judges
-from twinset.benchmarks.named_colours.run.sentences import FRAMING_SHARES, HELD_OUT, NamedSentence, named_sentence
+from twinset.benchmarks.named_colours.sentences import FRAMING_SHARES, HELD_OUT, NamedSentence, named_sentence
 from twinset.benchmarks.page import grid
 from twinset.figure.colours import HAIR
 from twinset.figure.drawn_parsing import draw_layout

@@ -34,7 +34,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from twinset.benchmarks.cost import peak_memory
-from twinset.benchmarks.speed.run.parts import Parts, Setting, twin
+from twinset.benchmarks.speed.parts import Parts, Setting, twin
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
 from twinset.pipelines.record import machine

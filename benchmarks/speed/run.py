@@ -29,11 +29,11 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from twinset.benchmarks.speed.run.count import Lap, count, lap, weights
-from twinset.benchmarks.speed.run.economy import ECONOMICAL, GUIDANCE, STEPS, compare, described
-from twinset.benchmarks.speed.run.page import page
-from twinset.benchmarks.speed.run.parts import Parts, Setting
-from twinset.benchmarks.speed.run.peers import Concatenated, Contestant, Diffusers, Naive, Ours
+from twinset.benchmarks.speed.count import Lap, count, lap, weights
+from twinset.benchmarks.speed.economy import ECONOMICAL, GUIDANCE, STEPS, compare, described
+from twinset.benchmarks.speed.page import page
+from twinset.benchmarks.speed.parts import Parts, Setting
+from twinset.benchmarks.speed.peers import Concatenated, Contestant, Diffusers, Naive, Ours
 from twinset.common.atomic_files import write_atomic
 from twinset.pipelines.record import machine
 

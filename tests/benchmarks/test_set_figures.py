@@ -18,7 +18,7 @@ from twinset.benchmarks.figures import spread
 from twinset.benchmarks.page import cost_table
 from twinset.benchmarks.people import person_of
 from twinset.benchmarks.speed import lora as lora_speed
-from twinset.benchmarks.speed.run.parts import Setting
+from twinset.benchmarks.speed.parts import Setting
 from twinset.scoring.kid import kernel_distances, polynomial_mmd
 
 RNG = np.random.default_rng(0)

@@ -18,11 +18,11 @@ from torch import nn
 from tests.helpers.tiny import batches
 from twinset.benchmarks.speed.run import count as speed_count
 from twinset.benchmarks.speed.run import run as speed
-from twinset.benchmarks.speed.run.count import Lap, count, flops_of, lap, on_the_clock, weights
-from twinset.benchmarks.speed.run.economy import ECONOMICAL, away, described
-from twinset.benchmarks.speed.run.page import ratio
-from twinset.benchmarks.speed.run.parts import Parts, Setting
-from twinset.benchmarks.speed.run.peers import Concatenated, Contestant, Diffusers, Naive, Ours
+from twinset.benchmarks.speed.count import Lap, count, flops_of, lap, on_the_clock, weights
+from twinset.benchmarks.speed.economy import ECONOMICAL, away, described
+from twinset.benchmarks.speed.page import ratio
+from twinset.benchmarks.speed.parts import Parts, Setting
+from twinset.benchmarks.speed.peers import Concatenated, Contestant, Diffusers, Naive, Ours
 
 SETTING = Setting("sd15", 64, 2, tiny=True)
 
