@@ -39,7 +39,7 @@ from twinset.pipelines.wardrobe import (
 from twinset.prompts.brief import Brief
 from twinset.prompts.conflicts import without_colours
 from twinset.prompts.sentence import Sentence, understand
-from twinset.scoring.garment import NEARLY_WHITE
+from twinset.scoring.garment import FEWEST_PIXELS, NEARLY_WHITE
 
 if TYPE_CHECKING:
     from twinset.pipelines.studio import StudioPipeline
@@ -247,7 +247,7 @@ def clothe(
     notes: list[str],
 ) -> tuple[DrawnGarment, ...]:
     """Draw the clothes that no picture shows and the layout has a place for."""
-    in_sight = [kind for kind in kinds if np.isin(layout.labels, garment_labels(kind)).any()]
+    in_sight = [kind for kind in kinds if np.isin(layout.labels, garment_labels(kind)).sum() >= FEWEST_PIXELS]
     notes += missing_notes(brief, kinds, in_sight, people.kinds)
     drawn = draw_clothes(brief, [kind for kind in in_sight if kind not in given], request.seed or 0)
     notes += drawing_note(drawn)
