@@ -1,10 +1,8 @@
-"""RetinaFace, YOLO-Face and InsightFace's package, on graphs and fakes whose answers are known."""
+"""RetinaFace and YOLO-Face, on graphs whose answers are known."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from onnx import helper
 from tests.perception.test_onnx_faces import BOX_LARGE, POINTS_LARGE, SIZE, recogniser_graph, red, write_graph
 from twinset.errors import InputError
 from twinset.models.face_finder import TEMPLATE, Face
-from twinset.perception.faces.insightface_package import InsightFace
 from twinset.perception.faces.onnx import Detector, choose_face
 
 MIDDLE, SIDES = (BOX_LARGE[:2] + BOX_LARGE[2:]) / 2, BOX_LARGE[2:] - BOX_LARGE[:2]
@@ -137,47 +134,3 @@ class TestChoice:
     def test_no_such_face(self, choice: str | int) -> None:
         with pytest.raises(InputError, match=r"is not among the 3 found; say largest, centre, or a number from 1 to 3"):
             choose_face(self.faces, choice, (700, 160))
-
-
-class FakeAnalysis:
-    """Stands for `insightface.app.FaceAnalysis`: answers by the blue it is given, in BGR."""
-
-    def __init__(self, name: str, root: str, allowed_modules: list[str], providers: list[str]):
-        if name == "none":
-            raise AssertionError
-        self.models = {"detection": 1, "recognition": SimpleNamespace(get_feat=lambda crop: crop[:1, :1, ::-1] * 1.0)}
-        self.given = (root, allowed_modules, providers)
-
-    def prepare(self, ctx_id: int, det_size: tuple[int, int]) -> None:
-        self.det_size = det_size
-
-    def get(self, picture: np.ndarray) -> list[SimpleNamespace]:
-        score = float(picture[0, 0, 2]) / 255
-        return [
-            SimpleNamespace(kps=TEMPLATE * k, bbox=np.array([0, 0, 112, 112]) * k, det_score=score / k) for k in (1, 2)
-        ]
-
-
-class TestInsightFace:
-    @pytest.fixture(autouse=True)
-    def package(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        app = ModuleType("insightface.app")
-        app.FaceAnalysis = FakeAnalysis  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "insightface", ModuleType("insightface"))
-        monkeypatch.setitem(sys.modules, "insightface.app", app)
-
-    def test_faces_and_embeddings(self) -> None:
-        both = InsightFace("antelopev2", size=(320, 320))
-        large, small = both.find(red())
-        np.testing.assert_allclose(large.landmarks, TEMPLATE * 2 + 0.5)
-        assert small.box is not None
-        np.testing.assert_allclose(small.box, np.array([0.5, 0.5, 112.5, 112.5]))
-        assert len(both.find(red(), threshold=0.6)) == 1
-        np.testing.assert_array_equal(both.embed(red(112, 112)), [255, 0, 0])
-
-    def test_without_the_package_or_the_pack(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with pytest.raises(InputError, match=r"pack 'none' does not load \(AssertionError\); check ~"):
-            InsightFace("none")
-        monkeypatch.setitem(sys.modules, "insightface.app", None)
-        with pytest.raises(InputError, match="insightface is not installed; pip install insightface"):
-            InsightFace()

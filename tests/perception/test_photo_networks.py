@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
@@ -149,13 +149,9 @@ def test_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_packages_and_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     picture = np.zeros((9, 9, 3), np.uint8)
     monkeypatch.setitem(sys.modules, "rtmlib", None)
-    monkeypatch.setitem(sys.modules, "controlnet_aux", None)
-    pose_photo._openpose.cache_clear()
     with pytest.raises(InputError, match=r"'rtmlib' does not load .*pip install 'twinset\[pose\]'"):
         keypoints_of(picture)
-    with pytest.raises(InputError, match=r"'controlnet_aux' does not load .*pip uninstall mediapipe; or take rtmlib"):
-        keypoints_of(picture, by="openpose")
-    with pytest.raises(InputError, match="'guess' is unknown; choose auto, rtmlib or openpose"):
+    with pytest.raises(InputError, match="'guess' is unknown; choose rtmlib or openpose"):
         keypoints_of(picture, by="guess")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -163,23 +159,6 @@ def test_missing_packages_and_networks(monkeypatch: pytest.MonkeyPatch, tmp_path
     with pytest.raises(InputError, match="person_detector") as error:
         keypoints_of(picture)
     assert "\n" not in str(error.value)
-
-
-def test_openpose_by_controlnet_aux(monkeypatch: pytest.MonkeyPatch) -> None:
-    joints: list = [SimpleNamespace(x=0.5, y=0.25, score=0.9) for _ in range(18)]
-    joints[3] = None
-    joints[0] = SimpleNamespace(x=0.1, y=0.2, score=0.7)
-    poses = [SimpleNamespace(body=SimpleNamespace(keypoints=joints))]
-    module = cast(Any, ModuleType("controlnet_aux"))
-    module.OpenposeDetector = SimpleNamespace(
-        from_pretrained=lambda name, local_files_only: SimpleNamespace(detect_poses=lambda picture: poses)
-    )
-    monkeypatch.setitem(sys.modules, "controlnet_aux", module)
-    pose_photo._openpose.cache_clear()
-    (found,) = keypoints_of(np.zeros((200, 100, 3), np.uint8), by="openpose")
-    pose_photo._openpose.cache_clear()
-    np.testing.assert_allclose(found[0], (10, 40, 0.7), rtol=1e-5)
-    assert not found[3].any()
 
 
 # Parsing maps
