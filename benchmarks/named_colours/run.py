@@ -37,7 +37,7 @@ from twinset.figure.labels import garment_labels
 from twinset.figure.poses import placement
 from twinset.perception.garments.colours import colour_shares
 from twinset.pipelines.compose import compose
-from twinset.pipelines.generate import draw
+from twinset.pipelines.draw import draw
 from twinset.pipelines.joint import Layout
 from twinset.pipelines.record import machine, weights_revision
 from twinset.pipelines.request import Request
