@@ -29,6 +29,9 @@ from rich.console import Console
 from rich.progress import track
 
 from twinset.benchmarks.figures import Estimate, psnr, ssim, summarise
+from twinset.common.atomic_files import atomic_path
+from twinset.common.image_io import read_picture
+from twinset.common.sheets import contact_sheet
 from twinset.errors import InputError
 from twinset.pipelines.compose import compose, people_of
 from twinset.pipelines.controller.controller import framed, target_of
@@ -36,10 +39,9 @@ from twinset.pipelines.controller.measures import MEASURES, measure
 from twinset.pipelines.draw import draw
 from twinset.pipelines.generate import settled
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.load import load_pipeline
+from twinset.pipelines.loading.load import load_pipeline
 from twinset.pipelines.record import machine
 from twinset.pipelines.request import GarmentPicture, Request
-from twinset.pipelines.sheets import contact_sheet, read_picture
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 CATEGORIES = {"upper_body": "t_shirt", "lower_body": "trousers", "dresses": "dress"}
@@ -149,9 +151,9 @@ def changed(pipe: JointPass, item: Item, path: Path, seed: int) -> dict[str, flo
     composition = compose(pipe, request)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        Image.fromarray(framed(composition, request, draw(pipe, request, composition, 0))).save(part, format="PNG")
-        part.replace(path)
+        with atomic_path(path) as temporary:
+            drawn = framed(composition, request, draw(pipe, request, composition, 0))
+            Image.fromarray(drawn).save(temporary, format="PNG")
     picture = np.asarray(Image.open(path))
     values = measure(people_of(pipe), picture, target_of(pipe, composition)).values
     if item.paired and composition.photo is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from twinset.benchmarks.figures import Estimate
-from twinset.pipelines.sheets import contact_sheet
+from twinset.common.sheets import contact_sheet
 
 HEADINGS: dict[str, tuple[str, float, int]] = {
     "identity_recovery": ("identity recovery ↑", 1, 3),

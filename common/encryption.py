@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import secrets
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from twinset.common.atomic_files import create_atomic, write_atomic
 from twinset.common.paths import data_folder
+from twinset.common.settings import settings
 from twinset.errors import InputError
 
 MAGIC, NONCE, KEY = b"TWS1", 12, 32
@@ -51,9 +51,9 @@ def own_seal() -> Seal:
     Raises:
         InputError: the variable is no such key.
     """
-    told = os.environ.get("TWINSET_CACHE_KEY")
-    if told:
-        return Seal(_told_key(told))
+    text = settings().cache_key
+    if text is not None:
+        return Seal(_decoded_key(text))
     path = data_folder() / KEY_FILE
     try:
         key = path.read_bytes()
@@ -62,9 +62,9 @@ def own_seal() -> Seal:
     return Seal(key if len(key) == KEY else _made_key(path))
 
 
-def _told_key(told: str) -> bytes:
+def _decoded_key(text: str) -> bytes:
     try:
-        key = base64.b64decode(told, validate=True)
+        key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY:

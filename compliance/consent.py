@@ -7,7 +7,6 @@ not at all, readable by its owner alone.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 from collections.abc import Iterator, Sequence
@@ -21,8 +20,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from twinset.common.atomic_files import write_atomic
 from twinset.common.hashing import file_hash
-from twinset.common.paths import data_folder
 from twinset.common.result_cache import default_folder
+from twinset.common.settings import settings
 from twinset.common.validation import one_line
 from twinset.errors import InputError
 
@@ -95,7 +94,7 @@ class Consent(BaseModel):
 
 def default_root() -> Path:
     """`$TWINSET_CONSENT`, or `consent` in the folder of the user's data."""
-    return Path(os.environ.get("TWINSET_CONSENT") or data_folder() / "consent")
+    return settings().consent
 
 
 def read_statement(**fields: Any) -> Statement:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import binary_fill_holes
 
 from twinset.adapters.condition import Condition, Layout
+from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.keypoints import Keypoints
@@ -24,8 +25,8 @@ from twinset.pipelines.families.drawn import DrawnPeople, People, Selfie
 from twinset.pipelines.families.photo_pose import photo_pose, redressed
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.loading.parts_on_demand import prepared
 from twinset.pipelines.request import GarmentPicture, Request
-from twinset.pipelines.sheets import read_picture
 from twinset.pipelines.wardrobe import (
     DrawnGarment,
     draw_clothes,
@@ -38,7 +39,7 @@ from twinset.pipelines.wardrobe import (
 from twinset.prompts.brief import Brief
 from twinset.prompts.conflicts import without_colours
 from twinset.prompts.sentence import Sentence, understand
-from twinset.scoring.garment import NEARLY_WHITE
+from twinset.scoring.garment import FEWEST_PIXELS, NEARLY_WHITE
 
 if TYPE_CHECKING:
     from twinset.pipelines.studio import StudioPipeline
@@ -62,6 +63,8 @@ class Composition:
         notes: Lines the user should see.
         photo: Of which a part is drawn anew, or None.
         drawn: Clothes that no picture shows, drawn flat and given as if one did.
+        posed: Whether the pass obeys the layout. Without any ControlNet the words alone decide; pose, hair and kinds
+            are then empty.
     """
 
     sentence: Sentence
@@ -75,6 +78,7 @@ class Composition:
     notes: tuple[str, ...]
     photo: Photo | None = None
     drawn: tuple[DrawnGarment, ...] = ()
+    posed: bool = True
 
     @property
     def prompt(self) -> str:
@@ -91,13 +95,20 @@ class Composition:
         return masks if self.photo is None else masks | {"kept": (~self.photo.redrawn).astype(np.float32)}
 
 
-def compose(pipe: JointPass, request: Request) -> Composition:
+def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Composition:
     """Read a request's inputs and turn them into a layout and conditions.
+
+    Args:
+        pipe: The model.
+        request: What to draw.
+        draw_clothes: Draw the clothes that no picture shows, where the family takes them so; records of versions that
+            did not are replayed without.
 
     Raises:
         InputError: An input cannot be used; the message says which, why, and what to do.
     """
     notes: list[str] = []
+    prepared(pipe, request)
     people = people_of(pipe)
     flats = read_garments(people, request.garments, notes)
     sentence = understand(request.prompt, people.family, request.seed or 0, colours_of(flats))
@@ -106,7 +117,9 @@ def compose(pipe: JointPass, request: Request) -> Composition:
     photo, drawn = None, ()
     if request.photo is None:
         pose, hair, kinds, layout = lay_out(people, request, brief, tuple(flats), notes)
-        if people.draws_clothes and request.garment_strength > 0 and not request.loras:  # one of them may be a garment
+        if (
+            draw_clothes and people.draws_clothes and request.garment_strength > 0 and not request.loras
+        ):  # one of them may be a garment
             drawn = clothe(people, request, brief, kinds, layout, tuple(flats), notes)
             sentence = replace(sentence, prompt=without_colours(sentence.prompt, flats))
             flats |= {each.garment.kind: each.flat for each in drawn}
@@ -121,9 +134,11 @@ def compose(pipe: JointPass, request: Request) -> Composition:
         conditions += [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
     if photo is not None:
         conditions.append(pipe.photo(photo.seen, photo.redrawn))
-    return Composition(
-        sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes), photo, drawn
-    )
+    if not pipe.nets:
+        pose, hair, kinds = "", "", ()
+        notes.append("the pose is not used: words alone draw without a pose net; --pose brings it in")
+    inputs = sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes), photo, drawn
+    return Composition(*inputs, posed=bool(pipe.nets))
 
 
 def people_of(pipe: JointPass) -> People:
@@ -232,7 +247,7 @@ def clothe(
     notes: list[str],
 ) -> tuple[DrawnGarment, ...]:
     """Draw the clothes that no picture shows and the layout has a place for."""
-    in_sight = [kind for kind in kinds if np.isin(layout.labels, garment_labels(kind)).any()]
+    in_sight = [kind for kind in kinds if np.isin(layout.labels, garment_labels(kind)).sum() >= FEWEST_PIXELS]
     notes += missing_notes(brief, kinds, in_sight, people.kinds)
     drawn = draw_clothes(brief, [kind for kind in in_sight if kind not in given], request.seed or 0)
     notes += drawing_note(drawn)

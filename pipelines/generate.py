@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from PIL import Image
 
+from twinset.common.sheets import tinted
 from twinset.compliance.consent import ConsentBook
 from twinset.compliance.labels.labelled import Labelled, label_picture
 from twinset.compliance.labels.visible import check_text, draw_label
@@ -23,7 +24,7 @@ from twinset.pipelines.controller.controller import Outcome, draw_controlled
 from twinset.pipelines.denoising.locks import turn
 from twinset.pipelines.draw import Progress, draw, seed_of
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.packages import packages_on
+from twinset.pipelines.loading.packages import packages_on
 from twinset.pipelines.record import (
     Record,
     composed,
@@ -40,7 +41,6 @@ from twinset.pipelines.record import (
 from twinset.pipelines.request import Request
 from twinset.pipelines.request_loras import loras_on, trigger_notes
 from twinset.pipelines.safety import Safety, safety_of
-from twinset.pipelines.sheets import tinted
 
 InputHashes = Callable[[], dict[str, str]]
 """Gives the hashes of a request's files, see `unchanging`."""
@@ -300,5 +300,5 @@ def _is_ours(picture: Path, request: Request) -> bool:
 
 
 def revision_of(pipe: JointPass) -> str:
-    """One SHA-256 over all files of a model."""
+    """One SHA-256 over all files of a model that the latest request used."""
     return pipe.revision or weights_revision(Path(pipe.name_or_path))

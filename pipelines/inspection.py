@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from twinset.common.image_io import read_picture
+from twinset.common.sheets import contact_sheet, tinted
 from twinset.errors import InputError
 from twinset.figure.keypoints import KEYPOINT_NAMES, openpose_skeleton, stick_of
 from twinset.figure.labels import LABELS
@@ -19,7 +21,6 @@ from twinset.perception.faces.quality import FaceReport, judge_face
 from twinset.perception.garments.colours import colour_names
 from twinset.perception.garments.cutout import Cutout, cut_out
 from twinset.pipelines.families.drawn import People
-from twinset.pipelines.sheets import contact_sheet, read_picture, tinted
 
 TILE = (288, 384)
 WORN = {"upper-clothes": (4,), "dress": (7,), "skirt": (5,), "trousers": (6,), "shoes": (9, 10), "bag": (16,)}

@@ -30,8 +30,8 @@ from twinset.pipelines.denoising.economy import EXACT, Economy
 from twinset.pipelines.denoising.guidance import Branch, Guidance
 from twinset.pipelines.denoising.kept_photo import Kept, photo_condition
 from twinset.pipelines.denoising.locks import in_turn
-from twinset.pipelines.pretrained import Saved
-from twinset.pipelines.public_adapters import AdapterRack
+from twinset.pipelines.loading.pretrained import Saved
+from twinset.pipelines.loading.public_adapters import AdapterRack
 
 Text = str | list[str] | None
 """One prompt, several, or none (embeddings are given)."""

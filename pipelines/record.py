@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from twinset.common.atomic_files import write_atomic
 from twinset.common.hashing import file_hash
+from twinset.common.sheets import contact_sheet, in_rows
 from twinset.compliance.labels.xmp import encode
 from twinset.errors import InputError
 from twinset.figure.keypoints import FRAME, draw_skeleton, openpose_skeleton
 from twinset.figure.labels import colourise
+from twinset.models.hub.profiles import ON_HUB
 from twinset.pipelines.compose import Composition
 from twinset.pipelines.request import Request
-from twinset.pipelines.sheets import contact_sheet, in_rows
 
 LIBRARIES = ("twinset", "torch", "diffusers", "transformers", "numpy", "pillow", "resvg_py")
 
@@ -89,7 +90,9 @@ def located(request: Request) -> Request:
     is_file = request.pose is not None and Path(request.pose).is_file()
     pose = str(Path(str(request.pose)).absolute()) if is_file else request.pose
     photo = request.photo and request.photo.absolute()
-    own = {"garments": garments, "selfies": selfies, "loras": loras, "pose": pose, "photo": photo}
+    is_own = request.model not in ("studio", *ON_HUB) and Path(request.model).exists()
+    model = str(Path(request.model).absolute()) if is_own else request.model
+    own = {"garments": garments, "selfies": selfies, "loras": loras, "pose": pose, "photo": photo, "model": model}
     return request.model_copy(update=own).with_networks(Path.absolute)
 
 
@@ -180,6 +183,7 @@ def request_sheet(composition: Composition, pictures: Sequence[Image.Image]) -> 
     selfie = [] if composition.selfie is None else [composition.selfie.crop]
     size = (layout.labels.shape[1], layout.labels.shape[0])
     skeleton = draw_skeleton(layout.keypoints) if size == FRAME else openpose_skeleton(layout.keypoints, size)
-    asked = [*selfie, *composition.flats.values(), skeleton, colourise(layout.labels)]
+    pose = [skeleton, colourise(layout.labels)] if composition.posed else []
+    asked = [*selfie, *composition.flats.values(), *pose]
     drawn = [np.asarray(picture) for picture in pictures]
     return contact_sheet(in_rows([*asked, *drawn], columns=8))

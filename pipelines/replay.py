@@ -16,7 +16,8 @@ from twinset.pipelines.denoising.locks import turn
 from twinset.pipelines.draw import Progress, draw
 from twinset.pipelines.generate import covered, finished, labelled, revision_of
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.packages import packages_on
+from twinset.pipelines.loading.packages import packages_on
+from twinset.pipelines.loading.parts_on_demand import prepared
 from twinset.pipelines.record import Record, save_file
 from twinset.pipelines.request_loras import loras_on
 
@@ -37,14 +38,15 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     Raises:
         InputError: An input or the model is not what it was.
     """
-    check_unchanged(pipe, record)
     torch.set_num_threads(int(record.machine["threads"]))
     out.mkdir(parents=True, exist_ok=True)
     request = record.request
-    with turn(pipe.unet), covered(pipe, request), packages_on(pipe, request), loras_on(pipe, request.loras):
-        composition = compose(pipe, request)
-        again = partial(draw, pipe, request, composition, record.index, progress)
-        picture = finished(request, composition, draw_controlled(pipe, request, composition, again))
+    with turn(pipe.unet):
+        check_unchanged(pipe, record)
+        with covered(pipe, request), packages_on(pipe, request), loras_on(pipe, request.loras):
+            composition = compose(pipe, request, draw_clothes="drawn_clothes" in record.composed)
+            again = partial(draw, pipe, request, composition, record.index, progress)
+            picture = finished(request, composition, draw_controlled(pipe, request, composition, again))
     path = out / record.picture
     path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
     done = labelled(request, composition, picture, record.picture)
@@ -63,6 +65,7 @@ def check_unchanged(pipe: JointPass, record: Record) -> None:
             raise InputError(f"input {name!r} of the record is gone; put the file back")
         if file_hash(Path(name)) != expected:
             raise InputError(f"input {name!r} is not the file that the record used; put the old file back")
+    prepared(pipe, record.request)
     revision = revision_of(pipe)
     if revision != record.model["revision"]:
         raise InputError(

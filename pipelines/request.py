@@ -242,7 +242,9 @@ class Request(BaseModel):
         ),
     ] = False
     model: Annotated[
-        str, Field(description="A profile (studio, sd15, sdxl) or a model folder."), Option(operator=True)
+        str,
+        Field(description="studio, sd15, sdxl, a model folder, or a .safetensors checkpoint."),
+        Option(operator=True),
     ] = "studio"
     faces: Annotated[
         str,

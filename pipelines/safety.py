@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from twinset.common.image_io import read_picture
 from twinset.compliance.moderation import Moderator, cached_moderator
 from twinset.errors import InputError
 from twinset.models.hub.profiles import SD15
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import Request, read_request
-from twinset.pipelines.sheets import read_picture
 
 PULL = "twinset models pull sd15 --part safety_checker"
 INACTIVE = f"no safety checker looks at the pictures; get it: {PULL}"

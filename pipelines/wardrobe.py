@@ -30,6 +30,8 @@ USUAL_COLOURS = {
 """Colour of a piece of which only its name or its material is said."""
 DRAWN_PATTERNS = {"floral": "dots"}
 """Patterns that are not drawn, and the nearest one that is."""
+PALE, COLOURLESS = 190, 20
+"""Brightness from which white does not show on a colour, and range of the channels below which it is a grey."""
 OWN_NAMES = {
     "t_shirt": ("t-shirt",),
     "tank_top": ("tank top", "sleeveless top"),
@@ -53,12 +55,14 @@ class DrawnGarment:
         garment: kind, colours and pattern.
         name: what the sentence calls it; the kind where it does not.
         asked_pattern: the pattern in the words, of which the drawn one may be the nearest.
-        from_words: whether the words say its colour; else the seed drew it.
+        named: whether the words ask for it at all.
+        from_words: whether they say its colour; else the seed drew it.
     """
 
     garment: Garment
     name: str
     asked_pattern: str = "plain"
+    named: bool = True
     from_words: bool = True
 
     @property
@@ -151,17 +155,16 @@ def _draw(kind: str, piece: words.Garment | None, outfit: str | None, seed: int)
     rng = np.random.default_rng([seed, list(SEEDED_KINDS).index(garment_slot(kind))])
     by_seed = str(rng.choice(list(CLOTH)))
     if piece is None:
-        colour = colour_of(outfit or by_seed)
-        return DrawnGarment(
-            Garment(kind, outfit or by_seed, colour, second_colour(colour)), kind_name(kind), from_words=bool(outfit)
-        )
+        colour, said = colour_of(outfit or by_seed), outfit is not None
+        garment = Garment(kind, outfit or by_seed, colour, second_colour(colour))
+        return DrawnGarment(garment, kind_name(kind), named=said, from_words=said)
     usual = USUAL_COLOURS.get(piece.name) or USUAL_COLOURS.get(piece.material or "")
     said = piece.shade or usual or outfit
     name, pattern = said or by_seed, piece.pattern or "plain"
     colour = colour_of(name)
     second = colour_of(piece.second) if piece.second else second_colour(colour)
     garment = Garment(kind, name, colour, second, DRAWN_PATTERNS.get(pattern, pattern))
-    return DrawnGarment(garment, piece.name, pattern, bool(said))
+    return DrawnGarment(garment, piece.name, pattern, from_words=said is not None)
 
 
 def colour_of(name: str) -> RGB:
@@ -170,23 +173,26 @@ def colour_of(name: str) -> RGB:
 
 
 def second_colour(first: RGB) -> RGB:
-    """White or nearly black, whichever shows on a colour."""
-    return (250, 250, 248) if luminance(first) < 150 else (45, 45, 52)
+    """Of a pattern: white; on light colours a darker tone of the same, which leaves yellow yellow; on white black."""
+    if luminance(first) < PALE:
+        return (250, 250, 248)
+    dark = tuple(round(0.55 * level) for level in first)
+    return (45, 45, 52) if max(first) - min(first) < COLOURLESS else dark  # type: ignore[return-value]
 
 
 # What is said of it
 
 
 def drawing_note(drawn: Sequence[DrawnGarment]) -> list[str]:
-    """One line that says what was drawn in place of pictures, if anything."""
+    """One line that says which pieces of the words were drawn for want of pictures, if any."""
     by_words = [each.description for each in drawn if each.from_words]
-    by_seed = [each.description for each in drawn if not each.from_words]
+    by_seed = [each.description for each in drawn if each.named and not each.from_words]
     parts = [f"as the words say: {', '.join(by_words)}"] if by_words else []
     parts += [f"in colours of the seed: {', '.join(by_seed)}"] if by_seed else []
     if not parts:
         return []
-    own = f"give --garment {drawn[0].garment.kind}=FILE for your own"
-    return [f"clothes without a picture are drawn {'; '.join(parts)}; {own}"]
+    kind = next(each.garment.kind for each in drawn if each.named)
+    return [f"clothes drawn {'; '.join(parts)}; give --garment {kind}=FILE for your own"]
 
 
 def missing_notes(brief: Brief, worn: Sequence[str], in_sight: Collection[str], known: Collection[str]) -> list[str]:

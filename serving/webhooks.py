@@ -12,7 +12,6 @@ import hmac
 import http.client
 import ipaddress
 import json
-import os
 import random
 import secrets
 import socket
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from twinset.common.atomic_files import create_atomic
 from twinset.serving.contract import JobOut
 from twinset.serving.queue import JobQueue
 from twinset.serving.repository import Delivery
@@ -69,12 +69,7 @@ class Secrets:
     def _root(self) -> bytes:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self.path.exists():
-            part = self.path.with_suffix(f".{secrets.token_hex(4)}.part")
-            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(secrets.token_bytes(32))
-            with suppress(FileExistsError):  # another was first; whole or not at all, so that none signs with nothing
-                os.link(part, self.path)
-            part.unlink()
+            create_atomic(self.path, secrets.token_bytes(32))  # of several processes, the first one's counts
         return self.path.read_bytes()
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from twinset.common.atomic_files import disk_full
+from twinset.common.settings import set_consent_folder
 from twinset.errors import InputError
 from twinset.pipelines.record import Record
 from twinset.pipelines.request import Request, read_request
@@ -241,7 +242,7 @@ def drawing(model: str, commercial: bool = False, offline: bool = False, keeps: 
     """Draws by a pipeline, loaded now; `keeps` what perception finds, from one job to the next."""
     from twinset.common.result_cache import Seen, default_folder
     from twinset.pipelines.generate import generate, settled
-    from twinset.pipelines.load import load_pipeline
+    from twinset.pipelines.loading.load import load_pipeline
 
     pipe: Any = load_pipeline(model, commercial=commercial, offline=offline)
     pipe.set_progress_bar_config(disable=True)
@@ -272,7 +273,7 @@ def work(
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the service says when to stop
     log_to_stderr()
-    os.environ["TWINSET_CONSENT"] = str(root / CONSENTS)  # this process's own, so that a replay looks there too
+    set_consent_folder(root / CONSENTS)  # so that a replay looks there too
     repository = Repository(root / DATABASE)
     queue, files = JobQueue(repository, room, lease), Files(root, repository)
     worker = Worker(queue, files, drawing(model, commercial, offline), model, safety=safety)

@@ -57,7 +57,12 @@ def base_models(family: str) -> dict[str, nn.Module]:
             unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
             return {"unet": unet, "text_encoder": first}
         large = CLIPTextConfig(
-            hidden_size=1280, intermediate_size=5120, num_attention_heads=20, num_hidden_layers=32, projection_dim=1280
+            hidden_size=1280,
+            intermediate_size=5120,
+            num_attention_heads=20,
+            num_hidden_layers=32,
+            projection_dim=1280,
+            hidden_act="gelu",
         )
         second = CLIPTextModelWithProjection(large)
         return {"unet": UNet2DConditionModel(**_SDXL), "text_encoder": first, "text_encoder_2": second}

@@ -8,13 +8,13 @@ digital signatures, with a key usage of its own).
 from __future__ import annotations
 
 import datetime
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twinset.common.atomic_files import create_atomic
 from twinset.common.paths import data_folder
+from twinset.common.settings import VARIABLES, settings
 from twinset.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def signing_certificate(folder: Path | None = None) -> Certificate:
     Raises:
         InputError: Only one of both is set, or a file is missing.
     """
-    own = {name: os.environ.get(name) for name in ("TWINSET_C2PA_CERT", "TWINSET_C2PA_KEY")}
-    if any(own.values()):
-        chain, private = (_own_file(name, path) for name, path in own.items())
+    chosen = settings()
+    if chosen.c2pa_cert or chosen.c2pa_key:
+        chain, private = _own_file("c2pa_cert", chosen.c2pa_cert), _own_file("c2pa_key", chosen.c2pa_key)
         return Certificate(chain, private, development=False)
     folder = folder or data_folder() / "c2pa"
     path = folder / "development.pem"
@@ -64,10 +64,14 @@ def signing_certificate(folder: Path | None = None) -> Certificate:
     return Certificate(b"-----BEGIN CERTIFICATE-----" + chain, key, development=True)
 
 
-def _own_file(name: str, path: str | None) -> bytes:
-    if not path or not Path(path).is_file():
-        raise InputError(f"{name} = {path!r} is not a file; give PEM files by TWINSET_C2PA_CERT and TWINSET_C2PA_KEY")
-    return Path(path).read_bytes()
+def _own_file(setting: str, path: Path | None) -> bytes:
+    if path is None or not path.is_file():
+        value = None if path is None else str(path)
+        raise InputError(
+            f"{VARIABLES[setting].name} = {value!r} is not a file; "
+            "give PEM files by TWINSET_C2PA_CERT and TWINSET_C2PA_KEY"
+        )
+    return path.read_bytes()
 
 
 def _made() -> tuple[bytes, bytes, bytes]:

@@ -8,15 +8,16 @@ picture. A secret one (`TWINSET_MARK_KEY`) prevents that, and then only its owne
 from __future__ import annotations
 
 import hashlib
-import os
+
+from twinset.common.settings import settings
 
 PUBLIC_KEY = b"twinset public mark key, 2026"
 
 
 def mark_key() -> bytes:
     """The key to mark with: `TWINSET_MARK_KEY` where it is set, else the public one."""
-    own = os.environ.get("TWINSET_MARK_KEY", "")
-    return own.encode() or PUBLIC_KEY
+    own = settings().mark_key
+    return PUBLIC_KEY if own is None else own.encode()
 
 
 def keys_to_try() -> dict[str, bytes]:

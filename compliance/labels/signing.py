@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from twinset.common.settings import settings
 from twinset.compliance.labels.certificate import DEVELOPMENT, Certificate, signing_certificate
 from twinset.compliance.labels.xmp import SOURCES
 from twinset.errors import InputError
@@ -71,7 +71,7 @@ def sign(data: bytes, title: str, mark: dict[str, Any], photo: Path | None = Non
         if certificate.development:
             raise
         fault = str(error).replace("\n", " ")
-        raise InputError(f"TWINSET_C2PA_CERT {os.environ['TWINSET_C2PA_CERT']!r} cannot sign ({fault})") from None
+        raise InputError(f"TWINSET_C2PA_CERT {str(settings().c2pa_cert)!r} cannot sign ({fault})") from None
     return signed.getvalue(), certificate.development
 
 
@@ -111,7 +111,7 @@ def _mime(data: bytes) -> str | None:
 def _signer(certificate: Certificate) -> Signer:
     from c2pa import C2paSignerInfo, Signer
 
-    tsa = os.environ.get("TWINSET_C2PA_TSA")
+    tsa = settings().c2pa_tsa
     return Signer.from_info(
         C2paSignerInfo(_algorithm(certificate.key), certificate.chain, certificate.key, tsa.encode() if tsa else None)
     )

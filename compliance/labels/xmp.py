@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Literal
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from twinset.common.settings import settings
 from twinset.errors import InputError
 
 Format = Literal["PNG", "JPEG", "WEBP"]
@@ -46,7 +46,7 @@ def aigc_field(produce_id: str, producer: str | None = None) -> str:
     Raises:
         InputError: One of them is not so.
     """
-    named = {"ContentProducer": producer or os.environ.get("TWINSET_PRODUCER") or "Twinset", "ProduceID": produce_id}
+    named = {"ContentProducer": producer or settings().producer, "ProduceID": produce_id}
     for name, value in named.items():
         if not re.fullmatch(r"[!-~]+", value):
             raise InputError(f"{name} {value!r} is not printable ASCII without spaces; mend TWINSET_PRODUCER")

@@ -7,7 +7,6 @@ name inside the cache says nothing of contents: the hub's library names blobs by
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
+from twinset.common.hashing import file_hash
 from twinset.errors import InputError
 from twinset.models.hub.download_errors import explain
 from twinset.models.hub.lockfile import Entry, lock_key, lock_path, read_lock, record
@@ -131,12 +131,6 @@ def locate(profile: Profile, part: Part, path: str) -> Path | None:
     return Path(cached) if isinstance(cached, str) and Path(cached).is_file() else None
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _inspect_file(profile: Profile, part: Part, path: str, lock: Mapping[str, Entry]) -> FileReport:
     local = locate(profile, part, path)
     expected, source = None, None
@@ -144,7 +138,7 @@ def _inspect_file(profile: Profile, part: Part, path: str, lock: Mapping[str, En
         expected, source = part.sha256, "profile"
     elif lock_key(part, path) in lock:
         expected, source = lock[lock_key(part, path)]["sha256"], "lock"
-    return FileReport(path, local, local and sha256_of(local), expected, source)
+    return FileReport(path, local, local and file_hash(local), expected, source)
 
 
 def _revision(part: Part) -> str:
@@ -206,7 +200,7 @@ def _replaced(part: Part, file: FileReport, endpoint: str | None) -> bool:
     if file.sha256 == announced or (announced is None and file.expected is None):
         return False
     local = _download(part, file.path, commit, endpoint, anew=True)
-    if file.expected is None and sha256_of(local) != announced:
+    if file.expected is None and file_hash(local) != announced:
         raise InputError(
             f"part {part.name!r}: {endpoint or constants.ENDPOINT} announces {file.path!r} as {announced} and sends "
             "other bytes; pull again later, or give the --endpoint of another mirror"

@@ -36,7 +36,8 @@ COLOURS: dict[str, tuple[str, tuple[tuple[int, int, int], ...]]] = {
 LANGUAGES = ("en", "zh")
 _TABLE = [(name, colour) for name, (_, colours) in COLOURS.items() for colour in colours]
 _NAMES = [name for name, _ in _TABLE]
-_LAB = rgb2lab(np.array([[colour for _, colour in _TABLE]]) / 255)[0]
+_RGB = np.array([colour for _, colour in _TABLE], dtype=float)
+WHITE_LIGHT = np.ones((1, 3))
 SAMPLES, CLUSTERS = 4000, 6
 
 
@@ -62,8 +63,13 @@ def colour_names(picture: np.ndarray, mask: np.ndarray, language: str = "en", mo
     return [COLOURS[name][0] if language == "zh" else name for name in names[:most]]
 
 
-def colour_shares(picture: np.ndarray, mask: np.ndarray) -> list[tuple[str, float]]:
+def colour_shares(picture: np.ndarray, mask: np.ndarray, lights: np.ndarray = WHITE_LIGHT) -> list[tuple[str, float]]:
     """English names and their shares of a region, by k-means in CIELAB (fixed seed), the largest first.
+
+    Args:
+        picture: uint8 (H, W, 3) RGB.
+        mask: boolean (H, W), the region.
+        lights: (L, 3) gains of which one may lie on the region; that in which its colours fit the names best is taken.
 
     Raises:
         ValueError: the region is empty.
@@ -75,9 +81,10 @@ def colour_shares(picture: np.ndarray, mask: np.ndarray) -> list[tuple[str, floa
     chosen = pixels if len(pixels) <= SAMPLES else pixels[rng.choice(len(pixels), SAMPLES, replace=False)]
     lab = rgb2lab(chosen[None] / 255)[0]
     centres, owner = _clusters(lab, rng)
+    each = np.bincount(owner, minlength=len(centres)) / len(owner)
     shares: dict[str, float] = {}
-    for index, name in enumerate(nearest_names(centres)):
-        shares[name] = shares.get(name, 0.0) + float((owner == index).mean())
+    for share, name in zip(each, nearest_names(centres, lights, each), strict=True):
+        shares[name] = shares.get(name, 0.0) + float(share)
     return sorted(shares.items(), key=lambda entry: -entry[1])
 
 
@@ -91,7 +98,17 @@ def _clusters(lab: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
     return np.stack(medians), owner
 
 
-def nearest_names(lab: np.ndarray) -> Sequence[str]:
-    """The English name of each CIELAB colour (N, 3), by CIEDE2000 (Sharma et al., 2005)."""
-    distances = deltaE_ciede2000(lab[:, None], _LAB[None])
-    return [_NAMES[k] for k in distances.argmin(1)]
+def nearest_names(
+    lab: np.ndarray, lights: np.ndarray = WHITE_LIGHT, weights: np.ndarray | None = None
+) -> Sequence[str]:
+    """The English name of each CIELAB colour (N, 3), by CIEDE2000 (Sharma et al., 2005).
+
+    Args:
+        lab: the colours.
+        lights: (L, 3) gains of which one may lie on all of them.
+        weights: (N,) of the colours in the choice of the light; all alike when absent.
+    """
+    lit = rgb2lab((_RGB * lights[:, None]).clip(0, 255) / 255)
+    distances = deltaE_ciede2000(lab[:, None, None], lit[None])
+    fit = np.average(distances.min(2), axis=0, weights=weights)
+    return [_NAMES[k] for k in distances[:, fit.argmin()].argmin(1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -13,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from twinset.common.image_io import read_picture
+from twinset.common.settings import VARIABLES, settings
 from twinset.errors import InputError
 from twinset.pipelines.families.drawn import Selfie
-from twinset.pipelines.sheets import read_picture
 
-VARIABLE = "TWINSET_FACEFUSION"
+VARIABLE = VARIABLES["facefusion"].name
 """Environment variable with the command, such as "python /opt/facefusion/facefusion.py"."""
 LONGEST = 600.0
 """Seconds for one picture; it loads its models anew each time."""
@@ -26,7 +26,7 @@ LONGEST = 600.0
 def face_fusion() -> Callable[[Selfie, np.ndarray], np.ndarray] | None:
     """A swap by FaceFusion: (selfie, picture) to the picture with that face; None where it is not installed."""
     found = shutil.which("facefusion")
-    command = shlex.split(os.environ.get(VARIABLE, "")) or ([found] if found else [])
+    command = shlex.split(settings().facefusion or "") or ([found] if found else [])
     return (lambda selfie, picture: swapped(command, selfie, picture)) if command else None
 
 

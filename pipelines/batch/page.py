@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 from twinset.common.atomic_files import write_atomic
+from twinset.common.sheets import contact_sheet, in_rows
 from twinset.pipelines.batch.ledger import Ledger
 from twinset.pipelines.batch.manifest import Item
-from twinset.pipelines.sheets import contact_sheet, in_rows
 
 COLUMNS, SHOWN = 8, 200
 """Pictures in a row of a sheet, and the most on one sheet."""

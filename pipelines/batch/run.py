@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from twinset.common.atomic_files import disk_full
+from twinset.common.image_io import read_picture
 from twinset.compliance.consent import ConsentBook
 from twinset.compliance.labels.labelled import label_picture
 from twinset.errors import InputError
@@ -23,7 +24,6 @@ from twinset.pipelines.compose import people_of
 from twinset.pipelines.generate import REMEDY, generate
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.record import Record
-from twinset.pipelines.sheets import read_picture
 
 Focus = tuple[float, float]
 """Where the head is, as shares of the picture's width and height."""

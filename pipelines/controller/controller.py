@@ -235,8 +235,8 @@ def target_of(pipe: JointPass, composition: Composition) -> Target:
     embedding, skin = None, None
     if selfie is not None and has_identity:
         embedding, skin = _embedding(people, selfie), people.skin(selfie)
-    asked = layout.keypoints, layout.labels, composition.prompt
-    return Target(embedding, skin, worn, *asked, _drafts(pipe, composition))
+    asked = (layout.keypoints, layout.labels) if composition.posed else (None, None)
+    return Target(embedding, skin, worn, *asked, composition.prompt, _drafts(pipe, composition))
 
 
 def _drafts(pipe: JointPass, composition: Composition) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from torch import nn
 class Economy:
     """What may be reused although it would come out a little different; the defaults reuse nothing.
 
-    `benchmarks/speed.py` states cost and error of each.
+    `benchmarks/speed/run.py` states cost and error of each.
 
     Attributes:
         shared_control: ControlNets run for the last branch of guidance alone (prompt and all conditions), and what

@@ -26,7 +26,7 @@ from twinset.perception.people.parsing import onnx_parser
 from twinset.pipelines.families.choose_face import chosen_face
 from twinset.pipelines.families.drawn import Selfie, cut_garment, found_faces
 from twinset.pipelines.families.photo_pose import PhotoReader
-from twinset.pipelines.public_adapters import AdapterRack
+from twinset.pipelines.loading.public_adapters import AdapterRack
 from twinset.pipelines.request import Request
 from twinset.scoring.iqa import rn50
 

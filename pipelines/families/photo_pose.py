@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.keypoints import L_HIP, R_HIP, Keypoints, with_visibility
 from twinset.figure.labels import BACKGROUND, DRESS, PANTS, SKIRT, UPPER, garment_labels
@@ -15,9 +16,8 @@ from twinset.models.figure_reader import Figure
 from twinset.models.hub.parts import Profile
 from twinset.perception.people.parsing import Parser
 from twinset.perception.people.pose import keypoints_of
-from twinset.pipelines.assembly import load_parser
 from twinset.pipelines.families.drawn import People
-from twinset.pipelines.sheets import read_picture
+from twinset.pipelines.loading.assembly import load_parser
 
 
 class PhotoReader:

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from twinset.adapters.condition import Layout
+from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.labels import (
     BACKGROUND,
@@ -27,7 +28,6 @@ from twinset.figure.labels import (
 from twinset.models.figure_reader import Figure
 from twinset.pipelines.blending import Blend, blend
 from twinset.pipelines.families.drawn import People
-from twinset.pipelines.sheets import read_picture
 from twinset.scoring.skin import LIMBS
 
 IN_FRONT = tuple(LABELS.index(name) for name in ("hat", "hair", "sunglasses", "face", "bag", "scarf"))

@@ -32,7 +32,7 @@ from twinset.errors import InputError
 from twinset.pipelines.denoising.guidance import Guidance
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
-from twinset.pipelines.public_adapters import Person
+from twinset.pipelines.loading.public_adapters import Person
 
 PROMPT, STEPS = "short hair, on the beach", 3
 NAMES = {

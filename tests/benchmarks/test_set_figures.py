@@ -11,13 +11,14 @@ from torchvision.models import alexnet
 
 from tests.helpers.tiny import tiny_pipeline
 from twinset.benchmarks import cost as costing
-from twinset.benchmarks import lora_speed, perceptual
+from twinset.benchmarks import perceptual
 from twinset.benchmarks.cost import counted_calls, forget_peak, peak_memory
 from twinset.benchmarks.drawing import Drawing, joint_pass
 from twinset.benchmarks.figures import spread
 from twinset.benchmarks.page import cost_table
 from twinset.benchmarks.people import person_of
-from twinset.benchmarks.speed_parts import Setting
+from twinset.benchmarks.speed import lora as lora_speed
+from twinset.benchmarks.speed.parts import Setting
 from twinset.scoring.kid import kernel_distances, polynomial_mmd
 
 RNG = np.random.default_rng(0)

@@ -16,12 +16,13 @@ from diffusers.models.attention_processor import Attention
 from torch import nn
 
 from tests.helpers.tiny import batches
-from twinset.benchmarks import speed, speed_count
-from twinset.benchmarks.speed_count import Lap, count, flops_of, lap, on_the_clock, weights
-from twinset.benchmarks.speed_economy import ECONOMICAL, away, described
-from twinset.benchmarks.speed_page import ratio
-from twinset.benchmarks.speed_parts import Parts, Setting
-from twinset.benchmarks.speed_peers import Concatenated, Contestant, Diffusers, Naive, Ours
+from twinset.benchmarks.speed.count import Lap, count, flops_of, lap, on_the_clock, weights
+from twinset.benchmarks.speed.economy import ECONOMICAL, away, described
+from twinset.benchmarks.speed.page import ratio
+from twinset.benchmarks.speed.parts import Parts, Setting
+from twinset.benchmarks.speed.peers import Concatenated, Contestant, Diffusers, Naive, Ours
+from twinset.benchmarks.speed.run import count as speed_count
+from twinset.benchmarks.speed.run import run as speed
 
 SETTING = Setting("sd15", 64, 2, tiny=True)
 

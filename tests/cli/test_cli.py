@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.helpers.tiny import noise_picture, save_tiny
 from twinset import cli
+from twinset.common.image_io import read_picture
 from twinset.common.result_cache import Seen
 from twinset.errors import InputError
 from twinset.figure.keypoints import with_visibility
@@ -29,7 +30,6 @@ from twinset.pipelines.generate import generate
 from twinset.pipelines.record import load_record
 from twinset.pipelines.replay import replay
 from twinset.pipelines.request import Request, read_request
-from twinset.pipelines.sheets import read_picture
 from twinset.pipelines.studio import StudioPipeline
 from twinset.prompts.brief import read_brief
 

@@ -119,7 +119,9 @@ def test_mistakes_become_one_line(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("twinset.pipelines.load.load_pipeline", lambda *_, **__: StudioPipeline.from_pretrained(model))
+    monkeypatch.setattr(
+        "twinset.pipelines.loading.load.load_pipeline", lambda *_, **__: StudioPipeline.from_pretrained(model)
+    )
     assert run(monkeypatch, *arguments) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 

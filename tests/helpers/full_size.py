@@ -4,18 +4,27 @@
 # (diffusers' hints are narrower than what it takes)
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+import torch
+from diffusers import ControlNetModel, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
 from tests.adapters.test_assembly import parts as sd15_networks
 from tests.helpers.public_files import random_state, shapes_of, write
 from tests.perception.test_onnx_faces import recogniser_graph, scrfd_graph
 from tests.pipelines.test_families import tiny_xl
+from twinset.models.hub.parts import Part, Profile
+from twinset.models.hub.profiles import ON_HUB
 from twinset.perception.faces.onnx import Detector, Recogniser
-from twinset.pipelines.assembly import Parts
+from twinset.pipelines.loading.assembly import Parts
 
 SIZE = (192, 256)
 """Width and height of their pictures."""
@@ -27,7 +36,15 @@ def networks(name: str) -> dict[str, Any]:
     if name == "sd15":
         given = sd15_networks()
         return given | {"controlnet": given["controlnet"][0]}
-    return tiny_xl()
+    given = tiny_xl()
+    text = given["text_encoder"].config.to_dict() | {"hidden_size": 96}  # other than the first: files tell them by that
+    unet = UNet2DConditionModel.from_config({**given["unet"].config, "cross_attention_dim": 32 + 96})
+    net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 16, 16, 16))
+    for parameter in net.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    second = CLIPTextModelWithProjection(CLIPTextConfig(**text)).eval()
+    return given | {"unet": unet.eval(), "controlnet": net.eval(), "text_encoder_2": second}
 
 
 def saved_base(name: str, given: dict[str, Any], folder: Path) -> Path:
@@ -72,3 +89,28 @@ def small_parts(name: str, folder: Path) -> Parts:
         notes=("identity_adapter: FaceID",),
         revision="0" * 64,
     )
+
+
+def profile_on_disk(name: str, given: dict[str, Any], folder: Path) -> Profile:
+    """The family's profile with small parts that lie in a folder: all that `PartsOnDemand` loads, and the VAE."""
+    given["controlnet"].save_pretrained(folder / "pose_controlnet")
+    given["vae"].save_pretrained(folder / "vae")
+    image_encoder().save_pretrained(folder / "image_encoder")
+    files = {
+        "pose_controlnet": "pose_controlnet/diffusion_pytorch_model.safetensors",
+        "vae": "vae/diffusion_pytorch_model.safetensors",
+        "image_encoder": "image_encoder/model.safetensors",
+        "buffalo_l": recogniser_graph(folder / "arcface.onnx", seed=0).name,
+        "buffalo_l_detector": scrfd_graph(folder / "scrfd.onnx", size=(640, 640)).name,
+    }
+    files |= {part: path.name for part, path in adapter_files(name, given["unet"], folder).items()}
+
+    def local(part: Part) -> Part:
+        if part.name not in files:
+            return part
+        config = (f"{part.name}/config.json",) if (folder / part.name).is_dir() else ()
+        return replace(part, repo=None, revision=None, sha256=None, size=None, file=files[part.name], files=config)
+
+    full = ON_HUB[name]
+    parts = tuple(local(part) for part in full.parts)
+    return replace(full, parts=parts, folder=folder, size=SIZE, steps=2, guidance=3.0)

@@ -20,10 +20,10 @@ from tests.helpers.tiny import noise_picture, save_tiny
 from tests.pipelines.test_batch import manifest
 from twinset.errors import InputError
 from twinset.pipelines import generate as generating
-from twinset.pipelines import load as loading
 from twinset.pipelines.batch.manifest import items_of, read_manifest
 from twinset.pipelines.generate import generate
-from twinset.pipelines.load import load_pipeline
+from twinset.pipelines.loading import load as loading
+from twinset.pipelines.loading.load import load_pipeline
 from twinset.pipelines.request import Request
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"

@@ -17,7 +17,7 @@ from twinset import cli
 from twinset.adapters.lora.write import write_lora
 from twinset.errors import InputError
 from twinset.pipelines.generate import generate
-from twinset.pipelines.load import load_pipeline
+from twinset.pipelines.loading.load import load_pipeline
 from twinset.pipelines.request import LoraChoice, Request
 from twinset.pipelines.safety import CONCERN
 

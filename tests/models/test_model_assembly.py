@@ -21,13 +21,14 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisio
 from tests.helpers.hub import COMMIT, PICKLE, WEIGHTS, Hub, sha256
 from tests.helpers.hub import hub as hub
 from tests.perception.test_onnx_faces import recogniser_graph, scrfd_graph, yunet_graph
+from twinset.common.hashing import file_hash
 from twinset.errors import InputError
 from twinset.models.hub import profiles
-from twinset.models.hub.download import locate, sha256_of
+from twinset.models.hub.download import locate
 from twinset.models.hub.parts import Part, Profile
 from twinset.perception.faces.onnx import aligned
-from twinset.pipelines import assembly
-from twinset.pipelines.assembly import Parts, load_parts
+from twinset.pipelines.loading import assembly
+from twinset.pipelines.loading.assembly import Parts, load_parts
 
 VAE = "stabilityai/sd-vae-ft-mse"
 OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
@@ -298,7 +299,7 @@ class TestFaults:
         with pytest.raises(InputError, match=rf"{name} is .*{part.file}' has SHA-256 {sha256(bytes(data))}.*run: "):
             load(profile, shelf, offline=True)
         load(profile, shelf)
-        assert sha256_of(blob) == sha256(shelf.files[f"{part.repo}/{part.file}"])
+        assert file_hash(blob) == sha256(shelf.files[f"{part.repo}/{part.file}"])
 
     def test_file_swapped_between_its_hash_and_its_loading(
         self, profile: Profile, shelf: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -135,7 +135,7 @@ def test_outside_the_photos_mask_nothing_is_repaired(studio, fields) -> None:
 
 
 def test_another_seed_follows_and_the_best_is_taken(studio, fields) -> None:
-    plain = {k: v for k, v in fields.items() if k not in ("photo", "garments")}
+    plain = {k: v for k, v in fields.items() if k not in ("photo", "garments")} | {"garment_strength": 0.0}
     wrong = render.render_picture(draw_spec(61_502, "train"))
     outcome, tries = outcome_of(studio, plain | {"pose": "standing"}, wrong, PICTURE, candidates=3)
     assert tries[:2] == [0, 1] and np.array_equal(outcome.picture, PICTURE) and outcome.values["identity"] > 0.8
@@ -143,7 +143,7 @@ def test_another_seed_follows_and_the_best_is_taken(studio, fields) -> None:
 
 
 def test_time_limits_tries(studio, fields) -> None:
-    plain = {k: v for k, v in fields.items() if k not in ("photo", "garments")}
+    plain = {k: v for k, v in fields.items() if k not in ("photo", "garments")} | {"garment_strength": 0.0}
     wrong = render.render_picture(draw_spec(61_502, "train"))
     outcome, tries = outcome_of(studio, plain | {"pose": "standing"}, wrong, candidates=5, repair_seconds=0.0)
     assert tries == [0] and outcome.steps[-1].what == "time is up" and "identity" in outcome.faults
@@ -170,7 +170,8 @@ def test_what_is_no_number_is_drawn_again_and_then_refused(studio, fields) -> No
 
 
 def test_blank_pictures_and_strangers_are_refused(studio, fields) -> None:
-    plain = {k: v for k, v in fields.items() if k not in ("photo", "garments")} | {"pose": "standing"}
+    plain = {k: v for k, v in fields.items() if k not in ("photo", "garments")}
+    plain |= {"garment_strength": 0.0, "pose": "standing"}
     grey = np.full_like(PICTURE, 128)
     assert outcome_of(studio, plain, grey)[0].refused == "the picture is blank"
     stranger = render.render_picture(draw_spec(61_502, "train"))

@@ -27,10 +27,10 @@ from twinset import cli
 from twinset.adapters.condition import Condition
 from twinset.errors import InputError
 from twinset.models.hub.profiles import ON_HUB
-from twinset.pipelines import load
-from twinset.pipelines.assembly import Parts
 from twinset.pipelines.compose import compose
 from twinset.pipelines.draw import prompt_arguments
+from twinset.pipelines.loading import load
+from twinset.pipelines.loading.assembly import Parts
 from twinset.pipelines.request import LoraChoice, Request
 from twinset.pipelines.request_loras import loras_on
 

@@ -19,11 +19,11 @@ from tests.helpers.full_size import SIZE, networks, saved_base, small_parts
 from twinset import cli
 from twinset.errors import InputError
 from twinset.models.hub.profiles import ON_HUB
-from twinset.pipelines import load
-from twinset.pipelines.assembly import Parts
 from twinset.pipelines.compose import compose
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
+from twinset.pipelines.loading import load
+from twinset.pipelines.loading.assembly import Parts
 from twinset.pipelines.request import Request
 
 

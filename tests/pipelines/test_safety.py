@@ -19,7 +19,7 @@ from twinset.errors import InputError
 from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import SD15
 from twinset.pipelines.generate import generate
-from twinset.pipelines.load import load_pipeline
+from twinset.pipelines.loading.load import load_pipeline
 from twinset.pipelines.record import load_record
 from twinset.pipelines.request import Request
 from twinset.pipelines.safety import CONCERN, UnsafeError, require_level
@@ -106,6 +106,7 @@ def test_levels_for_what_is_given_and_what_is_drawn(pipe: Any, moderator: Modera
     selfie = np.asarray(Image.open("examples/selfie.png").convert("RGB"))
     pipe.moderator = concerned_by(moderator, selfie)
     given = {"prompt": "hat", "selfies": (Path("examples/selfie.png"),), "seed": 1, "steps": 1, "repair": False}
+    given |= {"garment_strength": 0.0}  # nothing is drawn in clothes of its own
     with pytest.raises(UnsafeError, match=f"selfie .*{CONCERN}; give another picture"):
         generate(pipe, Request(**given, safety="refuse"), tmp_path / "refused")
     assert not (tmp_path / "refused").exists()

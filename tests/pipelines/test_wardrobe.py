@@ -19,12 +19,20 @@ from twinset.figure.poses import preset
 from twinset.perception.garments.colours import colour_names, nearest_names
 from twinset.pipelines import compose as composing
 from twinset.pipelines.compose import Composition, compose
+from twinset.pipelines.draw import draw
 from twinset.pipelines.families.photo import RealPeople
-from twinset.pipelines.generate import draw
 from twinset.pipelines.record import composed
 from twinset.pipelines.request import Request
 from twinset.pipelines.studio import StudioPipeline
-from twinset.pipelines.wardrobe import OUTERMOST, OWN_NAMES, SEEDED_KINDS, colour_of, draw_clothes, dress_person
+from twinset.pipelines.wardrobe import (
+    OUTERMOST,
+    OWN_NAMES,
+    SEEDED_KINDS,
+    colour_of,
+    draw_clothes,
+    dress_person,
+    second_colour,
+)
 from twinset.prompts.brief import read_brief
 from twinset.prompts.glossary import COLOUR_WORDS
 from twinset.prompts.marks import find_marks, normalise
@@ -75,10 +83,12 @@ def test_every_piece_that_words_name_is_a_picture_of_its_colour(
 
 
 def test_patterns_are_drawn_in_both_colours(pipe: StudioPipeline) -> None:
-    made = asked(pipe, "red and white striped shirt, dotted navy skirt")
+    made = asked(pipe, "red and white striped shirt, dotted navy skirt, pale yellow boots")
     flats = {drawn.garment.kind: drawn.garment for drawn in made.drawn}
     assert (flats["shirt"].pattern, flats["shirt"].second) == ("stripes", CLOTH["white"])
     assert (flats["skirt"].pattern, flats["skirt"].colour) == ("dots", CLOTH["navy"])
+    assert min(flats["skirt"].second) > 240 and second_colour(CLOTH["white"]) == (45, 45, 52)
+    assert flats["shoes"].second[2] < 0.6 * flats["shoes"].second[0]  # a darker yellow, not black
     names = colour_names(made.flats["shirt"], (made.flats["shirt"] < 240).any(-1))
     assert "red" in names and {"white", "pink", "cream"} & set(names)
 
@@ -113,7 +123,7 @@ def test_record_and_note_say_what_was_drawn(pipe: StudioPipeline) -> None:
     }  # fmt: skip
     colour = told["drawn_clothes"][1]["colour"]
     assert told["notes"] == [
-        "clothes without a picture are drawn as the words say: burgundy dress (for gown); in colours of the seed: "
+        "clothes drawn as the words say: burgundy dress (for gown); in colours of the seed: "
         f"{colour} dotted shoes (for boots, floral); give --garment dress=FILE for your own"
     ]
 
@@ -154,6 +164,7 @@ def test_the_outermost_of_several_pieces_is_seen(pipe: StudioPipeline) -> None:
     portrait = asked(pipe, "red coat, white boots", framing="portrait")
     assert [d.garment.kind for d in portrait.drawn] == ["coat"]
     assert "boots: out of sight, outside the frame or under other clothes" in portrait.notes
+    assert asked(pipe, "smiling, in the park").notes == () and asked(pipe, "smiling, in the park").drawn
 
 
 def test_the_seed_draws_what_words_leave_open() -> None:

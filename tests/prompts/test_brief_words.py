@@ -14,7 +14,7 @@ from tests.helpers.both_families import FAMILIES, ours
 from twinset.cli import app
 from twinset.errors import InputError
 from twinset.prompts.brief import Brief, Garment, read_brief
-from twinset.prompts.conflicts import correct_words, follow_pictures
+from twinset.prompts.conflicts import correct_words, follow_pictures, without_colours
 from twinset.prompts.marks import mend
 from twinset.prompts.translation import translate
 from twinset.prompts.weighting import normalise_weights, weighted_embeddings
@@ -105,6 +105,41 @@ def test_the_picture_wins(text: str, corrected: str) -> None:
     assert correct_words(text, conflicts) == corrected
     assert {piece.colour for piece in brief.clothes if piece.kind == "dress"} <= {"blue"}
     assert len(conflicts) == (text != corrected)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("red hair, Red Dress, beach", "red hair, dress, beach"),
+        ("Blue and white striped shirt, red shoes", "striped shirt, shoes"),
+        ("dress in red and boots in black", "dress in and boots in "),
+        ("红白条纹衬衫，黑色的裤子，红色头发", "条纹衬衫,裤子,红色头发"),
+        ("(red dress:1.3), beach", "(dress:1.3), beach"),
+        ("no red dress, Beach", "no red dress, Beach"),
+    ],
+)
+def test_colours_of_garments_alone_are_taken_out(text: str, plain: str) -> None:
+    assert without_colours(text) == plain
+    assert without_colours("red dress, blue coat", ["dress"]) == "red dress, coat"
+
+
+@pytest.mark.parametrize(
+    ("text", "outfit"),
+    [
+        ("a man dressed all in black, city", "black"), ("a girl in white on the beach", "white"),
+        ("穿白色的女孩", "white"), ("一身黑", "black"), ("a woman in a red dress", None), ("in red light", None),
+        ("in blue water", None), ("white snow", None), ("穿红色连衣裙", None),
+    ],
+)  # fmt: skip
+def test_colour_of_all_that_is_worn(text: str, outfit: str | None) -> None:
+    assert read_brief(text).outfit == outfit
+
+
+def test_second_colours() -> None:
+    pieces = [read_brief(text).clothes[0] for text in ("red and white striped shirt", "蓝白格子裙子", "red shirt")]
+    assert [(piece.colour, piece.second) for piece in pieces] == [("red", "white"), ("blue", "white"), ("red", None)]
+    (coat, hat) = (read_brief("red hat and white coat").clothes[0], read_brief("red hat and white coat").accessories[0])
+    assert (coat.colour, coat.second, hat.colour) == ("white", None, "red")
 
 
 def test_templates_follow_their_seed(tmp_path: Path) -> None:

@@ -47,10 +47,14 @@ class Visitor:
         self.hash = os.urandom(6).hex()
         self.http.get("/")
         if tenant is not None:
-            form = dict(zip(("username", "password"), tenant, strict=True))
-            assert self.http.post("/login", data=form).status_code == 200
+            self.sign_in(tenant)
         self.config = self.http.get("/config").json()
         self.kinds = {one["id"]: one["type"] for one in self.config["components"]}
+
+    def sign_in(self, tenant: tuple[str, str]) -> None:
+        """By name and key."""
+        form: dict[str, str] = {"username": tenant[0], "password": tenant[1]}
+        assert self.http.post("/login", data=form).status_code == 200
 
     def upload(self, data: bytes, name: str = "me.png") -> str:
         """Where the page put it."""
@@ -78,7 +82,7 @@ class Visitor:
         """Press a button with a file at one place."""
         return self.http.post("/gradio_api/queue/join", json=self.body(event, place, file))
 
-    def told(self) -> dict[str, Any]:
+    def outcome(self) -> dict[str, Any]:
         """The end of what was pressed."""
         with self.http.stream("GET", "/gradio_api/queue/data", params={"session_hash": self.hash}) as lines:
             for line in lines.iter_lines():
@@ -198,8 +202,7 @@ def test_a_new_sign_in_is_a_new_session(tmp_path: Path) -> None:
         visitor = Visitor(url, tenants[0])
         path = visitor.upload(png(1))
         assert visitor.fetch(path).status_code == 200
-        form = dict(zip(("username", "password"), tenants[1], strict=True))
-        assert visitor.http.post("/login", data=form).status_code == 200
+        visitor.sign_in(tenants[1])
         assert (
             visitor.fetch(path).status_code == 404
             and visitor.press(*visitor.events()[0], file(path)).status_code == 403
@@ -215,7 +218,7 @@ def test_own_uploads_go_through_and_come_back_as_pictures(scene: Scene) -> None:
     prompt = next(part["id"] for part in one.config["components"] if part["props"].get("elem_id") == "prompt")
     body["data"][event["inputs"].index(prompt)] = "a dress"
     assert one.http.post("/gradio_api/queue/join", json=body).status_code == 200
-    shown = {path for path in paths_in(one.told()) if path.endswith(".png")}
+    shown = {path for path in paths_in(one.outcome()) if path.endswith(".png")}
     (row,) = scene.service.queue.reading("SELECT request FROM jobs")
     (garment,) = json.loads(row["request"])["garments"]
     assert (scene.service.files.uploads / garment["upload"]).read_bytes() == png(1)
@@ -240,9 +243,9 @@ def test_gradio_checks_paths_itself(scene: Scene, monkeypatch: pytest.MonkeyPatc
     for event, place in scene.one.events():
         for path in ("/etc/passwd", str(scene.secret), "/dev/zero", str(scene.cache / "unknown" / "link.png")):
             assert scene.one.press(event, place, file(path)).status_code == 200
-            told = scene.one.told()
-            assert not told["success"] and "tell whoever runs the service" in told["output"]["error"], told
-            assert str(scene.root) not in json.dumps(told)
+            message = scene.one.outcome()
+            assert not message["success"] and "tell whoever runs the service" in message["output"]["error"]
+            assert str(scene.root) not in json.dumps(message)
     assert scene.files() == before and not scene.service.queue.counts()
 
 
@@ -283,17 +286,17 @@ def test_errors_tell_no_path(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> N
     broken = scene.one.upload(b"\x89PNG no picture", "broken.png")
     for event, place in scene.one.events():
         assert scene.one.press(event, place, file(broken)).status_code == 200
-        told = json.dumps(scene.one.told())
-        assert Path(broken).parent.name not in told and str(scene.root) not in told, told
+        message = json.dumps(scene.one.outcome())
+        assert Path(broken).parent.name not in message and str(scene.root) not in message, message
     monkeypatch.setattr("twinset.serving.web.session.Desk.client", lambda *_: (scene.secret / "x").read_bytes())
     event = next(one for one in scene.one.config["dependencies"] if not one["inputs"])
     body = {"data": [], "fn_index": event["id"], "session_hash": scene.one.hash}
     scene.one.http.post("/gradio_api/queue/join", json=body, headers={"Accept-Language": "zh-CN"})
-    told = scene.one.told()
-    assert "服务出错" in told["output"]["error"] and str(scene.root) not in json.dumps(told)
+    message = scene.one.outcome()
+    assert "服务出错" in message["output"]["error"] and str(scene.root) not in json.dumps(message)
 
 
-def test_what_is_gone_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_gone_is_forgotten(tmp_path: Path) -> None:
     folder = tmp_path.resolve()
     files, paths = SessionFiles(folder), [folder / f"{number}.png" for number in range(3)]
     for path in paths:
@@ -303,6 +306,6 @@ def test_what_is_gone_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert files.may_open(str(paths[0]), "mine") and not files.may_open(str(paths[1]), "mine")
     assert files.may_fetch(str(paths[1]), "mine") and not files.may_fetch(str(paths[1]), "other")
     paths[0].unlink()
-    monkeypatch.setattr("time.monotonic", lambda: 1e9)
+    files._forget_at = 0.0  # a minute later
     files.add_shown([str(paths[2])], "other")
     assert sorted([*files._uploads, *files._shown]) == [str(paths[1]), str(paths[2])]

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from accelerate.utils import send_to_device
 
+from twinset.common.sheets import contact_sheet, in_rows
 from twinset.pipelines.record import save_picture
-from twinset.pipelines.sheets import contact_sheet, in_rows
 from twinset.training.adapters.networks import AdapterNetworks
 from twinset.training.adapters.options import AdapterOptions
 from twinset.training.core.batches import EncodedPicture, PictureData, TextStates

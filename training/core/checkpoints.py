@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from twinset.common.atomic_files import atomic_path
 
 
 class WeightAverage:
@@ -68,21 +69,15 @@ class Checkpoints:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step-{step:08d}.pt"
-        partial = path.with_suffix(".partial")
         try:
-            with partial.open("wb") as file:
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
                 torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
         except (OSError, RuntimeError) as error:  # torch's writer says a full disk as RuntimeError
-            partial.unlink(missing_ok=True)
             last = next(iter(self.files()), "none yet")
             raise OSError(
                 f"checkpoint {path} cannot be written ({str(error).splitlines()[0][:200]}); make room and run again: "
                 f"it goes on from the last one ({last})"
             ) from error
-        os.replace(partial, path)
-        _flush(self.folder)
         for old in self.files()[self.keep :]:
             old.unlink()
         return path
@@ -112,15 +107,6 @@ def _is_whole(path: Path) -> bool:
             return archive.testzip() is None
     except (zipfile.BadZipFile, OSError, EOFError):
         return False
-
-
-def _flush(folder: Path) -> None:
-    """Makes a rename in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def snapshot(

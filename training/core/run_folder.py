@@ -11,6 +11,7 @@ import torch
 from accelerate import PartialState
 from filelock import FileLock, Timeout
 
+from twinset.common.atomic_files import write_atomic
 from twinset.errors import InputError
 from twinset.training.core.options import DenoisingOptions, checked, read_recipe, recipe_text
 
@@ -59,9 +60,7 @@ def same_run(run: Path, options: DenoisingOptions, content: Mapping[str, str]) -
     path = run / RECIPE
     if not path.is_file():
         text = "".join(f"# {name} {value}\n" for name, value in content.items())
-        partial = path.with_suffix(".partial")
-        partial.write_text(text + recipe_text(options), encoding="utf-8")
-        partial.replace(path)
+        write_atomic(path, text + recipe_text(options))
         return
     kind = type(options)
     begun = checked(kind, read_recipe(path, kind), str(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from twinset.common.atomic_files import atomic_path
 from twinset.errors import InputError
 
 Tensors = dict[str, Tensor]
@@ -41,12 +41,10 @@ class TensorCache:
             pass
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
         try:
-            save_file(tensors, partial)
-            os.replace(partial, path)
+            with atomic_path(path) as temporary:
+                save_file(tensors, temporary)
         except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
             raise InputError(f"{str(self.folder)!r} cannot be written ({error}); make room, then run again") from error
         return tensors
 

@@ -12,6 +12,7 @@ import torch
 from accelerate.utils import send_to_device
 from torch import nn
 
+from twinset.common.atomic_files import write_atomic
 from twinset.training.core.denoising import Loss
 from twinset.training.core.options import DenoisingOptions
 
@@ -89,9 +90,7 @@ class Validation:
         """What a run that was stopped wrote of later steps is replaced."""
         entries = [*self.losses(before=step), (step, loss)]
         text = "".join(json.dumps({"step": s, "loss": value}) + "\n" for s, value in entries)
-        partial = self.run / "validation.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self.run / "validation.jsonl")
+        write_atomic(self.run / "validation.jsonl", text)
 
     def stale(self) -> bool:
         """Whether the last `patience` validations were no better than the best before them."""

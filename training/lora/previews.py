@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from twinset.common.sheets import contact_sheet, in_rows
 from twinset.pipelines.compose import compose
 from twinset.pipelines.draw import draw
 from twinset.pipelines.generate import settled
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.record import save_picture
 from twinset.pipelines.request import GarmentPicture, Request
-from twinset.pipelines.sheets import contact_sheet, in_rows
 from twinset.training.core.denoising import Loss
 from twinset.training.core.validation import Validation
 from twinset.training.lora.batches import LoraData

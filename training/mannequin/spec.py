@@ -175,12 +175,17 @@ def draw_garments(rng: np.random.Generator) -> dict[str, Garment]:
     return {slot: draw_garment(kind, rng) for slot, kind in {**kinds, "shoes": "shoes"}.items()}
 
 
+def light_tint(warmth: float) -> tuple[float, float, float]:
+    """Gain per channel of a light from -1, cold, to 1, warm, before its exposure."""
+    t = abs(warmth)
+    return (1 + 0.10 * t, 1 - 0.03 * t, 1 - 0.30 * t) if warmth > 0 else (1 - 0.27 * t, 1 - 0.07 * t, 1 + 0.08 * t)
+
+
 def draw_light(rng: np.random.Generator) -> Light:
     """A light from cold over neutral to warm, from any upper direction."""
     warmth = float(rng.uniform(-1, 1))
     exposure = rng.uniform(0.93, 1.06)
-    t = abs(warmth)
-    tint = (1 + 0.10 * t, 1 - 0.03 * t, 1 - 0.30 * t) if warmth > 0 else (1 - 0.27 * t, 1 - 0.07 * t, 1 + 0.08 * t)
+    tint = light_tint(warmth)
     gain = (float(tint[0] * exposure), float(tint[1] * exposure), float(tint[2] * exposure))
     return Light(warmth, gain, float(rng.uniform(0, 360)), float(rng.uniform(0.05, 0.4)))
 

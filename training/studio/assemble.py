@@ -5,7 +5,6 @@ python -m twinset.training.studio.assemble --joint runs/joint --parts runs/parts
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
+from twinset.common.hashing import file_hash
 from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.face_finder import FaceFinder
@@ -71,10 +71,7 @@ def assemble(options: AssembleOptions) -> Path:
     for path in options.out.rglob("config.json"):
         _forget_folder(path)
     shutil.copytree(options.parts / "clip", options.out / "clip", dirs_exist_ok=True)
-    sums = {
-        str(p.relative_to(options.out)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(options.out.rglob("*.safetensors"))
-    }
+    sums = {str(p.relative_to(options.out)): file_hash(p) for p in sorted(options.out.rglob("*.safetensors"))}
     (options.out / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
     return options.out
 

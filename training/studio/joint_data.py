@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from twinset.adapters.condition import FACE_LABELS
 from twinset.adapters.identity import face_placement
 from twinset.adapters.regions import redrawn_cells
+from twinset.common.atomic_files import atomic_path
 from twinset.figure.keypoints import draw_skeleton
 from twinset.figure.labels import LEFT_ARM, LEFT_LEG, PALETTE, RIGHT_ARM, RIGHT_LEG, garment_labels
 from twinset.models.clip import StudioCLIP, letterbox, token_ids
@@ -137,10 +138,8 @@ def _words(clip: StudioCLIP, captions: np.ndarray, seeds: np.ndarray) -> np.ndar
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
-    partial.replace(path)
 
 
 @dataclass(frozen=True, kw_only=True)

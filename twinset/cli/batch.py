@@ -106,7 +106,7 @@ def run(
 def _draw(request: Request, commercial: bool, offline: bool) -> Draw:
     """The function that draws, the pipeline of a request loaded."""
     from twinset.pipelines.batch.run import drawing
-    from twinset.pipelines.packages import require_packages
+    from twinset.pipelines.loading.packages import require_packages
 
     require_packages(request, commercial)
     return drawing(load(request.model, commercial, offline))

@@ -28,7 +28,7 @@ Garments = Annotated[
     list[str] | None,
     typer.Option("--garment", help="A garment's picture, or kind=picture (dress=red.png). Repeatable."),
 ]
-Model = Annotated[str, typer.Option(help="A profile (studio, sd15, sdxl) or a model folder.")]
+Model = Annotated[str, typer.Option(help="studio, sd15, sdxl, a model folder, or a .safetensors checkpoint.")]
 Commercial = Annotated[bool, typer.Option("--commercial", help="Only parts that may be used commercially.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 Safety = Annotated[
@@ -43,7 +43,7 @@ def load(model: str, commercial: bool = False, offline: bool = False) -> JointPa
     from huggingface_hub.utils import logging
 
     from twinset.common.result_cache import Seen, default_folder
-    from twinset.pipelines.load import load_pipeline
+    from twinset.pipelines.loading.load import load_pipeline
 
     diffusers.utils.logging.disable_progress_bar()  # one status line says it all
     transformers.utils.logging.disable_progress_bar()
@@ -98,7 +98,7 @@ def steps_bar(what: str, total: int) -> Iterator[Callable[..., Any]]:
 
 def save_sheet(pictures: list[Any], path: Path) -> None:
     """Write a contact sheet and say where."""
-    from twinset.pipelines.sheets import contact_sheet, in_rows
+    from twinset.common.sheets import contact_sheet, in_rows
 
     path.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(in_rows(pictures, columns=8)).save(path)

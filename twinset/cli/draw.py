@@ -67,7 +67,7 @@ def draw_request(fields: dict[str, Any], commercial: bool, offline: bool, out: P
 
     from twinset.pipelines.generate import generate as draw_all
     from twinset.pipelines.generate import settled
-    from twinset.pipelines.packages import require_packages
+    from twinset.pipelines.loading.packages import require_packages
 
     require_packages(request, commercial)
     pipe = load(request.model, commercial, offline)
@@ -88,7 +88,7 @@ def replay(
 
     Example: `twinset replay out/0007.json -o out/again`
     """
-    from twinset.pipelines.packages import require_packages
+    from twinset.pipelines.loading.packages import require_packages
     from twinset.pipelines.record import load_record
     from twinset.pipelines.replay import replay as draw_again
 

@@ -42,10 +42,10 @@ def score(
 
         twinset score photo.png --selfie me.png --garment coat=coat.png --prompt "in the park" -o scores.json
     """
+    from twinset.common.image_io import read_picture
     from twinset.pipelines.compose import people_of
     from twinset.pipelines.controller.measures import measure
     from twinset.pipelines.request import read_request
-    from twinset.pipelines.sheets import read_picture
 
     people, notes = people_of(load(model, offline=offline)), []
     asked = {"selfies": selfie or (), "face": face, "garments": garment or (), "prompt": prompt or "a person"}

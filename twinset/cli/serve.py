@@ -55,7 +55,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
     open_: Annotated[bool, typer.Option("--open", help="Ask for no keys; on this machine's own address only.")] = False,
-    model: Annotated[str, typer.Option(help="A profile's name or a folder.")] = "studio",
+    model: Annotated[str, typer.Option(help="A profile's name, a folder, or a .safetensors checkpoint.")] = "studio",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that draw; each loads the model.")] = 1,
     room: Annotated[int, typer.Option(min=1, help="Pictures that may wait.")] = 256,
     most_pictures: Annotated[int, typer.Option(min=1, max=256, help="Of one job.")] = 16,

@@ -95,6 +95,8 @@ class AdapterRack:
     vae: Any
     image_encoder: CLIPVisionModelWithProjection | None
     adapters: dict[str, Fitted]
+    parts_on_demand: Any = None
+    """The `PartsOnDemand` of a pipeline that is around a base of the user's own."""
     seen: Seen = Seen()
     """What perception found before; keeps nothing unless it has a folder."""
     _execution_device: torch.device

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from twinset.benchmarks.speed_peers import Contestant
+from twinset.benchmarks.speed.peers import Contestant
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 LENGTHS = (30, 50)

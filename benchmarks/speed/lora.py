@@ -1,8 +1,8 @@
 """Time and memory of a LoRA training's step against the loop of diffusers' own example, on the same shapes.
 
-    python -m twinset.benchmarks.lora_speed                          SD1.5 at 256², random weights, CPU (minutes)
-    python -m twinset.benchmarks.lora_speed --family sdxl --pixels 1024 --device cuda --dtype bfloat16
-    python -m twinset.benchmarks.lora_speed --tiny --steps 2 --out /tmp/lora
+    python -m twinset.benchmarks.speed.lora                          SD1.5 at 256², random weights, CPU (minutes)
+    python -m twinset.benchmarks.speed.lora --family sdxl --pixels 1024 --device cuda --dtype bfloat16
+    python -m twinset.benchmarks.speed.lora --tiny --steps 2 --out /tmp/lora
 
 diffusers' `examples/text_to_image/train_text_to_image_lora.py` encodes picture and caption at every step; here both are
 read from disk. So that the caches' share is told apart from the loop's, its loop is also fed with cached ones. The ways
@@ -34,7 +34,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from twinset.benchmarks.cost import peak_memory
-from twinset.benchmarks.speed_parts import Parts, Setting, twin
+from twinset.benchmarks.speed.parts import Parts, Setting, twin
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
 from twinset.pipelines.record import machine

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from twinset.adapters.condition import Condition, Words
 from twinset.adapters.garment import reference_features
 from twinset.adapters.joint_attention import JointAttention
-from twinset.benchmarks.speed_parts import Parts
+from twinset.benchmarks.speed.parts import Parts
 from twinset.pipelines.denoising.controlnets import Control, Residuals, ask
 from twinset.pipelines.denoising.denoise import denoise, predict
 from twinset.pipelines.denoising.economy import EXACT, Economy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ class Parts:
 
     Attributes:
         base: diffusers folder with UNet, text encoders, tokenizers and scheduler. It holds no VAE, safety checker or
-            feature extractor: give `from_pretrained` the VAE from here, and None for the others.
+            feature extractor: give `from_pretrained` the VAE from here, and None for the others. None where the parts
+            are for another base.
         vae: in place of the base's own.
         pose_controlnet: for drawn skeletons.
         image_encoder: CLIP's, for adapters that look at pictures.
@@ -50,9 +51,10 @@ class Parts:
         variant: of the base's weight files, as `from_pretrained` takes it: "fp16" or None.
         instantid_controlnet: InstantID's IdentityNet.
         revision: one SHA-256 over all files of all parts, names included.
+        files: "part/path" of each of these files to its SHA-256.
     """
 
-    base: Path
+    base: Path | None
     vae: AutoencoderKL | None
     pose_controlnet: ControlNetModel | None
     image_encoder: CLIPVisionModelWithProjection | None
@@ -63,6 +65,7 @@ class Parts:
     variant: str | None = None
     instantid_controlnet: ControlNetModel | None = None
     revision: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_parts(
@@ -70,6 +73,7 @@ def load_parts(
     *,
     dtype: torch.dtype,
     names: Sequence[str] = (),
+    base: bool = True,
     commercial: bool = False,
     offline: bool = False,
     endpoint: str | None = None,
@@ -81,6 +85,7 @@ def load_parts(
         profile: of the family "sd15" or "sdxl".
         dtype: of the networks; graphs of ONNX keep theirs.
         names: parts to take beside the base, optional ones too; all that are not optional when empty.
+        base: take the profile's own base; without it the named parts alone are for another one.
         commercial: take clean substitutes for parts that may not be used commercially.
         offline: use the cache only.
         endpoint: the hub or a mirror of it, as of `pull`.
@@ -93,7 +98,7 @@ def load_parts(
         InputError: a part is unknown, missing, damaged, another file, does not load, has no clean substitute, or is an
             adapter without its recogniser; the line names the remedy.
     """
-    wanted, notes = choose(profile, names, commercial)
+    wanted, notes = choose(profile, names, commercial, base)
     recogniser = _bound_recogniser(wanted)
     say = progress or (lambda line: None)
     reports = _pull_all(profile, wanted, offline, endpoint, say)
@@ -101,7 +106,7 @@ def load_parts(
     networks = {part.name: _load_network(reports[part.name], dtype) for part in wanted if part.name in NETWORKS}
     detector = next((part.name for part in wanted if part.name in DETECTORS), None)
     return Parts(
-        base=_folder(reports["base"]),
+        base=_folder(reports["base"]) if base else None,
         vae=networks.get("vae"),
         pose_controlnet=networks.get("pose_controlnet"),
         image_encoder=networks.get("image_encoder"),
@@ -109,9 +114,10 @@ def load_parts(
         recogniser=_load_recogniser(reports[recogniser.name]) if recogniser else None,
         detector=_load_detector(reports[detector]) if detector else None,
         notes=notes,
-        variant=_variant(profile.part("base")),
+        variant=_variant(profile.part("base")) if base else None,
         instantid_controlnet=networks.get("instantid_controlnet"),
         revision=_revision(reports),
+        files={f"{name}/{file.path}": str(file.sha256) for name, part in reports.items() for file in part.files},
     )
 
 
@@ -130,20 +136,25 @@ def load_parser(profile: Profile, *, offline: bool = False, endpoint: str | None
     return segformer_parser(_weights(report)[0].parent)
 
 
-def choose(profile: Profile, names: Sequence[str], commercial: bool) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+def choose(
+    profile: Profile, names: Sequence[str], commercial: bool, base: bool = True
+) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     """The parts to assemble and what to know of them; for commercial use clean ones in place of others.
+
+    Without the profile's own base (`base`) these are the parts named, and no more.
 
     Raises:
         InputError: a name is unknown, or a part has no clean substitute.
     """
     names = names or [part.name for part in profile.chosen()]
-    wanted = [part for part in profile.chosen([*dict.fromkeys(["base", *names])]) if part.name in ASSEMBLED]
+    taken = dict.fromkeys(["base", *names] if base else names)
+    wanted = [part for part in profile.chosen([*taken]) if part.name in ASSEMBLED]
     replaced = [part for part in wanted if commercial and not part.commercial]
     require_commercial(profile, [part for part in replaced if part.substitute is None])
-    taken = profile.chosen(clean_names(profile, wanted)) if replaced else tuple(wanted)
-    notes = [f"{part.name}: {part.note}" for part in taken if part.note]
+    chosen = profile.chosen(clean_names(profile, wanted)) if replaced else tuple(wanted)
+    notes = [f"{part.name}: {part.note}" for part in chosen if part.note]
     instead = [f"{part.name} is replaced by {part.substitute} for commercial use" for part in replaced]
-    return taken, (*instead, *notes)
+    return chosen, (*instead, *notes)
 
 
 def _bound_recogniser(parts: Sequence[Part]) -> Part | None:

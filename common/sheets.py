@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 from scipy.ndimage import binary_erosion
 
-from twinset.common.image_io import read_picture
-
-__all__ = ["contact_sheet", "file_hash", "in_rows", "read_picture", "tinted"]
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+__all__ = ["contact_sheet", "in_rows", "tinted"]
 
 
 def contact_sheet(

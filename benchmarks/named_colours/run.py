@@ -4,9 +4,10 @@
 
 Each sentence is drawn twice from the same seed, half of them with a selfie, in the plain pass: by its words alone
 (`--garment-strength 0`) and with its clothes drawn flat and given as pictures, as `twinset generate` does. Two judges
-look at each garment that is named and in sight: a rule (the largest share of the region's pixels, the light divided
-out, by the nearest of 22 named colours in CIEDE2000) and a network that takes no part in drawing. True pictures of the
-same clothes are the ceiling; the colours of the next sentence are the floor.
+look at each garment that is named and in sight: a rule (the named colour has the largest share of the region, of
+patterned cloth an eighth of it, by the nearest of 22 colours in CIEDE2000 under a light of the picture's class) and a
+network that takes no part in drawing. True pictures of the same clothes are the ceiling, the colours of the next
+sentence's clothes the floor.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from rich.progress import track
 from twinset.benchmarks.drawing import load_pipeline
 from twinset.benchmarks.figures import Estimate
 from twinset.benchmarks.judges import FOLDER, Judges
-from twinset.benchmarks.named_sentences import FRAMING_SHARES, HELD_OUT, NamedSentence, named_sentence
+from twinset.benchmarks.named_colours.sentences import FRAMING_SHARES, HELD_OUT, NamedSentence, named_sentence
 from twinset.benchmarks.page import grid
 from twinset.figure.colours import HAIR
 from twinset.figure.drawn_parsing import draw_layout
@@ -45,7 +46,7 @@ from twinset.prompts.glossary import COLOUR_WORDS
 from twinset.scoring.garment import region_inside
 from twinset.training.mannequin import render
 from twinset.training.mannequin.attributes import ATTRIBUTES
-from twinset.training.mannequin.spec import Spec, draw_spec
+from twinset.training.mannequin.spec import Spec, draw_spec, light_tint
 from twinset.training.studio.judges import GARMENT_CLASSES
 
 WAYS = {"words alone": 0.0, "drawn from words": 1.0}
@@ -55,8 +56,15 @@ IN_SIGHT = 60
 """Pixels that a garment must have in the layout, its rim taken off, to be judged."""
 FOUND = 24
 """Pixels of them in which the judge must see such a garment; with fewer it has not been drawn."""
-GAINS = {"cold": (0.82, 0.953, 1.054), "neutral": (1.0, 1.0, 1.0), "warm": (1.067, 0.98, 0.8)}
-"""Mannequin's mean light of each class."""
+WARMTHS = {"cold": (-1, -0.75, -0.5, -0.25), "neutral": (-0.4, -0.2, 0, 0.2, 0.4), "warm": (0.25, 0.5, 0.75, 1)}
+BRIGHTNESS = (0.85, 1.0, 1.12)
+LIGHTS = {
+    word: np.array([light_tint(warmth) for warmth in warmths])[:, None] * np.array(BRIGHTNESS)[None, :, None]
+    for word, warmths in WARMTHS.items()
+}
+"""Class of light to gains (warmth, brightness, 3) that it may have in Mannequin."""
+LEAST_SHARE = 1 / 8
+"""Of a patterned garment that a colour must have: of checks the ground is a third, and lines blend with it."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +86,14 @@ class Judged:
         case: whose it is.
         part: "dress", "upper", "lower", "shoes" or "hair".
         wanted: colour in the words; of hair without one, the colours of the named garments, which it should not take.
-        seen: judge to the colour that it sees; "" where there is nothing.
+        seen: judge to the colours that it sees, none where there is nothing.
         kind: whether the network sees the kind that is named; NaN of what has no kinds.
     """
 
     case: Case
     part: str
     wanted: tuple[str, ...]
-    seen: dict[str, str]
+    seen: dict[str, tuple[str, ...]]
     kind: float = float("nan")
 
 
@@ -162,25 +170,34 @@ def judge_case(judges: Judges, case: Case, picture: np.ndarray, labels: np.ndarr
     """
     reading = judges.read(picture[None])
     said = {name: ATTRIBUTES[name][classes[0]] for name, classes in reading.attributes.items()}
-    white = np.clip(picture / np.array(GAINS[said["light"]]), 0, 255).astype(np.uint8)
+    lights = LIGHTS[said["light"]].reshape(-1, 3)
     found = []
     for piece in case.sentence.pieces:
         region = region_inside(labels, garment_labels(piece.kind))
         if region.sum() < IN_SIGHT:
             continue
         region &= np.isin(reading.parsing[0], garment_labels(piece.kind))
-        seen, kind = {"rule": "", "network": ""}, 0.0
+        seen, kind = {"rule": (), "network": ()}, 0.0
         if region.sum() >= FOUND:
-            seen["rule"] = colour_key(colour_shares(white, region)[0][0])
+            seen["rule"] = named_colours(colour_shares(picture, region, lights), piece.pattern)
             classes = {
                 name: GARMENT_CLASSES[name][k[0]] for name, k in judges.garment_classes([picture], [region]).items()
             }
-            seen["network"] = said["shoes_colour"] if piece.slot == "shoes" else classes["colour"]
+            seen["network"] = (said["shoes_colour"] if piece.slot == "shoes" else classes["colour"],)
             kind = float(classes["kind"] == piece.kind)
         found.append(Judged(case, piece.slot, (piece.colour,), seen, float("nan") if piece.slot == "shoes" else kind))
     worn = tuple({piece.colour for piece in case.sentence.pieces} & set(HAIR))
     wanted = (case.sentence.hair_colour,) if case.sentence.hair_colour else worn
-    return [*found, *([Judged(case, "hair", wanted, {"network": said["hair_colour"]})] if wanted else [])]
+    return [*found, *([Judged(case, "hair", wanted, {"network": (said["hair_colour"],)})] if wanted else [])]
+
+
+def named_colours(found: Sequence[tuple[str, float]], pattern: str) -> tuple[str, ...]:
+    """The colours that a garment may be called by: of plain cloth the main one, else all with a fair share."""
+    shares: dict[str, float] = {}
+    for name, share in found:
+        shares[colour_key(name)] = shares.get(colour_key(name), 0.0) + share
+    main = max(shares, key=lambda name: shares[name])
+    return (main,) if pattern == "plain" else tuple(name for name in shares if shares[name] >= LEAST_SHARE)
 
 
 def colour_key(name: str) -> str:
@@ -195,7 +212,7 @@ def shares(found: Sequence[Judged], judge: str, turned: bool = False) -> np.ndar
     """Of each garment whether a judge sees its colour, (N,); `turned` against the next one's colour instead."""
     wanted = [each.wanted for each in found]
     wanted = [*wanted[1:], *wanted[:1]] if turned else wanted
-    return np.array([each.seen[judge] in colours for each, colours in zip(found, wanted, strict=True)], float)
+    return np.array([bool({*each.seen[judge]} & {*key}) for each, key in zip(found, wanted, strict=True)], float)
 
 
 def estimate(found: Sequence[Judged], right: np.ndarray, draws: int = 2000) -> Estimate:

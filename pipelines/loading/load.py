@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,20 @@ from safetensors import SafetensorError
 from torch import nn
 
 from twinset.adapters.weights import open_weights
+from twinset.compliance.moderation import Moderator
 from twinset.errors import InputError
 from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import ON_HUB
-from twinset.pipelines.assembly import Parts, load_parts
 from twinset.pipelines.families.photo import RealPeople
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.joint_xl import JointXLPipeline
-from twinset.pipelines.pretrained import INDEX, read_index
+from twinset.pipelines.loading.assembly import Parts, load_parts
+from twinset.pipelines.loading.own_base import OwnBase, own_base
+from twinset.pipelines.loading.parts_on_demand import PartsOnDemand, require_cached
+from twinset.pipelines.loading.pretrained import INDEX, read_index
+from twinset.pipelines.loading.single_file import read_single_file
 
 UNLOADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
 """What the libraries raise where a folder's files are damaged, lacking, of other shapes, or name foreign code."""
@@ -38,7 +42,8 @@ def load_pipeline(
     """The pipeline of a model, on the GPU where there is one.
 
     Args:
-        model: "studio", "sd15", "sdxl", or a folder that `save_pretrained` or diffusers wrote.
+        model: "studio", "sd15", "sdxl", a folder that `save_pretrained` or diffusers wrote, or a `.safetensors`
+            checkpoint of Stable Diffusion 1.5 or XL.
         commercial: take parts that may be used commercially, or refuse.
         offline: use what is here only.
         endpoint: the hub or a mirror of it.
@@ -56,6 +61,9 @@ def load_pipeline(
         return assembled(profile, parts, dtype, device, commercial)
     if commercial and model != "studio":
         raise InputError(f"model {model!r} states no licence; --commercial takes studio, {', '.join(ON_HUB)}")
+    base = None if model == "studio" else own_base(model)
+    if base is not None:
+        return around(base, ON_HUB[base.family], torch.float16 if device == "cuda" else torch.float32, device)
     return _from_folder(model).to(device)
 
 
@@ -86,19 +94,54 @@ def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str, c
     return pipe
 
 
+def around(base: OwnBase, profile: Profile, dtype: torch.dtype, device: str) -> JointPass:
+    """The pipeline of a base of the user's own; parts of its family's profile come in as requests need them.
+
+    Raises:
+        InputError: the base is damaged, or lacks a VAE, and the profile's is not here.
+    """
+    model, given, files = str(base.path), {"default_steps": profile.steps, "default_guidance": profile.guidance}, {}
+    given |= {"add_watermarker": False} if base.family == "sdxl" else {}
+    if "vae" in base.absent:
+        require_cached(profile, ["vae"], f"model {model!r} has no VAE of its own:")
+        parts = load_parts(profile, dtype=dtype, names=["vae"], base=False, offline=True)
+        given, files = given | {"vae": parts.vae}, parts.files
+
+    pipe = _checked(model, lambda: base.weights, lambda: _read_base(base, dtype, given)).to(device)
+    if getattr(pipe, "safety_checker", None) is not None:  # as the request's level of safety has it, not always
+        pipe.moderator = Moderator(pipe.safety_checker, pipe.feature_extractor)
+        pipe.register_modules(safety_checker=None)
+    pipe.parts_on_demand = PartsOnDemand(pipe, profile, model, base.revision(), files)
+    return pipe
+
+
+def _read_base(base: OwnBase, dtype: torch.dtype, given: dict[str, Any]) -> Any:
+    family = FAMILIES[base.family]
+    if base.is_file:
+        return read_single_file(family, base.path, base.family, dtype, **given)
+    options = {"variant": base.variant, "use_safetensors": True, "local_files_only": True}
+    return family.from_pretrained(base.path, dtype=dtype, **options, **dict.fromkeys(base.absent), **given)
+
+
 def _from_folder(model: str) -> Any:
-    """A folder's pipeline: its weight files checked before, its numbers afterwards, and that they are still the same.
+    """A bundled or trained model's folder."""
+    return _checked(
+        model, lambda: sorted(Path(model).rglob("*.safetensors")), lambda: family_of(model).from_pretrained(model)
+    )
+
+
+def _checked(model: str, weights: Callable[[], Sequence[Path]], read: Callable[[], Any]) -> Any:
+    """A pipeline: its weight files checked before, its numbers afterwards, and that they are still the same.
 
     Raises:
         InputError: there is no such folder, or something in it is damaged, unsafe or was exchanged meanwhile.
     """
-    folder = Path(model)
-    seen = _weight_files(folder)
+    seen = _states(weights())
     for path in seen:
         open_weights(path)  # stricter than the library that reads them next
     usual = torch.get_default_dtype()
     try:
-        pipe: Any = family_of(model).from_pretrained(model)
+        pipe = read()
     except InputError:
         raise
     except (*UNLOADABLE, SafetensorError) as error:
@@ -110,14 +153,14 @@ def _from_folder(model: str) -> Any:
         fault = _fault(part) if isinstance(part, nn.Module) else None
         if fault is not None:
             raise InputError(f"model {model!r}: its {name} {fault}; save or download it again")
-    if _weight_files(folder) != seen:
+    if _states(weights()) != seen:
         raise InputError(f"model {model!r} changed while it was loaded; leave it alone, and load it again")
     return pipe
 
 
-def _weight_files(folder: Path) -> dict[Path, tuple[int, int, int]]:
-    """Inode, bytes and time of every weight file, which change when one is exchanged."""
-    found = {path: path.stat() for path in sorted(folder.rglob("*.safetensors"))}
+def _states(paths: Sequence[Path]) -> dict[Path, tuple[int, int, int]]:
+    """Inode, bytes and time of files, which change when one is exchanged."""
+    found = {path: path.stat() for path in paths}
     return {path: (state.st_ino, state.st_size, state.st_mtime_ns) for path, state in found.items()}
 
 

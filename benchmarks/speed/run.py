@@ -29,11 +29,12 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from twinset.benchmarks.speed_count import Lap, count, lap, weights
-from twinset.benchmarks.speed_economy import ECONOMICAL, GUIDANCE, STEPS, compare, described
-from twinset.benchmarks.speed_page import page
-from twinset.benchmarks.speed_parts import Parts, Setting
-from twinset.benchmarks.speed_peers import Concatenated, Contestant, Diffusers, Naive, Ours
+from twinset.benchmarks.speed.count import Lap, count, lap, weights
+from twinset.benchmarks.speed.economy import ECONOMICAL, GUIDANCE, STEPS, compare, described
+from twinset.benchmarks.speed.page import page
+from twinset.benchmarks.speed.parts import Parts, Setting
+from twinset.benchmarks.speed.peers import Concatenated, Contestant, Diffusers, Naive, Ours
+from twinset.common.atomic_files import write_atomic
 from twinset.pipelines.record import machine
 
 PLAIN = "plain SD"
@@ -209,9 +210,7 @@ def save(out: Path, results: Results) -> None:
     out.mkdir(parents=True, exist_ok=True)
     texts = {"speed.json": json.dumps(results, indent=1, ensure_ascii=False) + "\n", "speed.md": page(results)}
     for name, text in texts.items():
-        unfinished = out / f"{name}.part"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(out / name)
+        write_atomic(out / name, text)
 
 
 def load(out: Path, device: str, fresh: bool) -> Results:

@@ -11,7 +11,7 @@ import torch
 
 from twinset.errors import InputError
 
-BUNDLED = Path(__file__).resolve().parent.parent / "models"
+BUNDLED = Path(__file__).resolve().parents[2] / "models"
 INDEX = "model_index.json"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

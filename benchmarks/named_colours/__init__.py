@@ -1,0 +1,1 @@
+"""Whether garments that only words name come in their colours."""

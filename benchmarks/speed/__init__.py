@@ -1,0 +1,1 @@
+"""Work and time of one pass against plain Stable Diffusion, other ways, and training steps."""

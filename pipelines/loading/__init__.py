@@ -1,0 +1,1 @@
+"""From a name, a folder or a file to a pipeline: parts put together, a base of one's own, public adapters."""
