@@ -62,7 +62,7 @@ def draw(
         "callback_on_step_end": None if attempt or progress is None or conditions is not None else told,
     }
     noise = seed_of(request, index) + attempt * (LARGEST_SEED + 1)
-    one_pass = passes(pipe, arguments, lambda: torch.Generator().manualseed_of(noise))
+    one_pass = passes(pipe, arguments, lambda: torch.Generator().manual_seed(noise))
     if request.way == "serial" and conditions is None:
         return serially(pipe, people_of(pipe), one_pass, composition)
     return one_pass(composition.layout, composition.conditions if conditions is None else conditions)

@@ -61,7 +61,7 @@ def test_a_new_option_reaches_rest_page_and_comfyui(monkeypatch: pytest.MonkeyPa
     from twinset.serving.web import controls, translations
 
     fields = job_fields(Glittering)
-    assert NEW in fields and not {"model", "loras", "safety", "show_regions"} & set(fields)
+    assert NEW in fields and not {"model", "loras", "safety", "faces", "parser", "attention"} & set(fields)
     job: Any = create_model("job", __config__=ConfigDict(extra="forbid"), **fields)
     assert job.model_json_schema()["properties"][NEW]["maximum"] == 3.0
     assert node_inputs(job)["options"][NEW] == (

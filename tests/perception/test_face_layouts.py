@@ -28,12 +28,12 @@ def biubug6(path: Path, order: tuple[int, ...] = (0, 1, 2)) -> Path:
     return constant_graph(path, [f"o{k}" for k in order], maps, 2, scored=order.index(0))
 
 
-def yolo(path: Path, transposed: bool = False) -> Path:
+def yolo(path: Path, transposed: bool = False, size: tuple[int, int] = SIZE) -> Path:
     """One face; scores hold where red is 1."""
-    values = np.zeros((1, 20, sum(COUNTS)))
+    values = np.zeros((1, 20, sum((size[0] // stride) * (size[1] // stride) for stride in (8, 16, 32))))
     places = np.concatenate([POINTS_LARGE, np.full((5, 1), 0.7)], 1)
     values[0, :, 5] = np.concatenate([MIDDLE, SIDES, [0.8], places.ravel()])
-    return constant_graph(path, ["out"], [values.transpose(0, 2, 1) if transposed else values], 0, scored=0)
+    return constant_graph(path, ["out"], [values.transpose(0, 2, 1) if transposed else values], 0, scored=0, size=size)
 
 
 def retinaface15(path: Path, size: tuple[int, int] = (128, 128)) -> Path:
