@@ -1,34 +1,24 @@
 """Pulling the parts of a profile from the hub into its ordinary cache, and telling whether they are what they were.
 
-Every file is hashed: against the SHA-256 that the profile pins, else against the lock file
-(`twinset.models.hub.lockfile`), in which the first pull records it, else against the hub's own SHA-256, by which the
-cache names large files.
+The contents of every file are compared: with the SHA-256 that the profile pins, else with the lock file
+(`twinset.models.hub.lockfile`), in which the first pull records what agrees with the hash that the hub announces. A
+name inside the cache says nothing of contents: the hub's library names blobs by ETags and by hashes of Xet.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
 from twinset.errors import InputError
+from twinset.models.hub.download_errors import explain
 from twinset.models.hub.lockfile import Entry, lock_key, lock_path, read_lock, record
 from twinset.models.hub.parts import Part, Profile
-
-HUB = "https://huggingface.co"
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,7 @@ class FileReport:
         local: where it lies here, or None.
         sha256: of its bytes here, or None.
         expected: what the SHA-256 ought to be, or None where nothing is recorded yet.
-        source: where `expected` comes from: "profile", "lock" or "hub".
+        source: where `expected` comes from: "profile" or "lock".
     """
 
     path: str
@@ -78,7 +68,8 @@ def pull(
 ) -> Iterator[PartReport]:
     """Downloads parts one after another, hashes them, and records those that nobody pinned.
 
-    A file that breaks off is asked for from there, a few times; after an interruption, complete files stay.
+    A file that breaks off is asked for from there, a few times; after an interruption, complete files stay. A file that
+    is not what it ought to be is downloaded once more, unless the hub announces these very contents.
 
     Args:
         profile: the parts' profile.
@@ -92,11 +83,15 @@ def pull(
     Raises:
         InputError: the hub or the part cannot be reached, or a file is not what it was; the line names the remedy.
     """
+    offline = offline or constants.HF_HUB_OFFLINE
     for part in parts:
         if part.repo is not None:
-            _fetch(part, offline or constants.HF_HUB_OFFLINE, endpoint)
+            _fetch(part, offline, endpoint)
         report = inspect(profile, part)
+        if part.repo is not None and not offline:
+            report = _mended(profile, report, endpoint)
         require_intact(profile, [report])
+        _require_safetensors(report)
         yield _recorded(report)
 
 
@@ -149,8 +144,6 @@ def _inspect_file(profile: Profile, part: Part, path: str, lock: Mapping[str, En
         expected, source = part.sha256, "profile"
     elif lock_key(part, path) in lock:
         expected, source = lock[lock_key(part, path)]["sha256"], "lock"
-    elif local and re.fullmatch("[0-9a-f]{64}", local.resolve().name):
-        expected, source = local.resolve().name, "hub"  # the cache names large files by the hub's SHA-256
     return FileReport(path, local, local and sha256_of(local), expected, source)
 
 
@@ -165,14 +158,82 @@ def _revision(part: Part) -> str:
 def _fetch(part: Part, offline: bool, endpoint: str | None) -> None:
     revision = _revision(part)
     for path in part.wanted:
-        try:
-            local = hf_hub_download(
-                str(part.repo), path, revision=revision, local_files_only=offline, endpoint=endpoint
+        local = _download(part, path, revision, endpoint, offline=offline)
+        revision = _commit(local, path)  # all files of a part come from one commit
+
+
+def _download(
+    part: Part, path: str, revision: str, endpoint: str | None, *, offline: bool = False, anew: bool = False
+) -> Path:
+    try:
+        return Path(
+            hf_hub_download(
+                str(part.repo),
+                path,
+                revision=revision,
+                local_files_only=offline,
+                force_download=anew,
+                endpoint=endpoint,
             )
-        except (HTTPError, OSError, EntryNotFoundError) as error:
-            raise InputError(_explain(error, part, path, offline, endpoint or constants.ENDPOINT)) from error
-        _require_safetensors(Path(local), path)
-        revision = _commit(Path(local), path)  # all files of a part come from one commit
+        )
+    except Exception as error:  # hf_xet's errors have no base class of their own
+        line = explain(error, part, path, revision, offline=offline, endpoint=endpoint or constants.ENDPOINT)
+        raise InputError(line) from error
+
+
+def _mended(profile: Profile, report: PartReport, endpoint: str | None) -> PartReport:
+    """Downloads anew, once, what is neither what it ought to be nor what the hub announces.
+
+    Raises:
+        InputError: a file is still another one, or the hub itself has another one; the line names the remedy.
+    """
+    downloaded = [_downloaded_anew(report.part, file, endpoint) for file in report.files if file.state != "ok"]
+    report = inspect(profile, report.part) if any(downloaded) else report
+    changed = [file for file in report.files if file.state == "changed"]
+    if changed:
+        trust = _trust(changed) or f" (see {report.part.url})"
+        raise InputError(
+            f"profile {profile.name!r}: {'; '.join(_changed(report.part, file) for file in changed)}, and "
+            f"{endpoint or constants.ENDPOINT} sends it so: give the --endpoint of another mirror{trust}"
+        )
+    return report
+
+
+def _downloaded_anew(part: Part, file: FileReport, endpoint: str | None) -> bool:
+    """Whether a doubtful file was downloaded anew; the hub may have it just so."""
+    local = Path(str(file.local))
+    commit = _commit(local, file.path)
+    announced = _announced(part, file.path, commit, endpoint)
+    agrees = _agrees(local, file.sha256, announced)
+    if agrees or (agrees is None and file.expected is None):
+        return False
+    _download(part, file.path, commit, endpoint, anew=True)
+    if file.expected is None and not _agrees(local, sha256_of(local), announced):
+        raise InputError(
+            f"part {part.name!r}: {endpoint or constants.ENDPOINT} announces {file.path!r} as {announced} and sends "
+            "other bytes; pull again later, or give the --endpoint of another mirror"
+        )
+    return True
+
+
+def _announced(part: Part, path: str, commit: str, endpoint: str | None) -> str | None:
+    """The ETag that the hub gives of a file: SHA-256 of a large one, Git's SHA-1 of a small one."""
+    url = hf_hub_url(str(part.repo), path, revision=commit, endpoint=endpoint)
+    try:
+        return get_hf_file_metadata(url, endpoint=endpoint, retry_on_errors=True).etag
+    except Exception as error:  # as of a download, whose first request this is
+        line = explain(error, part, path, commit, offline=False, endpoint=endpoint or constants.ENDPOINT)
+        raise InputError(line) from error
+
+
+def _agrees(local: Path, sha256: str | None, announced: str | None) -> bool | None:
+    """Whether contents are those announced; None where a mirror's ETag is of neither kind."""
+    if announced and re.fullmatch("[0-9a-f]{64}", announced):
+        return sha256 == announced
+    if announced and re.fullmatch("[0-9a-f]{40}", announced):
+        data = local.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == announced
+    return None
 
 
 def _commit(local: Path, path: str) -> str:
@@ -180,14 +241,19 @@ def _commit(local: Path, path: str) -> str:
     return local.parts[-len(PurePosixPath(path).parts) - 1]
 
 
-def _require_safetensors(local: Path, path: str) -> None:
+def _require_safetensors(report: PartReport) -> None:
     """Refuses what only bears the name: the format begins with the length of a JSON object."""
-    if not path.endswith(".safetensors"):
-        return
-    with local.open("rb") as file:
-        head = file.read(9)
-    if len(head) < 9 or head[8:] != b"{" or int.from_bytes(head[:8], "little") + 8 > local.stat().st_size:
-        raise InputError(f"{path!r} is no safetensors file, whatever its name says; delete {str(local.resolve())!r}")
+    for file in report.files:
+        if not file.path.endswith(".safetensors"):
+            continue
+        local = Path(str(file.local))
+        with local.open("rb") as stream:
+            head = stream.read(9)
+        if len(head) < 9 or head[8:] != b"{" or int.from_bytes(head[:8], "little") + 8 > local.stat().st_size:
+            raise InputError(
+                f"part {report.part.name!r}: {file.path!r} is no safetensors file, whatever its name says; "
+                f"compare it with {report.part.url}, or pull it from another --endpoint"
+            )
 
 
 def _recorded(report: PartReport) -> PartReport:
@@ -212,8 +278,7 @@ def _recorded(report: PartReport) -> PartReport:
 
 def _changed(part: Part, file: FileReport) -> str:
     where = f"{part.name} is not what it was" if file.source == "lock" else f"{part.name} is damaged or another file"
-    local = str(file.local and file.local.resolve())
-    return f"{where}: {file.path!r} has SHA-256 {file.sha256}, {file.source} says {file.expected}; delete {local!r}"
+    return f"{where}: {file.path!r} has SHA-256 {file.sha256}, {file.source} says {file.expected}"
 
 
 def _remedy(profile: Profile, wrong: Sequence[PartReport]) -> str:
@@ -221,35 +286,12 @@ def _remedy(profile: Profile, wrong: Sequence[PartReport]) -> str:
         return "restore it from where the model came from"
     named = any(report.part.optional for report in wrong)
     parts = "".join(f" --part {report.part.name}" for report in wrong) if named else ""
-    command = f"run: twinset models pull {profile.name}{parts}"
+    network = " with HF_HUB_OFFLINE unset" if constants.HF_HUB_OFFLINE else ""
     changed = [file for report in wrong for file in report.files if file.state == "changed"]
-    trust = f" (or, if you know why it changed, delete its entry in {str(lock_path())!r})"
-    return ("then " if changed else "") + command + (trust if any(file.source == "lock" for file in changed) else "")
+    return f"run: twinset models pull {profile.name}{parts}{network}{_trust(changed)}"
 
 
-def _explain(error: Exception, part: Part, path: str, offline: bool, endpoint: str) -> str:
-    """One line: what, value, remedy."""
-    what = f"part {part.name!r} ({part.repo})"
-    match error:
-        case GatedRepoError():
-            return f"{what} is gated: accept the licence at {HUB}/{part.repo} and set HF_TOKEN"
-        case RepositoryNotFoundError():
-            return (
-                f"{what} is not at {endpoint}: it was renamed, removed or made private; see {part.url}, or set HF_TOKEN"
-            )
-        case RevisionNotFoundError():
-            return f"{what} has no revision {_revision(part)!r} at {endpoint}; a mirror may lag, try another --endpoint"
-        case LocalEntryNotFoundError() if offline:
-            return (
-                f"{what} lacks {path!r} in the cache {constants.HF_HUB_CACHE!r} and the network is switched off; "
-                "pull once without --offline and HF_HUB_OFFLINE"
-            )
-        case EntryNotFoundError() if not isinstance(error, LocalEntryNotFoundError):
-            return f"{what} has no file {path!r} at {endpoint}; a mirror may lag, try another --endpoint"
-        case OSError(errno=errno.ENOSPC):
-            return f"{what}: no room for {path!r} in {constants.HF_HUB_CACHE!r}; free some, or set HF_HOME elsewhere"
-    reason = type(error.__cause__ or error).__name__
-    return (
-        f"{what}: {path!r} did not come whole from {endpoint} ({reason}); check the network and pull again "
-        "(complete files are kept), give the --endpoint of a mirror, or use --offline"
-    )
+def _trust(changed: Sequence[FileReport]) -> str:
+    """What else may be done about files that the lock remembers otherwise."""
+    recorded = any(file.source == "lock" for file in changed)
+    return f" (or, if you know why it changed, delete its entry in {str(lock_path())!r})" if recorded else ""

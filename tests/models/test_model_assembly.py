@@ -18,13 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-import tests.helpers.hub
 from tests.helpers.hub import COMMIT, PICKLE, WEIGHTS, Hub, sha256
 from tests.helpers.hub import hub as hub
 from tests.perception.test_onnx_faces import recogniser_graph, scrfd_graph, yunet_graph
 from twinset.errors import InputError
 from twinset.models.hub import profiles
-from twinset.models.hub.download import locate
+from twinset.models.hub.download import locate, sha256_of
 from twinset.models.hub.parts import Part, Profile
 from twinset.perception.faces.onnx import aligned
 from twinset.pipelines import assembly
@@ -133,26 +132,7 @@ def served(originals: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def by_repo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The hub's files by `<hub id>/<path>`: two repositories have a `config.json` at their root."""
-    plain: Any = tests.helpers.hub.handler
-
-    def handler(hub: Hub) -> type:
-        class Handler(plain(hub)):
-            def answer(self, body: bool) -> None:
-                repo, _, rest = self.path.lstrip("/").partition("/resolve/")
-                revision, _, path = rest.partition("/")
-                self.path = f"/{repo}/resolve/{revision}/{repo}/{path}"
-                super().answer(body)
-
-        return Handler
-
-    monkeypatch.setattr(tests.helpers.hub, "handler", handler)
-    yield
-
-
-@pytest.fixture
-def shelf(by_repo: None, hub: Hub, served: dict[str, bytes]) -> Hub:
+def shelf(hub: Hub, served: dict[str, bytes]) -> Hub:
     hub.files = dict(served)
     return hub
 
@@ -315,8 +295,10 @@ class TestFaults:
         data = bytearray(blob.read_bytes())
         data[-1] ^= 1
         blob.write_bytes(data)
-        with pytest.raises(InputError, match=rf"{name} is .*{part.file}' has SHA-256 {sha256(bytes(data))}.*delete"):
-            load(profile, shelf)
+        with pytest.raises(InputError, match=rf"{name} is .*{part.file}' has SHA-256 {sha256(bytes(data))}.*run: "):
+            load(profile, shelf, offline=True)
+        load(profile, shelf)
+        assert sha256_of(blob) == sha256(shelf.files[f"{part.repo}/{part.file}"])
 
     def test_file_swapped_between_its_hash_and_its_loading(
         self, profile: Profile, shelf: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
