@@ -166,7 +166,8 @@ class Handler(BaseHTTPRequestHandler):
     def elsewhere(self, name: str, size: int, tag: str) -> dict[str, str]:
         """Headers of the answer that sends the client on."""
         headers = {"X-Repo-Commit": COMMIT, "X-Linked-Size": str(size), "X-Linked-Etag": tag}
-        headers["Location"] = f"{self.hub.large_url or self.hub.url}/large{self.path}"
+        second = self.hub.url.replace("127.0.0.1", "localhost")  # the client follows only to another host
+        headers["Location"] = f"{self.hub.large_url or second}/large{self.path}"
         if self.hub.xet:
             headers["X-Xet-Hash"] = xet_hash(name)
             headers["X-Xet-Refresh-Route"] = f"{self.hub.url}/api/models/someone/xet-read-token/{COMMIT}"
