@@ -1,6 +1,7 @@
 """How the hub's second storage, Xet, hands out a file: the terms it is rebuilt from, and the chunks of its xorb.
 
-The real client library (hf_xet) reads both; one file is one xorb here. Chunks go uncompressed, behind headers of 8 bytes.
+The real client library (hf_xet) reads both. One file is one xorb here; its chunks go uncompressed, behind headers of
+8 bytes.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -11,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import close_session, constants
 
-from tests.helpers.hub import COMMIT, PICKLE, WEIGHTS, Hub, sha256
+from tests.helpers.hub import COMMIT, NOBODY, PICKLE, WEIGHTS, Hub, sha256
 from tests.helpers.hub import hub as hub
 from tests.helpers.hub import tiny as tiny
 from twinset.errors import InputError
 from twinset.models.hub import lockfile as lock
 from twinset.models.hub.download import check, pull, require_intact
+from twinset.models.hub.download_errors import explain
 from twinset.models.hub.parts import Profile
 
 
@@ -63,7 +65,9 @@ def test_download_that_breaks_off_goes_on_from_there(hub: Hub, tiny: Profile) ->
 def test_pinned_hash_is_kept(hub: Hub, tiny: Profile) -> None:
     assert pull_all(with_part(tiny, sha256=sha256(WEIGHTS), files=()), hub) == ["ok"]
     assert not lock.lock_path().exists()
-    with pytest.raises(InputError, match=rf"has SHA-256 {sha256(WEIGHTS)}, profile says {'0' * 64}, and {hub.url} sends it so"):
+    with pytest.raises(
+        InputError, match=rf"has SHA-256 {sha256(WEIGHTS)}, profile says {'0' * 64}, and {hub.url} sends it so"
+    ):
         pull_all(with_part(tiny, sha256="0" * 64), hub)
     assert not lock.lock_path().exists()
 
@@ -125,11 +129,85 @@ def test_refusals_of_the_hub_are_one_line(hub: Hub, tiny: Profile, status: int, 
     assert "\n" not in str(error.value) and "someone/tiny" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
+        (
+            {"statuses": {"/large/": 404}},
+            r"\(HTTP 404, localhost:\d+\); check the network and its proxy and pull again",
+        ),
+        ({"statuses": {"/large/": 403}}, r"\(HTTP 403, localhost:\d+\); check"),
+        ({"statuses": {"/large/": 500}}, r"\(HTTP 500, localhost:\d+\); check"),
+        ({"statuses": {"/large/": 429}}, r"\(HTTP 429, localhost:\d+\); wait and pull again .*, set HF_TOKEN"),
+        ({"statuses": {"/someone/": 503}}, r"\(HTTP 503, 127.0.0.1:\d+\); check"),
+        ({"statuses": {"/someone/": 200}}, r"\(it does not answer as a model hub\); check"),
+        ({"hangs": {"/large/"}}, r"\((Read|Connect)Timeout.*, localhost:\d+\); check"),
+        ({"hangs": {"/someone/"}}, r"\((Read|Connect)Timeout.*, 127.0.0.1:\d+\); check"),
+        ({"large_url": NOBODY}, r"\(ConnectError.*, 127.0.0.1:9\); check"),
+        ({"large_url": "http://nowhere.invalid"}, r"\(ConnectError.*, nowhere.invalid\); check"),
+        ({"large_url": "ftp://nowhere.invalid"}, r"\(UnsupportedProtocol.*\); check"),
+    ],
+)
+def test_hosts_that_fail_are_named(
+    faults: dict[str, Any], words: str, hub: Hub, tiny: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub sends the client to another host for large files, which a firewall may know nothing of."""
+    if "/large/" in faults.get("hangs", ()):
+        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
+    elif "hangs" in faults:  # no other request of this test is answered, so that none can be too slow
+        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.05)
+        monkeypatch.setattr("huggingface_hub.file_download._ETAG_RETRY_TIMEOUT", 0.05)
+    hub.large_url = hub.url.replace("127.0.0.1", "localhost")
+    for name, value in faults.items():
+        setattr(hub, name, value)
+    with pytest.raises(
+        InputError, match=rf"'unet/model.safetensors' did not come whole from {hub.url} {words}"
+    ) as error:
+        pull_all(tiny, hub)
+    assert "\n" not in str(error.value) and "someone/tiny" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [("", r"\(ProxyError: 501 .*, hub.invalid\); check the network and its proxy"), ("nonsense", "Unknown scheme")],
+)
+def test_proxies_that_fail(proxy: str, words: str, hub: Hub, tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"{proxy}://proxy" if proxy else hub.url)  # the hub connects nobody to others
+    close_session()  # a new one reads the variable
+    with pytest.raises(InputError, match=words) as error:
+        list(pull(tiny, tiny.parts, endpoint="https://hub.invalid"))
+    close_session()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("Task error: File reconstruction error: IO Error: No space left on device (os error 28)"),
+    ],
+)
+def test_no_room(error: Exception, tiny: Profile) -> None:
+    """As the file system says it, and as hf_xet does on a full one."""
+    part = tiny.parts[0]
+    line = explain(error, part, part.wanted[0], COMMIT, offline=False, endpoint=NOBODY)
+    assert f"no room for 'unet/model.safetensors' in {constants.HF_HUB_CACHE!r}; free some, or set HF_HOME" in line
+
+
+def test_cache_that_may_not_be_written(hub: Hub, tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/cache/blobs")
+
+    monkeypatch.setattr("huggingface_hub.file_download.os.makedirs", refuse)  # for tests may run as root
+    with pytest.raises(InputError, match="'/cache/blobs' may not be written; make the cache yours, or set HF_HOME"):
+        pull_all(tiny, hub)
+
+
 def test_no_network(hub: Hub, tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"lacks 'unet/model.safetensors' in the cache .* without --offline"):
         pull_all(tiny, hub, offline=True)
     with pytest.raises(InputError, match=r"from http://127.0.0.1:9 \(ConnectError.*127.0.0.1:9\); check the network"):
-        list(pull(tiny, tiny.parts, endpoint="http://127.0.0.1:9"))
+        list(pull(tiny, tiny.parts, endpoint=NOBODY))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="the network is switched off"):
         pull_all(tiny, hub)
