@@ -201,14 +201,12 @@ def _mended(profile: Profile, report: PartReport, endpoint: str | None) -> PartR
 
 def _downloaded_anew(part: Part, file: FileReport, endpoint: str | None) -> bool:
     """Whether a doubtful file was downloaded anew; the hub may have it just so."""
-    local = Path(str(file.local))
-    commit = _commit(local, file.path)
+    commit = _commit(Path(str(file.local)), file.path)
     announced = _announced(part, file.path, commit, endpoint)
-    agrees = _agrees(local, file.sha256, announced)
-    if agrees or (agrees is None and file.expected is None):
+    if file.sha256 == announced or (announced is None and file.expected is None):
         return False
-    _download(part, file.path, commit, endpoint, anew=True)
-    if file.expected is None and not _agrees(local, sha256_of(local), announced):
+    local = _download(part, file.path, commit, endpoint, anew=True)
+    if file.expected is None and sha256_of(local) != announced:
         raise InputError(
             f"part {part.name!r}: {endpoint or constants.ENDPOINT} announces {file.path!r} as {announced} and sends "
             "other bytes; pull again later, or give the --endpoint of another mirror"
@@ -217,23 +215,14 @@ def _downloaded_anew(part: Part, file: FileReport, endpoint: str | None) -> bool
 
 
 def _announced(part: Part, path: str, commit: str, endpoint: str | None) -> str | None:
-    """The ETag that the hub gives of a file: SHA-256 of a large one, Git's SHA-1 of a small one."""
+    """The SHA-256 that the hub announces of a large file as its ETag; None of small ones, which lie in Git."""
     url = hf_hub_url(str(part.repo), path, revision=commit, endpoint=endpoint)
     try:
-        return get_hf_file_metadata(url, endpoint=endpoint, retry_on_errors=True).etag
+        etag = get_hf_file_metadata(url, endpoint=endpoint, retry_on_errors=True).etag
     except Exception as error:  # as of a download, whose first request this is
         line = explain(error, part, path, commit, offline=False, endpoint=endpoint or constants.ENDPOINT)
         raise InputError(line) from error
-
-
-def _agrees(local: Path, sha256: str | None, announced: str | None) -> bool | None:
-    """Whether contents are those announced; None where a mirror's ETag is of neither kind."""
-    if announced and re.fullmatch("[0-9a-f]{64}", announced):
-        return sha256 == announced
-    if announced and re.fullmatch("[0-9a-f]{40}", announced):
-        data = local.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == announced
-    return None
+    return etag if re.fullmatch("[0-9a-f]{64}", etag or "") else None
 
 
 def _commit(local: Path, path: str) -> str:

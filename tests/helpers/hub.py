@@ -51,7 +51,6 @@ class Hub:
         hangs: beginnings of addresses that are not answered before the test ends.
         breaks: files whose next answer ends half-way.
         flips: how many more answers have one wrong byte, by file.
-        announced: ETags by file, where they are not its contents'.
         xet: whether large files are announced over Xet.
         cas_url: where Xet's files are rebuilt from; this hub when empty.
         large_url: the host of large files over plain HTTP; this hub, without a redirect, when empty.
@@ -67,7 +66,6 @@ class Hub:
     hangs: set[str] = field(default_factory=set)
     breaks: set[str] = field(default_factory=set)
     flips: dict[str, int] = field(default_factory=dict)
-    announced: dict[str, str] = field(default_factory=dict)
     xet: bool = False
     cas_url: str = ""
     large_url: str = ""
@@ -154,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
         if name not in hub.files:
             return self.send(404, {"X-Error-Code": "EntryNotFound"})
         data = hub.files[name]
-        tag = f'"{hub.announced.get(name, etag(name, data))}"'
+        tag = f'"{etag(name, data)}"'
         if path.endswith(LARGE) and (hub.xet or hub.large_url) and not place.startswith("large/"):
             return self.send(302, self.elsewhere(name, len(data), tag))
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0

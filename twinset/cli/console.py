@@ -65,12 +65,14 @@ def load(model: str, commercial: bool = False, offline: bool = False) -> JointPa
     """The pipeline of a profile or a folder, with one status line while it loads."""
     import diffusers
     import transformers
+    from huggingface_hub.utils import logging
 
     from twinset.common.result_cache import Seen, default_folder
     from twinset.pipelines.load import load_pipeline
 
     diffusers.utils.logging.disable_progress_bar()  # one status line says it all
     transformers.utils.logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what goes wrong with a download is said once, by us
     with say.status(f"loading {model}") as status:
         told = status.update if model != "studio" else None
         pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told)

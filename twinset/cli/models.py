@@ -68,8 +68,9 @@ def pull(
 ) -> None:
     """Download a profile's parts into the hub's cache, and compare every file with its SHA-256.
 
-    A file without a known SHA-256 is recorded at its first pull, and refused if it differs later. Run the command again
-    after an interruption: complete files are kept. JSON: as of `check`.
+    A file without a known SHA-256 is compared with what the hub announces, recorded at its first pull, and refused if
+    it differs later. A damaged file is downloaded anew. Run the command again after an interruption: complete files are
+    kept. JSON: as of `check`.
 
     Examples:
 
@@ -102,7 +103,7 @@ def check(profile: Name, part: Parts = None, as_json: Json = False) -> None:
 
     Optional parts count when they are here or named. JSON: `{profile, ok, parts}`; a part is `{part, repo, optional,
     state, files}`, a file `{path, local, state, sha256, expected, source}`. States: ok, missing, changed, unrecorded
-    (here, but never pulled by this program). Sources of the expected hash: profile, lock, hub.
+    (here, but never pulled by this program). Sources of the expected hash: profile, lock.
 
     Examples:
 
@@ -121,8 +122,8 @@ def check(profile: Name, part: Parts = None, as_json: Json = False) -> None:
     unrecorded = [report.part.name for report in reports if report.state == "unrecorded"]
     if unrecorded:
         raise InputError(
-            f"profile {profile!r}: nothing is recorded of {', '.join(unrecorded)}; if you trust what is in the cache, "
-            f"run: twinset models pull {profile} --offline"
+            f"profile {profile!r}: nothing is recorded of {', '.join(unrecorded)}; compare it with the hub and record "
+            f"it: twinset models pull {profile}; or, if you trust the cache: twinset models pull {profile} --offline"
         )
 
 
