@@ -89,7 +89,7 @@ def pull(
             _fetch(part, offline, endpoint)
         report = inspect(profile, part)
         if part.repo is not None and not offline:
-            report = _mended(profile, report, endpoint)
+            report = _replace_damaged(profile, report, endpoint)
         require_intact(profile, [report])
         _require_safetensors(report)
         yield _recorded(report)
@@ -181,14 +181,14 @@ def _download(
         raise InputError(line) from error
 
 
-def _mended(profile: Profile, report: PartReport, endpoint: str | None) -> PartReport:
+def _replace_damaged(profile: Profile, report: PartReport, endpoint: str | None) -> PartReport:
     """Downloads anew, once, what is neither what it ought to be nor what the hub announces.
 
     Raises:
         InputError: a file is still another one, or the hub itself has another one; the line names the remedy.
     """
-    downloaded = [_downloaded_anew(report.part, file, endpoint) for file in report.files if file.state != "ok"]
-    report = inspect(profile, report.part) if any(downloaded) else report
+    replaced = [_replaced(report.part, file, endpoint) for file in report.files if file.state != "ok"]
+    report = inspect(profile, report.part) if any(replaced) else report
     changed = [file for file in report.files if file.state == "changed"]
     if changed:
         trust = _trust(changed) or f" (see {report.part.url})"
@@ -199,7 +199,7 @@ def _mended(profile: Profile, report: PartReport, endpoint: str | None) -> PartR
     return report
 
 
-def _downloaded_anew(part: Part, file: FileReport, endpoint: str | None) -> bool:
+def _replaced(part: Part, file: FileReport, endpoint: str | None) -> bool:
     """Whether a doubtful file was downloaded anew; the hub may have it just so."""
     commit = _commit(Path(str(file.local)), file.path)
     announced = _announced(part, file.path, commit, endpoint)

@@ -118,7 +118,8 @@ def _host(error: BaseException) -> str | None:
 
 def _over_xet(error: Exception) -> bool:
     """Whether hf_xet, or the hub's token for it, failed: all else is an HTTP error or the system's."""
-    return not isinstance(error, (HTTPError, OSError, ValueError)) or "xet" in str(error).lower()
+    of_token = any(words in str(error) for words in ("/xet-read-token/", "Xet headers"))
+    return not constants.HF_HUB_DISABLE_XET and (of_token or not isinstance(error, (HTTPError, OSError, ValueError)))
 
 
 def _remedy(error: Exception) -> str:
