@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub.utils import logging
 from PIL import Image
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -22,6 +24,7 @@ from tests.perception.test_onnx_faces import recogniser_graph, scrfd_graph
 from tests.pipelines.test_load import SIZE, networks, run
 from tests.pipelines.test_load import dress as dress
 from tests.pipelines.test_load import selfie as selfie
+from twinset import cli
 from twinset.models.hub.parts import Part
 from twinset.models.hub.profiles import BUNDLED, ON_HUB
 from twinset.pipelines import load
@@ -92,6 +95,7 @@ def sd15(served: dict[str, bytes], xet_hub: Hub, monkeypatch: pytest.MonkeyPatch
 
     profile = replace(SD15, parts=tuple(map(small, SD15.parts)), size=SIZE, steps=2, guidance=3.0)
     monkeypatch.setitem(ON_HUB, "sd15", profile)
+    logging.set_verbosity_warning()  # as in a fresh process
     pull: Any = load.load_parts
     monkeypatch.setattr(load, "load_parts", lambda *given, **more: pull(*given, **more | {"endpoint": xet_hub.url}))
     xet_hub.files = dict(served)
@@ -116,3 +120,20 @@ def test_from_an_empty_cache_to_a_picture(sd15: Hub, selfie: Path, dress: Path, 
     assert done.exit_code == 0, done.output
     assert (again / "0007.png").read_bytes() == (first / "0007.png").read_bytes()
     assert sd15.requests == sd15.xet_requests == []
+
+
+@pytest.mark.parametrize(
+    ("address", "words"), [("/xet/v1/", "(Xet: HTTP 404, "), ("/stable-diffusion-v1-5/", "(HTTP 503, ")]
+)
+def test_hub_that_fails_is_one_line(
+    address: str, words: str, sd15: Hub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sd15.statuses[address] = int(words.rstrip(", ")[-3:])
+    monkeypatch.setattr(sys, "argv", ["twinset", "generate", "--model", "sd15", "--prompt", "in the park"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    lines = capfd.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("twinset: part 'base' (stable-diffusion-v1-5/") and words in lines[-1]
+    assert not [line for line in lines if "Retrying" in line or "Traceback" in line]
+    assert logging.get_verbosity() == logging.ERROR  # nor does the hub's library speak of it elsewhere
