@@ -12,7 +12,7 @@ EVERY_ROW = slice(None)
 
 
 @dataclass(frozen=True)
-class Place:
+class RegionTokens:
     """Where a region is at one resolution: nothing need be asked elsewhere, since the mask is 0 there.
 
     Attributes:
@@ -24,7 +24,7 @@ class Place:
     at: Tensor | None
 
     @classmethod
-    def of(cls, region: Tensor, size: tuple[int, int], device: torch.device) -> Place:
+    def of(cls, region: Tensor, size: tuple[int, int], device: torch.device) -> RegionTokens:
         """A region (1 or B, 1, H, W), pooled to a site's resolution."""
         mask = F.adaptive_avg_pool2d(region, size).flatten(2).transpose(1, 2)
         at = mask.amax((0, 2)).nonzero()[:, 0]
@@ -34,7 +34,7 @@ class Place:
 
 
 @dataclass
-class Memory:
+class ConditionKV:
     """Keys and values of one condition at one site, and the gate w·M that lets them speak.
 
     Attributes:
@@ -48,7 +48,7 @@ class Memory:
 
     key: Tensor
     value: Tensor
-    places: dict[tuple[int, int], Place]
+    places: dict[tuple[int, int], RegionTokens]
     features: Tensor | None = None
     gate: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 1))
     rows: slice | None = None

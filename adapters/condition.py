@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from twinset.adapters.regions import region
 from twinset.figure.labels import LABELS
-from twinset.models.region_controlnet import Paint
+from twinset.models.region_controlnet import RegionHints
 
 if TYPE_CHECKING:
     from twinset.adapters.joint_attention import SiteProjections
@@ -47,7 +47,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Words:
+class TextConditioning:
     """What the text encoders say of a text.
 
     Attributes:
@@ -62,32 +62,32 @@ class Words:
     added: Mapping[str, Tensor] = field(default_factory=dict)
     pictures: tuple[Tensor, ...] = ()
 
-    def repeat(self, count: int) -> Words:
+    def repeat(self, count: int) -> TextConditioning:
         """`count` rows: as they are, or `count` times the one text that this holds."""
         if len(self.states) == count:
             return self
         return self._each(lambda x: x.expand(count, *x.shape[1:]))
 
-    def last(self, count: int) -> Words:
+    def last(self, count: int) -> TextConditioning:
         """The last `count` rows."""
         return self._each(lambda x: x[-count:])
 
-    def having(self, name: str, value: Tensor) -> Words:
+    def having(self, name: str, value: Tensor) -> TextConditioning:
         """The same with other states (`prompt_embeds`) or another of `added`."""
         if name == "prompt_embeds":
             return replace(self, states=value)
         return replace(self, added={**self.added, name: value})
 
-    def to(self, like: Tensor) -> Words:
+    def to(self, like: Tensor) -> TextConditioning:
         """The same with dtype and device of `like`."""
         return self._each(lambda x: x.to(like))
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Words:
+    def _each(self, change: Callable[[Tensor], Tensor]) -> TextConditioning:
         added = {name: change(x) for name, x in self.added.items()}
-        return Words(change(self.states), added, tuple(map(change, self.pictures)))
+        return TextConditioning(change(self.states), added, tuple(map(change, self.pictures)))
 
     @classmethod
-    def cat(cls, parts: Sequence[Words]) -> Words:
+    def cat(cls, parts: Sequence[TextConditioning]) -> TextConditioning:
         """Texts one after another."""
         added = {name: torch.cat([p.added[name] for p in parts]) for name in parts[0].added}
         pictures = tuple(torch.cat(rows) for rows in zip(*(p.pictures for p in parts), strict=True))
@@ -154,13 +154,13 @@ def acts(start: float, end: float, step: int, steps: int) -> bool:
     return start <= step / steps and (step + 1) / steps <= end
 
 
-def paint(conditions: list[Condition], batch: int, like: Paint) -> Paint:
+def region_hints(conditions: list[Condition], batch: int, like: RegionHints) -> RegionHints:
     """Lay all conditions onto the latent grid: Σ w·M⊙draft, Σ w·M⊙(mean token), and who was given where.
 
     Args:
         conditions: regions of identities and garments should not overlap; a photo covers what was laid before it.
         batch: size of the batch to paint for.
-        like: a blank `Paint` of this batch.
+        like: a blank `RegionHints` of this batch.
     """
     draft, pooled, given = like.draft.clone(), like.pooled.clone(), like.given.clone()
     for c in conditions:
@@ -174,4 +174,4 @@ def paint(conditions: list[Condition], batch: int, like: Paint) -> Paint:
             pooled = pooled + owned * c.tokens.mean(1)[:, :, None, None].to(draft.dtype)
         channel = torch.tensor(KINDS.index(c.kind), device=given.device)
         given = given + F.one_hot(channel, len(KINDS)).view(1, -1, 1, 1) * owned
-    return Paint(draft, pooled, given.to(draft.dtype))
+    return RegionHints(draft, pooled, given.to(draft.dtype))

@@ -7,7 +7,7 @@ from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from twinset.adapters.condition import Words
+from twinset.adapters.condition import TextConditioning
 from twinset.adapters.joint_attention import JointAttention, SiteProjections
 from twinset.adapters.resampler import Resampler
 
@@ -43,7 +43,7 @@ class GarmentAdapter(ModelMixin, ConfigMixin):
 
 @torch.no_grad()
 def reference_features(
-    attention: JointAttention, unet: UNet2DConditionModel, latents: Tensor, words: Words
+    attention: JointAttention, unet: UNet2DConditionModel, latents: Tensor, words: TextConditioning
 ) -> dict[str, Tensor]:
     """Inputs of every self-attention site for clean garment latents at t = 0: site → (B, m, C).
 

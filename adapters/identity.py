@@ -66,7 +66,7 @@ class IdentityAdapter(ModelMixin, ConfigMixin):
         return F.grid_sample(face, grid, align_corners=False, padding_mode="zeros")
 
 
-def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def similarity_fit(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Least-squares similarity (2, 3) that maps points `source` (n, 2) onto `target` (Umeyama 1991)."""
     from skimage.transform import SimilarityTransform
 
@@ -81,7 +81,7 @@ def face_placement(keypoints: np.ndarray, size: tuple[int, int] = (256, 192)) ->
         keypoints: (18, 3) OpenPose keypoints; nose (0), right eye (14, at the image's left) and left eye (15) are used.
         size: (height, width) of the picture in pixels.
     """
-    matrix = similarity(keypoints[[14, 15, 0], :2].astype(np.float64), TEMPLATE)
+    matrix = similarity_fit(keypoints[[14, 15, 0], :2].astype(np.float64), TEMPLATE)
     height, width = size
     to_pixels = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1.0]])
     to_unit = np.array([[2 / CROP, 0, -1], [0, 2 / CROP, -1], [0, 0, 1.0]])

@@ -27,7 +27,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twinset.adapters.attention_memory import EVERY_ROW, Memory, Place
+from twinset.adapters.attention_memory import EVERY_ROW, ConditionKV, RegionTokens
 from twinset.adapters.condition import Condition
 from twinset.adapters.lora.install import weigh_lora
 from twinset.errors import InputError
@@ -66,7 +66,7 @@ class JointAttnProcessor:
         self.frame, self.former = frame, former
         self.plain = type(former) is AttnProcessor2_0
         self.takes = inspect.signature(former.__call__).parameters.keys()
-        self.memories: list[Memory] = []
+        self.memories: list[ConditionKV] = []
         self.recorded: Tensor | None = None
         self.text: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -103,7 +103,7 @@ class JointAttnProcessor:
             self.text = states, attn.to_k(states), attn.to_v(states)
         return self.text[1], self.text[2]
 
-    def _add(self, attn: Attention, mixed: Tensor, m: Memory, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def _add(self, attn: Attention, mixed: Tensor, m: ConditionKV, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """`mixed` (B, L, C) and what a memory adds at its rows, where its region is."""
         place, rows = m.places[self.frame.size_of(query.shape[1])], cast(slice, m.rows)
         asking, before = (x[rows] if place.at is None else x[rows].index_select(1, place.at) for x in (query, mixed))
@@ -125,7 +125,7 @@ class JointAttnProcessor:
         mixed[rows] += said
         return mixed
 
-    def _beside(self, attn: Attention, hidden_states: Tensor, former: Tensor, speaking: list[Memory]) -> Tensor:
+    def _beside(self, attn: Attention, hidden_states: Tensor, former: Tensor, speaking: list[ConditionKV]) -> Tensor:
         """Adds to what another processor gave: the output layer is linear, so its parts may be summed behind it."""
         query = attn.to_q(hidden_states)
         mixed = torch.zeros_like(query)
@@ -207,12 +207,12 @@ class SiteProjections(nn.Module):
 
 
 @dataclass(frozen=True)
-class Loan:
+class ConditionSlot:
     """Memories of a condition: of its tokens (`present`), or of those that stand for its absence."""
 
     condition: Condition
     present: bool
-    memories: list[Memory]
+    memories: list[ConditionKV]
 
 
 class JointAttention:
@@ -221,7 +221,7 @@ class JointAttention:
     Example:
         attention = JointAttention(unet)
         with attention.injected():
-            attention.remember(condition, size=(32, 24))
+            attention.attach(condition, size=(32, 24))
             ...the pass...
     """
 
@@ -229,7 +229,7 @@ class JointAttention:
         self.unet = unet
         self.frame = Frame()
         self.processors: dict[str, JointAttnProcessor] = {}
-        self.loaned: list[Loan] = []
+        self.loaned: list[ConditionSlot] = []
         self.awake: dict[str, float] = {}  # LoRAs of the conditions that act now, and their weights
 
     def use(self, backend: str | None) -> None:
@@ -279,7 +279,7 @@ class JointAttention:
 
     def eject(self) -> None:
         """Forget everything and give every site its former processor back."""
-        self.forget()
+        self.clear()
         if self.processors:
             self.unet.set_attn_processor(self.former)
             self.processors = {}
@@ -288,11 +288,11 @@ class JointAttention:
     def injected(self) -> Iterator[JointAttention]:
         """Joint attention for as long as this is open; between passes the UNet is as its user left it."""
         already = bool(self.processors)
-        self.forget()
+        self.clear()
         try:
             yield self.inject()
         finally:
-            self.forget() if already else self.eject()
+            self.clear() if already else self.eject()
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -319,7 +319,7 @@ class JointAttention:
                 if processor.recorded is not None:
                     features[name], processor.recorded = processor.recorded, None
 
-    def remember(self, condition: Condition, size: tuple[int, int]) -> None:
+    def attach(self, condition: Condition, size: tuple[int, int]) -> None:
         """Project a condition's tokens and reference features to keys and values at every site, once.
 
         Args:
@@ -338,7 +338,7 @@ class JointAttention:
             present += self._lend(self._own(condition.reference), condition.region, condition.reference)
             silence = {name: torch.zeros_like(x) for name, x in condition.reference.items()}
             absent += self._lend(self._own(silence), condition.region, silence)
-        self.loaned += [Loan(condition, True, present), Loan(condition, False, absent)]
+        self.loaned += [ConditionSlot(condition, True, present), ConditionSlot(condition, False, absent)]
 
     def _own(self, reference: dict[str, Tensor]) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Keys and values of reference features by each site's own projections."""
@@ -355,16 +355,16 @@ class JointAttention:
 
     def _lend(
         self, pairs: Iterable[tuple[str, Tensor, Tensor]], region: Tensor, joined: Mapping[str, Tensor] | None = None
-    ) -> list[Memory]:
+    ) -> list[ConditionKV]:
         memories, places = [], {}
         for name, key, value in pairs:
-            places = places or {size: Place.of(region, size, key.device) for size in self._sizes()}
-            memory = Memory(key, value, places, (joined or {}).get(name))
+            places = places or {size: RegionTokens.of(region, size, key.device) for size in self._sizes()}
+            memory = ConditionKV(key, value, places, (joined or {}).get(name))
             self.processors[name].memories.append(memory)
             memories.append(memory)
         return memories
 
-    def set_gates(self, step: int, steps: int, branches: Sequence[Sequence[str]], repeat: int) -> None:
+    def set_weights(self, step: int, steps: int, branches: Sequence[Sequence[str]], repeat: int) -> None:
         """Set each condition's weight for a step.
 
         Args:
@@ -411,7 +411,7 @@ class JointAttention:
         for processor in self.processors.values():
             processor.text = None
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Drop all memories: the sites are plain again, and the LoRAs of conditions asleep."""
         self._wake((), 0, 1)
         self.loaned = []

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from twinset.benchmarks.drawing import Drawing, joint_pass, load_pipeline, serial_pass
-from twinset.benchmarks.people import Person, person_of
-from twinset.pipelines.denoising.condition_cache import Memo
+from twinset.benchmarks.drawing import Drawing, joint_pass, serial_pass, studio_pipeline
+from twinset.benchmarks.people import BenchmarkPerson, person_of
+from twinset.pipelines.denoising.condition_cache import ConditionCache
 from twinset.pipelines.studio import StudioPipeline
 
-Draw = Callable[[StudioPipeline, Person, int, float], object]
+Draw = Callable[[StudioPipeline, BenchmarkPerson, int, float], object]
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 COSTED: dict[str, Draw] = {"joint": joint_pass, "serial": serial_pass}
 """Way to what draws face and garments together."""
@@ -68,13 +68,13 @@ def costs(drawing: Drawing, people: int = 8) -> dict[str, Cost]:
 def cost(drawing: Drawing, way: str, people: int) -> Cost:
     """Cost of one way; for a process of its own."""
     torch.set_num_threads(1)
-    pipe, draw = load_pipeline(drawing.model), COSTED[way]
+    pipe, draw = studio_pipeline(drawing.model), COSTED[way]
     everybody = [person_of(pipe, drawing.first_seed, index) for index in range(people + 1)]
     loaded = forget_peak()
     draw(pipe, everybody[0], drawing.steps, drawing.guidance)
     rows = []
     for person in everybody[1:]:
-        pipe.memo = Memo()
+        pipe.condition_cache = ConditionCache()
         rows.append([_timed(pipe, lambda p=person: draw(pipe, p, drawing.steps, drawing.guidance)) for _ in range(2)])
     (cold, cold_calls), (warm, warm_calls) = (_averaged([row[k] for row in rows]) for k in range(2))
     return Cost(cold, warm, cold_calls, warm_calls, round(peak_memory(), 1), round(loaded, 1))

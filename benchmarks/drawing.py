@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.progress import track
 
 from twinset.adapters.condition import Condition
-from twinset.benchmarks.people import FIRST_SEED, Person, person_of
-from twinset.models.vae import decode, encode
+from twinset.benchmarks.people import FIRST_SEED, BenchmarkPerson, person_of
+from twinset.models.vae import decode_latents, encode_picture
 from twinset.pipelines.baseline.serial import Stages, draw_serially, passes
 from twinset.pipelines.compose import Composition
 from twinset.pipelines.controller.controller import Outcome, draw_controlled
-from twinset.pipelines.denoising.condition_cache import Memo
-from twinset.pipelines.families.drawn import DrawnPeople, Selfie
+from twinset.pipelines.denoising.condition_cache import ConditionCache
+from twinset.pipelines.families.drawn import Selfie, StudioBackend
 from twinset.pipelines.request import Request
 from twinset.pipelines.studio import StudioPipeline
 from twinset.prompts.sentence import understand
@@ -69,7 +69,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnPeople:
     """What was drawn of N people.
 
     Attributes:
@@ -83,30 +83,30 @@ class Drawn:
     touched: np.ndarray
 
     @classmethod
-    def cat(cls, parts: list[Drawn]) -> Drawn:
+    def cat(cls, parts: list[DrawnPeople]) -> DrawnPeople:
         """Parts one after another."""
         pictures = {way: np.concatenate([part.pictures[way] for part in parts]) for way in parts[0].pictures}
         seconds, touched = (np.concatenate([getattr(part, name) for part in parts]) for name in ("seconds", "touched"))
         return cls(pictures, seconds, touched)
 
 
-def draw_person(pipe: StudioPipeline, person: Person, steps: int, guidance: float) -> Drawn:
+def draw_person(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float) -> DrawnPeople:
     """One person drawn in every way from the same noise."""
-    pipe.memo = Memo()  # the clock sees a new person both times
+    pipe.condition_cache = ConditionCache()  # the clock sees a new person both times
     joint, joint_seconds = _jointly(pipe, person, steps, guidance)
-    pipe.memo = Memo()
+    pipe.condition_cache = ConditionCache()
     serial, serial_seconds = _serially(pipe, person, steps, guidance)
     made = joint | serial
     controlled = {way: _repaired(pipe, person, steps, guidance, made[first]) for way, first in REPAIRED.items()}
     touched = [[any(step.kept for step in outcome.steps) for outcome in controlled.values()]]
     made |= {way: outcome.picture for way, outcome in controlled.items()}
     pictures = {way: picture[None] for way, picture in made.items()}
-    return Drawn(pictures, np.array([[joint_seconds, serial_seconds]]), np.array(touched))
+    return DrawnPeople(pictures, np.array([[joint_seconds, serial_seconds]]), np.array(touched))
 
 
 def joint_pass(
     pipe: StudioPipeline,
-    person: Person,
+    person: BenchmarkPerson,
     steps: int,
     guidance: float,
     with_identity: bool = True,
@@ -122,18 +122,20 @@ def joint_pass(
     return np.asarray(output.images[0])
 
 
-def serial_pass(pipe: StudioPipeline, person: Person, steps: int, guidance: float) -> Stages:
+def serial_pass(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float) -> Stages:
     """A person drawn by the chain."""
     return _chain(pipe, person, steps, guidance)(Selfie(person.selfie, person.selfie), person.flats)
 
 
-def _chain(pipe: StudioPipeline, person: Person, steps: int, guidance: float) -> Callable[..., Stages]:
+def _chain(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float) -> Callable[..., Stages]:
     asked = _asked(person, steps, guidance)
     layout = asked.pop("layout")
-    return partial(draw_serially, pipe, DrawnPeople(pipe), passes(pipe, asked, partial(_noise, person)), layout)
+    return partial(draw_serially, pipe, StudioBackend(pipe), passes(pipe, asked, partial(_noise, person)), layout)
 
 
-def _jointly(pipe: StudioPipeline, person: Person, steps: int, guidance: float) -> tuple[dict[str, np.ndarray], float]:
+def _jointly(
+    pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float
+) -> tuple[dict[str, np.ndarray], float]:
     pictures, seconds = {}, 0.0
     for way, cell in CELLS.items():
         started = time.perf_counter()
@@ -142,7 +144,9 @@ def _jointly(pipe: StudioPipeline, person: Person, steps: int, guidance: float) 
     return pictures, seconds
 
 
-def _serially(pipe: StudioPipeline, person: Person, steps: int, guidance: float) -> tuple[dict[str, np.ndarray], float]:
+def _serially(
+    pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float
+) -> tuple[dict[str, np.ndarray], float]:
     started = time.perf_counter()
     both = serial_pass(pipe, person, steps, guidance)
     seconds = time.perf_counter() - started
@@ -151,7 +155,7 @@ def _serially(pipe: StudioPipeline, person: Person, steps: int, guidance: float)
     return dict(zip(SERIAL, made, strict=True)), seconds
 
 
-def _repaired(pipe: StudioPipeline, person: Person, steps: int, guidance: float, first: np.ndarray) -> Outcome:
+def _repaired(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float, first: np.ndarray) -> Outcome:
     """What the controller makes of a picture drawn before."""
     asked = _asked(person, steps, guidance)
     layout = asked.pop("layout")
@@ -167,7 +171,7 @@ def _repaired(pipe: StudioPipeline, person: Person, steps: int, guidance: float,
     return draw_controlled(pipe, Request(prompt=person.prompt, candidates=1), Composition(*made), again)
 
 
-def _asked(person: Person, steps: int, guidance: float) -> dict[str, Any]:
+def _asked(person: BenchmarkPerson, steps: int, guidance: float) -> dict[str, Any]:
     return {
         "prompt": understand(person.prompt, "studio").prompt,
         "layout": person.layout,
@@ -176,7 +180,7 @@ def _asked(person: Person, steps: int, guidance: float) -> dict[str, Any]:
     }
 
 
-def _noise(person: Person) -> torch.Generator:
+def _noise(person: BenchmarkPerson) -> torch.Generator:
     return torch.Generator().manual_seed(person.spec.seed)
 
 
@@ -186,9 +190,9 @@ def draw_part(drawing: Drawing, start: int, threads: int) -> None:
     if path.exists():
         return
     torch.set_num_threads(threads)
-    pipe = load_pipeline(drawing.model)
+    pipe = studio_pipeline(drawing.model)
     people = [person_of(pipe, drawing.first_seed, index) for index in range(start, min(start + BATCH, drawing.people))]
-    drawn = Drawn.cat([draw_person(pipe, person, drawing.steps, drawing.guidance) for person in people])
+    drawn = DrawnPeople.cat([draw_person(pipe, person, drawing.steps, drawing.guidance) for person in people])
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part.npz")
     np.savez_compressed(
@@ -200,13 +204,13 @@ def draw_part(drawing: Drawing, start: int, threads: int) -> None:
     unfinished.replace(path)
 
 
-def load_part(path: Path) -> Drawn:
+def load_part(path: Path) -> DrawnPeople:
     """What `draw_part` wrote."""
     stored = np.load(path)
-    return Drawn(dict(zip(WAYS, stored["pictures"], strict=True)), stored["seconds"], stored["touched"])
+    return DrawnPeople(dict(zip(WAYS, stored["pictures"], strict=True)), stored["seconds"], stored["touched"])
 
 
-def draw_people(drawing: Drawing, workers: int) -> Drawn:
+def draw_people(drawing: Drawing, workers: int) -> DrawnPeople:
     """Draw everybody in several processes, each on its share of the cores; an interrupted run goes on.
 
     One thread per process beats several threads on one picture, whose tensors are small.
@@ -217,11 +221,11 @@ def draw_people(drawing: Drawing, workers: int) -> Drawn:
         parts = pool.map(draw, starts) if workers > 1 else map(draw, starts)
         for _ in track(parts, description="drawing", total=len(starts), console=Console(stderr=True)):
             pass
-    return Drawn.cat([load_part(drawing.part(start)) for start in starts])
+    return DrawnPeople.cat([load_part(drawing.part(start)) for start in starts])
 
 
 @lru_cache(maxsize=1)
-def load_pipeline(model: str) -> StudioPipeline:
+def studio_pipeline(model: str) -> StudioPipeline:
     """The pipeline on the best device, once per process."""
     pipe = StudioPipeline.from_pretrained(model).to("cuda" if torch.cuda.is_available() else "cpu")
     pipe.set_progress_bar_config(disable=True)
@@ -234,6 +238,6 @@ def through_vae(pipe: StudioPipeline, pictures: np.ndarray) -> np.ndarray:
     decoded = []
     for picture in pictures:
         pixels = torch.from_numpy(picture).to(pipe.device, pipe.vae.dtype).permute(2, 0, 1)[None] / 127.5 - 1
-        pixels = decode(pipe.vae, encode(pipe.vae, pixels))
+        pixels = decode_latents(pipe.vae, encode_picture(pipe.vae, pixels))
         decoded.append(((pixels[0].float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
     return np.stack(decoded)

@@ -96,7 +96,7 @@ def pose_figures(
     return {"pck": np.asarray(right), "parsing_miou": np.asarray(overlap)}
 
 
-def psnr(pictures: np.ndarray, truths: np.ndarray) -> np.ndarray:
+def psnr_each(pictures: np.ndarray, truths: np.ndarray) -> np.ndarray:
     """Peak signal-to-noise ratio in dB of uint8 (N, H, W, 3) pictures against true ones, (N,); at most 60."""
     error = np.square(pictures.astype(np.float64) - truths).mean((1, 2, 3))
     return 10 * np.log10(255**2 / np.maximum(error, 255**2 * 1e-6))

@@ -28,16 +28,16 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from twinset.benchmarks.figures import Estimate, psnr, ssim, summarise
+from twinset.benchmarks.figures import Estimate, psnr_each, ssim, summarise
 from twinset.common.atomic_files import atomic_path
 from twinset.common.image_io import read_picture
 from twinset.common.sheets import contact_sheet
 from twinset.errors import InputError
-from twinset.pipelines.compose import compose, people_of
+from twinset.pipelines.compose import backend_of, compose
 from twinset.pipelines.controller.controller import framed, target_of
 from twinset.pipelines.controller.measures import MEASURES, measure
 from twinset.pipelines.draw import draw
-from twinset.pipelines.generate import settled
+from twinset.pipelines.generate import with_model_defaults
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.load import load_pipeline
 from twinset.pipelines.record import machine
@@ -51,7 +51,7 @@ PROMPT = "a person"
 
 
 @dataclass(frozen=True)
-class Item:
+class FolderItem:
     """One photo to change.
 
     Attributes:
@@ -74,28 +74,28 @@ class Item:
     layout: str = "own"
 
 
-def viton_hd(root: Path, pairs: str) -> Iterator[Item]:
+def viton_hd_items(root: Path, pairs: str) -> Iterator[FolderItem]:
     """Items of a VITON-HD folder; its garments are tops."""
     for person, cloth in _rows(root / "test_pairs.txt"):
         cloth = person if pairs == "paired" else cloth
         garment = root / "test" / "cloth" / cloth
         name = f"{Path(person).stem}-{Path(cloth).stem}"
-        yield Item(
+        yield FolderItem(
             name, root / "test" / "image" / person, garment, "t_shirt", None, PROMPT, pairs == "paired", "viton-hd"
         )
 
 
-def dresscode(root: Path, pairs: str) -> Iterator[Item]:
+def dresscode_items(root: Path, pairs: str) -> Iterator[FolderItem]:
     """Items of a DressCode folder, category by category."""
     for category, kind in CATEGORIES.items():
         listed = root / category / f"test_pairs_{pairs}.txt"
         for person, cloth in _rows(listed) if listed.is_file() else ():
             images = root / category / "images"
             name = f"{category}-{Path(person).stem}-{Path(cloth).stem}"
-            yield Item(name, images / person, images / cloth, kind, None, PROMPT, pairs == "paired", "dresscode")
+            yield FolderItem(name, images / person, images / cloth, kind, None, PROMPT, pairs == "paired", "dresscode")
 
 
-def own(root: Path, pairs: str) -> Iterator[Item]:
+def own(root: Path, pairs: str) -> Iterator[FolderItem]:
     """Items of a folder of one's own, by name; paired says that each garment is the one in its photo."""
     for photo in _pictures(root / "photos"):
         garments = [path for path in _pictures(root / "garments") if path.name.split(".")[0] == photo.stem]
@@ -104,7 +104,7 @@ def own(root: Path, pairs: str) -> Iterator[Item]:
         _, *kind, _ = garments[0].name.split(".")
         selfies = [path for path in _pictures(root / "selfies") if path.stem == photo.stem]
         words = root / "prompts" / f"{photo.stem}.txt"
-        yield Item(
+        yield FolderItem(
             photo.stem,
             photo,
             garments[0],
@@ -115,10 +115,14 @@ def own(root: Path, pairs: str) -> Iterator[Item]:
         )
 
 
-LAYOUTS: dict[str, Callable[[Path, str], Iterator[Item]]] = {"viton-hd": viton_hd, "dresscode": dresscode, "own": own}
+LAYOUTS: dict[str, Callable[[Path, str], Iterator[FolderItem]]] = {
+    "viton-hd": viton_hd_items,
+    "dresscode": dresscode_items,
+    "own": own,
+}
 
 
-def items_of(root: Path, layout: str, pairs: str, limit: int | None = None) -> list[Item]:
+def folder_items(root: Path, layout: str, pairs: str, limit: int | None = None) -> list[FolderItem]:
     """The items of a folder.
 
     Raises:
@@ -132,13 +136,13 @@ def items_of(root: Path, layout: str, pairs: str, limit: int | None = None) -> l
     return found
 
 
-def changed(pipe: JointPass, item: Item, path: Path, seed: int) -> dict[str, float]:
+def try_on_and_measure(pipe: JointPass, item: FolderItem, path: Path, seed: int) -> dict[str, float]:
     """Draw an item in photo mode, save what the family's frame shows, and measure it; a result that is there is kept.
 
     Returns:
-        Measure to value; `ssim` and `psnr` where the photo is the truth.
+        Measure to value; `ssim` and `psnr_each` where the photo is the truth.
     """
-    told = item.layout == "own" or people_of(pipe).family != "studio"  # a data set's tops are of many drawn kinds
+    told = item.layout == "own" or backend_of(pipe).family != "studio"  # a data set's tops are of many drawn kinds
     request = Request(
         prompt=item.prompt,
         photo=item.photo,
@@ -147,7 +151,7 @@ def changed(pipe: JointPass, item: Item, path: Path, seed: int) -> dict[str, flo
         seed=seed,
         model=pipe.name_or_path or "",
     )
-    request = settled(pipe, request)
+    request = with_model_defaults(pipe, request)
     composition = compose(pipe, request)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,14 +159,16 @@ def changed(pipe: JointPass, item: Item, path: Path, seed: int) -> dict[str, flo
             drawn = framed(composition, request, draw(pipe, request, composition, 0))
             Image.fromarray(drawn).save(temporary, format="PNG")
     picture = np.asarray(Image.open(path))
-    values = measure(people_of(pipe), picture, target_of(pipe, composition)).values
+    values = measure(backend_of(pipe), picture, target_of(pipe, composition)).values
     if item.paired and composition.photo is not None:
         truth = composition.photo.seen[None]
-        values |= {"ssim": float(ssim(picture[None], truth)[0]), "psnr": float(psnr(picture[None], truth)[0])}
+        values |= {"ssim": float(ssim(picture[None], truth)[0]), "psnr": float(psnr_each(picture[None], truth)[0])}
     return values
 
 
-def run(pipe: JointPass, items: Sequence[Item], out: Path, seed: int = 0) -> tuple[dict[str, Estimate], list[str]]:
+def run_items(
+    pipe: JointPass, items: Sequence[FolderItem], out: Path, seed: int = 0
+) -> tuple[dict[str, Estimate], list[str]]:
     """Draw and measure all items.
 
     Returns:
@@ -171,14 +177,16 @@ def run(pipe: JointPass, items: Sequence[Item], out: Path, seed: int = 0) -> tup
     rows, failed = [], []
     for item in track(items, description="drawing", console=Console(stderr=True)):
         try:
-            rows.append(changed(pipe, item, out / "drawn" / f"{item.name}.png", seed))
+            rows.append(try_on_and_measure(pipe, item, out / "drawn" / f"{item.name}.png", seed))
         except InputError as error:
             failed.append(f"{item.name}: {error}")
     names = [name for name in (*MEASURES, "ssim", "psnr") if any(name in row for row in rows)]
     return summarise({name: np.array([row.get(name, np.nan) for row in rows]) for name in names}), failed
 
 
-def write(out: Path, items: Sequence[Item], figures: dict[str, Estimate], failed: list[str], said: dict) -> None:
+def write_results(
+    out: Path, items: Sequence[FolderItem], figures: dict[str, Estimate], failed: list[str], said: dict
+) -> None:
     """Write `folder.json`, `folder.md` and `folder.png`: photo, garment, result."""
     out.mkdir(parents=True, exist_ok=True)
     content = {"run": said, "failed": failed, "figures": {name: asdict(value) for name, value in figures.items()}}
@@ -203,12 +211,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, help="photos at most")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    items = items_of(options.data, options.layout, options.pairs, options.limit)
+    items = folder_items(options.data, options.layout, options.pairs, options.limit)
     pipe: Any = load_pipeline(options.model)
     pipe.set_progress_bar_config(disable=True)
-    figures, failed = run(pipe, items, options.out, options.seed)
+    figures, failed = run_items(pipe, items, options.out, options.seed)
     said = {name: str(getattr(options, name)) for name in ("data", "layout", "pairs", "model", "seed")}
-    write(options.out, items, figures, failed, said | {"photos": len(items), "machine": machine(pipe.device)})
+    write_results(options.out, items, figures, failed, said | {"photos": len(items), "machine": machine(pipe.device)})
     console = Console()
     console.print((options.out / "folder.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
     for line in failed:

@@ -25,13 +25,13 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from twinset.benchmarks.drawing import load_pipeline
+from twinset.benchmarks.drawing import studio_pipeline
 from twinset.benchmarks.figures import Estimate, bootstrap
 from twinset.benchmarks.joint import embed_faces
 from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.logos import logo_is_right
 from twinset.benchmarks.page import grid
-from twinset.benchmarks.people import Person, drawn_person
+from twinset.benchmarks.people import BenchmarkPerson, drawn_person
 from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import GARMENT_KINDS
 from twinset.pipelines.record import machine
@@ -44,7 +44,7 @@ from twinset.training.lora.options import read_options
 from twinset.training.lora.train import train_lora
 from twinset.training.mannequin import render
 from twinset.training.mannequin.attributes import ATTRIBUTES
-from twinset.training.mannequin.spec import LOGOS, PATTERNS, Garment, Spec, draw_garment, draw_spec
+from twinset.training.mannequin.spec import LOGOS, PATTERNS, GarmentDesign, Spec, draw_garment, draw_spec
 
 FIRST_SEED = 900_800_000
 PICTURES, TRIGGER = 12, "jckt"
@@ -72,11 +72,11 @@ class Subject:
         others: the same others in clothes of their own.
     """
 
-    garment: Garment
+    garment: GarmentDesign
     flat: np.ndarray
     shown: list[Spec]
-    people: list[Person]
-    others: list[Person]
+    people: list[BenchmarkPerson]
+    others: list[BenchmarkPerson]
 
 
 def new_subject(pipe: StudioPipeline, index: int, people: int) -> Subject:
@@ -97,7 +97,7 @@ def new_subject(pipe: StudioPipeline, index: int, people: int) -> Subject:
     )
 
 
-def wearing(spec: Spec, garment: Garment | None) -> Spec:
+def wearing(spec: Spec, garment: GarmentDesign | None) -> Spec:
     """Somebody in the garment (else in a shirt) and a lower piece of their own."""
     rng = np.random.default_rng([spec.seed, 1])
     own = draw_garment("shirt", rng) if garment is None else garment
@@ -113,7 +113,9 @@ def photographed(subject: Subject, folder: Path) -> Path:
     return folder
 
 
-def drawn(pipe: StudioPipeline, person: Person, steps: int, upper: bool, called: str = "") -> np.ndarray:
+def drawn_subject(
+    pipe: StudioPipeline, person: BenchmarkPerson, steps: int, upper: bool, called: str = ""
+) -> np.ndarray:
     """A person by words, face and lower garment, with the upper one's flat picture or without; uint8 (256, 192, 3)."""
     flats = {kind: flat for kind, flat in person.flats.items() if upper or kind != person.spec.garments["upper"].kind}
     conditions = [pipe.identity(person.selfie, person.layout)]
@@ -137,10 +139,10 @@ def all_ways(pipe: StudioPipeline, subject: Subject, lora: Path, steps: int) -> 
         with loras_on(pipe, [LoraChoice(path=lora)]) if with_lora else nullcontext():
             for person, other in track(list(zip(subject.people, subject.others, strict=True)), "drawing"):
                 suffix = " + LoRA" if with_lora else ""
-                pictures[f"words{suffix}"].append(drawn(pipe, person, steps, False, called))
-                pictures[f"other clothes{suffix}"].append(drawn(pipe, other, steps, True))
+                pictures[f"words{suffix}"].append(drawn_subject(pipe, person, steps, False, called))
+                pictures[f"other clothes{suffix}"].append(drawn_subject(pipe, other, steps, True))
                 if not with_lora:
-                    pictures["flat picture"].append(drawn(pipe, person, steps, True))
+                    pictures["flat picture"].append(drawn_subject(pipe, person, steps, True))
     return {way: np.stack(rows) for way, rows in pictures.items()}
 
 
@@ -153,7 +155,7 @@ def judged(judges: Judges, subject: Subject, pictures: dict[str, np.ndarray]) ->
     return found
 
 
-def _figures(judges: Judges, people: Sequence[Person], rows: np.ndarray) -> dict[str, np.ndarray]:
+def _figures(judges: Judges, people: Sequence[BenchmarkPerson], rows: np.ndarray) -> dict[str, np.ndarray]:
     faces, _, others = embed_faces(judges, people, rows)
     upper, classes = _garment(judges, people, rows, "upper")
     garments = [person.spec.garments["upper"] for person in people]
@@ -168,7 +170,7 @@ def _figures(judges: Judges, people: Sequence[Person], rows: np.ndarray) -> dict
 
 
 def _garment(
-    judges: Judges, people: Sequence[Person], rows: np.ndarray, slot: str
+    judges: Judges, people: Sequence[BenchmarkPerson], rows: np.ndarray, slot: str
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Similarity (N,) of a garment as drawn with its flat picture, and the classes that the judge reads."""
     kinds = [person.spec.garments[slot].kind for person in people]
@@ -179,7 +181,7 @@ def _garment(
     return np.where(seen, similar, NOTHING), judges.garment_classes(list(rows), masks)
 
 
-def page(figures: dict[str, dict[str, Estimate]], seconds: float, steps: int) -> str:
+def garment_page(figures: dict[str, dict[str, Estimate]], seconds: float, steps: int) -> str:
     """The figures as Markdown: means and 95 % bootstrap intervals over people."""
     ways = list(figures)
     lines = [f"LoRAs of {steps} steps, {seconds:.0f} s each.", "", f"| figure | {' | '.join(ways)} |"]
@@ -202,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--runs", type=Path, default=Path("out/garment_lora"), help="pictures, LoRAs and their runs")
     options = parser.parse_args(arguments)
-    pipe, judges = load_pipeline("studio"), Judges.load(FOLDER)
+    pipe, judges = studio_pipeline("studio"), Judges.load(FOLDER)
     rows: dict[str, list[dict[str, np.ndarray]]] = {}
     columns: dict[str, list[np.ndarray]] = {"flat": [], "true": [], **{way: [] for way in WAYS}}
     spent = []
@@ -226,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     options.out.mkdir(parents=True, exist_ok=True)
     grid(columns).save(options.out / "garment_lora.png")
-    text = page(figures, float(np.mean(spent)), options.steps)
+    text = garment_page(figures, float(np.mean(spent)), options.steps)
     (options.out / "garment_lora.md").write_text(text, encoding="utf-8")
     result = {way: {name: asdict(value) for name, value in row.items()} for way, row in figures.items()}
     run = {"steps": options.steps, "people": options.people, "seconds": spent, "machine": machine("cpu")}

@@ -24,14 +24,14 @@ from rich.console import Console
 from rich.progress import track
 
 from twinset.benchmarks.cost import costs
-from twinset.benchmarks.drawing import REPAIRED, Drawing, Drawn, draw_people, load_pipeline, through_vae
+from twinset.benchmarks.drawing import REPAIRED, Drawing, DrawnPeople, draw_people, studio_pipeline, through_vae
 from twinset.benchmarks.figures import (
     Estimate,
     attribute_figures,
     bootstrap,
     identity_figures,
     pose_figures,
-    psnr,
+    psnr_each,
     spread,
     ssim,
     strangers,
@@ -40,12 +40,12 @@ from twinset.benchmarks.figures import (
 from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.light import PERSON, SCENE, light_figures
 from twinset.benchmarks.page import cost_table, grid, table
-from twinset.benchmarks.people import FIRST_SEED, Person, albedo, in_other_light, person_of
+from twinset.benchmarks.people import FIRST_SEED, BenchmarkPerson, albedo, in_other_light, person_of
 from twinset.benchmarks.perceptual import perceptual_distance
 from twinset.figure.keypoints import draw_skeleton
 from twinset.figure.labels import GARMENT_KINDS
 from twinset.models.face_finder import align
-from twinset.pipelines.compose import people_of
+from twinset.pipelines.compose import backend_of
 from twinset.pipelines.record import machine, weights_revision
 from twinset.pipelines.studio import StudioPipeline
 from twinset.scoring.garment import FEWEST_PIXELS, retrieved
@@ -63,7 +63,7 @@ WITHOUT_IDENTITY = ("garment only", "neither", "serial: garment only")
 
 
 def judge(
-    judges: Judges, people: Sequence[Person], pictures: np.ndarray, told: Sequence[str] = PERSON
+    judges: Judges, people: Sequence[BenchmarkPerson], pictures: np.ndarray, told: Sequence[str] = PERSON
 ) -> dict[str, np.ndarray]:
     """Every figure of every person.
 
@@ -92,14 +92,14 @@ def judge(
         **light_figures(pictures, albedos, agreed, owned, told),
         "garment_rank1": garment_rank1(judges, people, pictures, agreed),
         **pose_figures(seen.keypoints, keypoints, seen.parsing, layouts),
-        "psnr": psnr(pictures, truths),
+        "psnr": psnr_each(pictures, truths),
         "ssim": ssim(pictures, truths),
         **attribute_figures(read, classes, tuple(ATTRIBUTES), NAMED, chinese),
     }
 
 
 def embed_faces(
-    judges: Judges, people: Sequence[Person], pictures: np.ndarray
+    judges: Judges, people: Sequence[BenchmarkPerson], pictures: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The judge's embeddings (N, D) of the faces in the pictures, the selfies given, and the other selfies."""
     crops = np.stack([align(picture, person.landmarks) for person, picture in zip(people, pictures, strict=True)])
@@ -107,7 +107,9 @@ def embed_faces(
     return judges.faces(crops), judges.faces(selfies[:, 0]), judges.faces(selfies[:, 1])
 
 
-def garment_rank1(judges: Judges, people: Sequence[Person], pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def garment_rank1(
+    judges: Judges, people: Sequence[BenchmarkPerson], pictures: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
     """Whether the upper garment as worn finds its flat picture among 100; (N,), NaN where it is hardly seen."""
     uppers = [next(iter(person.flats)) for person in people]
     masks = [np.isin(row, GARMENT_KINDS[kind][1]) for row, kind in zip(labels, uppers, strict=True)]
@@ -120,7 +122,7 @@ def garment_rank1(judges: Judges, people: Sequence[Person], pictures: np.ndarray
     return hits
 
 
-def visible_attributes(person: Person) -> np.ndarray:
+def visible_attributes(person: BenchmarkPerson) -> np.ndarray:
     """True classes int (A,), -1 for what the framing hides: shoes, and below a portrait all that the legs wear."""
     classes = attributes(person.spec)
     hidden = {
@@ -131,7 +133,9 @@ def visible_attributes(person: Person) -> np.ndarray:
     return np.array([-1 if hidden.get(name, False) else value for name, value in classes.items()])
 
 
-def measure(judges: Judges, pipe: StudioPipeline, people: Sequence[Person], drawn: Drawn) -> Results:
+def measure_ways(
+    judges: Judges, pipe: StudioPipeline, people: Sequence[BenchmarkPerson], drawn: DrawnPeople
+) -> Results:
     """Figures of all ways of drawing, their ceilings and their floor, with intervals.
 
     Args:
@@ -174,7 +178,7 @@ def naturalness(pipe: StudioPipeline, pictures: np.ndarray, truths: np.ndarray) 
         pictures: uint8 (N, H, W, 3).
         truths: the true ones, for LPIPS where its weights are here.
     """
-    scores = [people_of(pipe).scores(picture) for picture in pictures]
+    scores = [backend_of(pipe).scores(picture) for picture in pictures]
     found = {
         name: np.array([score.get(measure, np.nan) for score in scores])
         for name, measure in (("clip_iqa", "clip_iqa_quality"), ("niqe", "niqe"))
@@ -183,7 +187,7 @@ def naturalness(pipe: StudioPipeline, pictures: np.ndarray, truths: np.ndarray) 
     return found if lpips is None else found | {"lpips": lpips(pictures, truths)}
 
 
-def comparison(results: Results, drawn: Drawn) -> dict[str, Estimate]:
+def comparison(results: Results, drawn: DrawnPeople) -> dict[str, Estimate]:
     """The joint way against the serial one before its repair: ratios of means, and of seconds person by person."""
     joint, serial = results["identity + garment"], results["serial: identity + garment"]
     ratios = {
@@ -193,12 +197,12 @@ def comparison(results: Results, drawn: Drawn) -> dict[str, Estimate]:
     return ratios | {"seconds_ratio": bootstrap(drawn.seconds[:, 0] / drawn.seconds[:, 1])}
 
 
-def told_seconds(drawn: Drawn) -> dict[str, float]:
+def told_seconds(drawn: DrawnPeople) -> dict[str, float]:
     """Mean seconds per picture by way."""
     return dict(zip(("joint", "serial"), drawn.seconds.mean(0).round(2).tolist(), strict=True))
 
 
-def repair_effect(judges: Judges, people: Sequence[Person], drawn: Drawn) -> Results:
+def repair_effect(judges: Judges, people: Sequence[BenchmarkPerson], drawn: DrawnPeople) -> Results:
     """Pictures on which the controller kept a repair, by the judges: before, after, and the difference, per way."""
     effect: Results = {}
     for column, (way, first) in enumerate(REPAIRED.items()):
@@ -212,12 +216,12 @@ def repair_effect(judges: Judges, people: Sequence[Person], drawn: Drawn) -> Res
     return effect
 
 
-def write(
+def write_joint(
     out: Path,
     results: Results,
     effect: Results,
-    people: Sequence[Person],
-    drawn: Drawn,
+    people: Sequence[BenchmarkPerson],
+    drawn: DrawnPeople,
     run: Mapping[str, Any],
 ) -> None:
     """Write `joint.json`, `joint.md` and `joint.png` into a folder."""
@@ -242,7 +246,7 @@ def write(
     grid(columns).save(out / "joint.png")
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=200, help="number of held-out people (8 for a quick look)")
@@ -259,9 +263,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and write `joint.json`, `joint.md` and `joint.png`."""
-    options = parse(arguments)
+    options = parse_arguments(arguments)
     started = time.perf_counter()
-    judges, pipe = Judges.load(options.judges), load_pipeline(options.model)
+    judges, pipe = Judges.load(options.judges), studio_pipeline(options.model)
     revision = weights_revision(Path(pipe.name_or_path))
     folder = options.out / "drawn" / f"{revision[:12]}-{options.steps}-{options.guidance:g}-{options.first_seed}"
     how = (options.people, options.steps, options.guidance, options.first_seed)
@@ -269,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     drawn = draw_people(drawing, options.workers)
     everybody = track(range(options.people), description="people", console=Console(stderr=True))
     people = [person_of(pipe, options.first_seed, index) for index in everybody]
-    results = measure(judges, pipe, people, drawn)
+    results = measure_ways(judges, pipe, people, drawn)
     run = {
         "people": options.people,
         "first_seed": options.first_seed,
@@ -279,10 +283,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "machine": machine(pipe.device),
         "seconds": round(time.perf_counter() - started, 1),
         "seconds_per_picture": told_seconds(drawn),
-        "clip_iqa_by": people_of(pipe).scored_by,
+        "clip_iqa_by": backend_of(pipe).scored_by,
         "cost": {way: asdict(cost) for way, cost in costs(drawing, min(options.people, COSTED_PEOPLE)).items()},
     }
-    write(options.out, results, repair_effect(judges, people, drawn), people, drawn, run)
+    write_joint(options.out, results, repair_effect(judges, people, drawn), people, drawn, run)
     Console().print((options.out / "joint.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
 
 

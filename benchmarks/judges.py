@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twinset.training.studio.judge_networks import FaceJudge, GarmentJudge, PictureJudge, flat_mask, garment_crop, peaks
+from twinset.training.studio.judge_networks import (
+    FaceJudge,
+    GarmentJudge,
+    PictureJudge,
+    flat_mask,
+    garment_crop,
+    heatmap_peaks,
+)
 
 FOLDER = Path(__file__).with_name("judges")
 
@@ -67,7 +74,7 @@ class Judges:
         keypoints, parsing, attributes = [], [], []
         for part in _parts(pictures):
             heat, labels, named = self._picture(self._pixels(part))
-            keypoints.append(peaks(heat).cpu().numpy())
+            keypoints.append(heatmap_peaks(heat).cpu().numpy())
             fine = F.interpolate(labels, pictures.shape[1:3], mode="bilinear")
             parsing.append(fine.argmax(1).to(torch.uint8).cpu().numpy())
             attributes.append({name: logits.argmax(1).cpu().numpy() for name, logits in named.items()})

@@ -69,7 +69,7 @@ def cropped(across: float, down: float) -> Attack:
     return attack
 
 
-def turned(degrees: float) -> Attack:
+def turned_picture(degrees: float) -> Attack:
     """Turned about the middle in the same frame."""
     return lambda picture: picture.rotate(degrees, Image.Resampling.BICUBIC)
 
@@ -85,7 +85,7 @@ def brightened(picture: Image.Image) -> Image.Image:
     return picture.point([min(255, round(0.85 * value + 35)) for value in range(256)] * len(picture.getbands()))
 
 
-def mirrored(picture: Image.Image) -> Image.Image:
+def mirrored_picture(picture: Image.Image) -> Image.Image:
     """Left for right."""
     return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
@@ -101,18 +101,18 @@ ATTACKS: dict[str, Attack] = {
     "resized to 2": resized(2.0),
     "cropped by 10 %, middle": cropped(0.5, 0.5),
     "cropped by 10 %, corner": cropped(0.0, 1.0),
-    "mirrored": mirrored,
-    "turned by 1°": turned(1),
-    "turned by 2°": turned(-2),
+    "mirrored": mirrored_picture,
+    "turned by 1°": turned_picture(1),
+    "turned by 2°": turned_picture(-2),
     "noise of 5": noisy,
     "brighter, paler": brightened,
     "resized to 0.75, JPEG 75": lambda picture: jpeg(75)(resized(0.75)(picture)),
     "cropped, JPEG 75": lambda picture: jpeg(75)(cropped(0.3, 0.8)(picture)),
-    "mirrored, turned by 1°, JPEG 75": lambda picture: jpeg(75)(turned(1)(mirrored(picture))),
+    "mirrored, turned by 1°, JPEG 75": lambda picture: jpeg(75)(turned_picture(1)(mirrored_picture(picture))),
 }
 
 
-def drawn(seed: int) -> np.ndarray:
+def drawn_pictures(seed: int) -> np.ndarray:
     """A Mannequin person, uint8 (256, 192, 3)."""
     return render.render_picture(draw_spec(FIRST_SEED + seed, "held_out"))
 
@@ -120,7 +120,9 @@ def drawn(seed: int) -> np.ndarray:
 def drawn_large(seed: int) -> np.ndarray:
     """A person enlarged, with grain of 3 grey levels and uneven light, uint8 (683, 512, 3)."""
     rng = np.random.default_rng(seed)
-    large = np.asarray(Image.fromarray(drawn(5_000 + seed)).resize((512, 683), Image.Resampling.LANCZOS), np.float32)
+    large = np.asarray(
+        Image.fromarray(drawn_pictures(5_000 + seed)).resize((512, 683), Image.Resampling.LANCZOS), np.float32
+    )
     light = 1 + 0.15 * _one_over_f(rng, (683, 512), 1.5)[..., None]
     return (large * light + rng.normal(0, 3, large.shape)).round().clip(0, 255).astype(np.uint8)
 
@@ -167,7 +169,7 @@ def photograph(index: int) -> np.ndarray:
 
 
 GROUPS: dict[str, tuple[Callable[[int], np.ndarray], int]] = {
-    "drawn": (drawn, 110),
+    "drawn": (drawn_pictures, 110),
     "drawn, large": (drawn_large, 45),
     "fields": (field, 45),
     "photographs": (photograph, len(PHOTOS)),
@@ -196,7 +198,7 @@ def unmarked(count: int) -> Iterator[np.ndarray]:
     """Pictures without a mark: four tenths drawn, the rest fields, one of fifty of them at 512 x 768."""
     for index in range(count):
         if index % 5 < 2:
-            yield drawn(10_000 + index)
+            yield drawn_pictures(10_000 + index)
         else:
             yield field(10_000 + index, (512, 768) if index % 50 == 4 else (192, 256))
 
@@ -207,7 +209,7 @@ def false_alarms(count: int) -> dict[str, Any]:
     return {"pictures": count, "seem_marked": alarms}
 
 
-def page(results: dict[str, Any]) -> str:
+def labels_page(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     groups = results["groups"]
     lines = ["# The pixel mark", "", ABOUT, ""]
@@ -237,8 +239,8 @@ def main() -> None:
     results |= {"machine": machine("cpu"), "seconds": round(time.perf_counter() - started, 1)}
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "labels.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (options.out / "labels.md").write_text(page(results), encoding="utf-8")
-    print(page(results))
+    (options.out / "labels.md").write_text(labels_page(results), encoding="utf-8")
+    print(labels_page(results))
 
 
 if __name__ == "__main__":

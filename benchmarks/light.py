@@ -24,7 +24,7 @@ SMALLEST = 0.003
 """Share of the picture that a region must cover to tell its light."""
 
 
-def region_lights(picture: np.ndarray, albedo: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+def albedo_lights(picture: np.ndarray, albedo: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """What lit each region: its mean pixel by its mean albedo.
 
     Args:
@@ -70,7 +70,7 @@ def light_figures(
     """
     found: list[tuple[float, float, float]] = []
     for picture, albedo, seen, garments in zip(pictures, albedos, labels, owned, strict=True):
-        lights = region_lights(picture, albedo, seen)
+        lights = albedo_lights(picture, albedo, seen)
         wrong = _garments_off(picture, albedo, seen, garments, own_light(lights, told))
         found.append((mismatch(lights), skin_difference(picture, seen), wrong))
     columns = np.array(found).reshape(-1, 3).T

@@ -23,7 +23,7 @@ GIVEN = ("upper", "lower")
 
 
 @dataclass(frozen=True)
-class Person:
+class BenchmarkPerson:
     """One held-out person and what the model is given.
 
     Attributes:
@@ -51,19 +51,19 @@ class Person:
     chinese: bool
 
 
-def held_out_person(pipe: StudioPipeline, index: int) -> Person:
+def held_out_person(pipe: StudioPipeline, index: int) -> BenchmarkPerson:
     """Person `index` of the benchmark; every second one has a Chinese prompt."""
     return person_of(pipe, FIRST_SEED, index)
 
 
-def person_of(pipe: StudioPipeline, first_seed: int, index: int) -> Person:
+def person_of(pipe: StudioPipeline, first_seed: int, index: int) -> BenchmarkPerson:
     """Person `index` counted from a seed: held-out from `FIRST_SEED` on, of the train split below."""
     rng = np.random.default_rng([first_seed, index])
     split = "held_out" if first_seed >= FIRST_SEED else "train"
     return drawn_person(pipe, draw_spec(first_seed + index, split), rng, chinese=index % 2 == 1)
 
 
-def drawn_person(pipe: StudioPipeline, spec: Spec, rng: np.random.Generator, chinese: bool = False) -> Person:
+def drawn_person(pipe: StudioPipeline, spec: Spec, rng: np.random.Generator, chinese: bool = False) -> BenchmarkPerson:
     """A spec drawn; `rng` draws other styles for the selfie and the second face, then the prompt."""
     given, other = spec.restyled(rng), spec.restyled(rng)
     selfie = render.render_selfie(given)
@@ -71,7 +71,7 @@ def drawn_person(pipe: StudioPipeline, spec: Spec, rng: np.random.Generator, chi
     found = pipe.face_finder.find(selfie)
     faces = [align(selfie, landmarks), align(render.render_selfie(other), render.selfie_landmarks(other))]
     words = captions(spec, rng)
-    return Person(
+    return BenchmarkPerson(
         spec=spec,
         layout=Layout(render.layout_keypoints(spec), render.render_layout(spec)),
         truth=render.render_picture(spec),

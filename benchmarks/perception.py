@@ -39,7 +39,7 @@ FOUND = 0.5
 """A face counts as found when its landmarks are, on average, within half a face's width."""
 
 
-def face_width(spec: Spec, landmarks: np.ndarray) -> float:
+def selfie_face_width(spec: Spec, landmarks: np.ndarray) -> float:
     """Pixels from ear to ear of the person's head where its landmarks (5, 2) are these."""
     frame = build_rig(render.layout_keypoints(spec)).frames["head"]
     return 2 * EAR_X * float(np.linalg.norm(frame[:, 0])) * face_size(landmarks) / face_size(picture_landmarks(spec))
@@ -63,7 +63,7 @@ def person(spec: Spec, finder: FaceFinder, reader: FigureReader) -> dict[str, fl
     ):
         faces = finder.find(shown)
         distance = np.linalg.norm(faces[0].landmarks - truth, axis=1).mean() if faces else np.inf
-        error = float(distance) / face_width(spec, truth)
+        error = float(distance) / selfie_face_width(spec, truth)
         row[f"{name}_found"], row[f"{name}_error"] = float(error < FOUND), error if error < FOUND else float("nan")
     for name, shown in (("", picture), ("_soft", softened(picture))):
         figure = reader.read(shown)
@@ -96,7 +96,7 @@ def measured(people: int) -> dict[str, dict[str, float]]:
     return {name: asdict(bootstrap(np.array([row[name] for row in rows]))) for name in TITLES}
 
 
-def page(results: dict[str, Any]) -> str:
+def perception_page(results: dict[str, Any]) -> str:
     """The results as Markdown."""
     lines = ["# Perception of drawn people", "", ABOUT, ""]
     lines += ["; ".join(f"{name} {value}" for name, value in results["machine"].items()), ""]
@@ -117,8 +117,8 @@ def main() -> None:
     results = {"figures": measured(options.people), "machine": machine("cpu"), "people": options.people}
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "perception.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (options.out / "perception.md").write_text(page(results), encoding="utf-8")
-    print(page(results))
+    (options.out / "perception.md").write_text(perception_page(results), encoding="utf-8")
+    print(perception_page(results))
 
 
 if __name__ == "__main__":

@@ -107,13 +107,15 @@ class Load:
 def capacity(url: str, pictures: int = 20) -> float:
     """Pictures a second, of some that are ordered at once."""
     with httpx.Client(base_url=url, timeout=60.0) as client:
-        drawn(client, [client.post("/v1/jobs", json=ORDER | {"seed": 1}).json()["id"]])  # the first one loads things
+        drawn_selfies(
+            client, [client.post("/v1/jobs", json=ORDER | {"seed": 1}).json()["id"]]
+        )  # the first one loads things
         began = time.monotonic()
-        drawn(client, [client.post("/v1/jobs", json=ORDER | {"seed": n}).json()["id"] for n in range(pictures)])
+        drawn_selfies(client, [client.post("/v1/jobs", json=ORDER | {"seed": n}).json()["id"] for n in range(pictures)])
     return pictures / (time.monotonic() - began)
 
 
-def drawn(client: httpx.Client, jobs: Sequence[str], patience: float = 600.0) -> Counter[str]:
+def drawn_selfies(client: httpx.Client, jobs: Sequence[str], patience: float = 600.0) -> Counter[str]:
     """Wait until jobs have ended; their states, "lost" of those that are not there, "open" of those still waiting."""
     states: dict[str, str] = dict.fromkeys(jobs, "open")
     until = time.monotonic() + patience
@@ -189,8 +191,8 @@ def soak(
         client.join()
     spent = time.monotonic() - began
     with httpx.Client(base_url=url, timeout=60.0) as client:
-        states = drawn(client, sorted(load.accepted - load.deleted))
-        left = drawn(client, sorted(load.deleted))
+        states = drawn_selfies(client, sorted(load.accepted - load.deleted))
+        left = drawn_selfies(client, sorted(load.deleted))
     watch.look(began)
     return {
         "minutes": round(spent / 60, 2), "pictures_a_second": round(able, 2), "asked_a_second": round(2 * able, 2),
@@ -214,7 +216,7 @@ def faults(result: dict[str, Any]) -> list[str]:
     return found
 
 
-def page(result: dict[str, Any]) -> str:
+def soak_page(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     first, last, most = result["service_mib"]
     rows = {
@@ -233,7 +235,7 @@ def page(result: dict[str, Any]) -> str:
     return f"Bundled model, 2 steps a picture.\n\n| soak | |\n| --- | --- |\n{told}\n"
 
 
-def serve(root: Path) -> tuple[subprocess.Popen[bytes], str]:
+def serve_under_load(root: Path) -> tuple[subprocess.Popen[bytes], str]:
     """A service of its own on loopback, and its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -265,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     o = parser.parse_args(arguments)
     with TemporaryDirectory() as folder:
-        process, url = serve(Path(folder))
+        process, url = serve_under_load(Path(folder))
         try:
             watched = psutil.Process(process.pid)
             result = soak(url, Watch(watched), o.minutes, lambda: strike_worker(watched))
@@ -275,8 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result |= {"faults": faults(result), "machine": machine("cpu")}
     o.out.mkdir(parents=True, exist_ok=True)
     (o.out / "soak.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (o.out / "soak.md").write_text(page(result), encoding="utf-8")
-    Console().print(page(result), markup=False, soft_wrap=True)
+    (o.out / "soak.md").write_text(soak_page(result), encoding="utf-8")
+    Console().print(soak_page(result), markup=False, soft_wrap=True)
     sys.exit(1 if result["faults"] else 0)
 
 

@@ -49,7 +49,7 @@ class Entry:
     used: float
 
 
-class Seen:
+class PerceptionCache:
     """Perception results, kept from one run to the next.
 
     Args:
@@ -85,7 +85,7 @@ class Seen:
         if self.folder is None:
             return work()
         weights = revision if isinstance(revision, str) else revision()
-        key = key_of(*given, format=FORMAT, what=what, revision=weights, **parameters)
+        key = content_key(*given, format=FORMAT, what=what, revision=weights, **parameters)
         path = self.folder / f"{what}-{key}.npz"
         for names in self.watchers:
             names.add(path.name)
@@ -167,7 +167,7 @@ class Seen:
             excess -= entry.size
 
 
-def key_of(*given: np.ndarray, **parameters: object) -> str:
+def content_key(*given: np.ndarray, **parameters: object) -> str:
     """SHA-256 over arrays (type, shape and bytes) and JSON values, hexadecimal."""
     content = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
     for array in given:

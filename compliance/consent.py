@@ -61,7 +61,7 @@ class Statement(BaseModel):
         return self
 
 
-class Consent(BaseModel):
+class ConsentStatement(BaseModel):
     """An entry of the book.
 
     Attributes:
@@ -69,7 +69,7 @@ class Consent(BaseModel):
         statement: What was agreed to.
         withdrawn: When it was withdrawn.
         selfies: SHA-256 of the pictures that it was used with.
-        seen: Names of the perception results made of them, see `twinset.common.result_cache.Seen`.
+        seen: Names of the perception results made of them, see `twinset.common.result_cache.PerceptionCache`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -121,11 +121,11 @@ class ConsentBook:
 
     def record(self, statement: Statement) -> str:
         """Enter a statement; returns its reference."""
-        consent = Consent(id=secrets.token_hex(8), statement=statement)
+        consent = ConsentStatement(id=secrets.token_hex(8), statement=statement)
         self._write(consent)
         return consent.id
 
-    def read(self, consent_id: str) -> Consent:
+    def read(self, consent_id: str) -> ConsentStatement:
         """An entry.
 
         Raises:
@@ -133,13 +133,13 @@ class ConsentBook:
         """
         path = self._path(consent_id)
         try:
-            return Consent.model_validate_json(path.read_bytes())
+            return ConsentStatement.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise ConsentError(f"consent {consent_id!r} is unknown; list those known: twinset consent list") from None
         except (ValidationError, OSError):
             raise ConsentError(f"consent {consent_id!r}: its file {str(path)!r} is damaged; enter it anew") from None
 
-    def entries(self) -> Iterator[Consent]:
+    def entries(self) -> Iterator[ConsentStatement]:
         """All entries in the order of their references."""
         for path in sorted(self.root.glob("*.json")):
             yield self.read(path.stem)
@@ -169,7 +169,7 @@ class ConsentBook:
         with self._alone():
             self._bind(self.read(consent_id), selfies, seen)
 
-    def _bind(self, consent: Consent, selfies: Sequence[str], seen: Sequence[str]) -> None:
+    def _bind(self, consent: ConsentStatement, selfies: Sequence[str], seen: Sequence[str]) -> None:
         bound = {"selfies": {*consent.selfies, *selfies}, "seen": {*consent.seen, *seen}}
         grown = consent.model_copy(update={name: tuple(sorted(values)) for name, values in bound.items()})
         if grown != consent:
@@ -200,7 +200,7 @@ class ConsentBook:
             ended = [consent for consent in self._sound() if today > consent.statement.until and consent.seen]
             return {consent.id: self._forget(consent, cache) for consent in ended}
 
-    def _sound(self) -> Iterator[Consent]:
+    def _sound(self) -> Iterator[ConsentStatement]:
         """All entries but the damaged: one of those keeps nobody else's pictures."""
         for path in sorted(self.root.glob("*.json")):
             with suppress(ConsentError):
@@ -211,7 +211,7 @@ class ConsentBook:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         return FileLock(self.root / "book.lock")
 
-    def _forget(self, consent: Consent, cache: Path | None) -> list[Path]:
+    def _forget(self, consent: ConsentStatement, cache: Path | None) -> list[Path]:
         folder = default_folder() if cache is None else cache
         found = [path for name in consent.seen if (path := folder / name).is_file()]
         for path in found:
@@ -224,7 +224,7 @@ class ConsentBook:
             raise ConsentError(f"consent {consent_id!r} is no reference; it has 16 hexadecimal digits")
         return self.root / f"{consent_id}.json"
 
-    def _write(self, consent: Consent) -> None:
+    def _write(self, consent: ConsentStatement) -> None:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(consent.id)
         write_atomic(path, json.dumps(consent.model_dump(mode="json"), ensure_ascii=False, indent=1), 0o600)

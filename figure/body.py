@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twinset.figure.labels import FACE, LEFT_ARM, LEFT_LEG, RIGHT_ARM, RIGHT_LEG
-from twinset.figure.parts import Part, capsule, mirrored
+from twinset.figure.parts import BodyPart, capsule, mirrored
 from twinset.figure.poses import FOREARM, HEAD_RISE, SHIN, THIGH, UPPER_ARM
 from twinset.figure.rig import Rig
 
@@ -45,26 +45,28 @@ def ears_path(width: float = 0.41, size: float = 1.0) -> str:
     )
 
 
-def head_parts(rig: Rig, outline: str, ears: str) -> list[Part]:
+def head_parts(rig: Rig, outline: str, ears: str) -> list[BodyPart]:
     """Ears and head; the average ones in layouts, a person's own in pictures."""
     frame = rig.frames["head"]
-    return [Part("ears", ears, frame, FACE, "skin", HEAD - 1), Part("head", outline, frame, FACE, "face", HEAD)]
+    return [BodyPart("ears", ears, frame, FACE, "skin", HEAD - 1), BodyPart("head", outline, frame, FACE, "face", HEAD)]
 
 
-def _limbs(rig: Rig, side: str, arm: int, leg: int, layer: int) -> list[Part]:
+def _limbs(rig: Rig, side: str, arm: int, leg: int, layer: int) -> list[BodyPart]:
     frames = rig.frames
     hand = frames[f"{side}_hand"] if side == "right" else mirrored(frames[f"{side}_hand"])
     return [
-        Part(f"{side}_shin", capsule(0.105, 0.07, SHIN), frames[f"{side}_shin"], leg, "skin", LEGS),
-        Part(f"{side}_thigh", capsule(0.145, 0.105, THIGH), frames[f"{side}_thigh"], leg, "skin", LEGS),
-        Part(f"{side}_upper_arm", capsule(0.092, 0.075, UPPER_ARM), frames[f"{side}_upper_arm"], arm, "skin", layer),
-        Part(f"{side}_forearm", capsule(0.075, 0.058, FOREARM), frames[f"{side}_forearm"], arm, "skin", layer),
-        Part(f"{side}_hand", _HAND, hand, arm, "skin", layer, (("line", _FINGERS),)),
+        BodyPart(f"{side}_shin", capsule(0.105, 0.07, SHIN), frames[f"{side}_shin"], leg, "skin", LEGS),
+        BodyPart(f"{side}_thigh", capsule(0.145, 0.105, THIGH), frames[f"{side}_thigh"], leg, "skin", LEGS),
+        BodyPart(
+            f"{side}_upper_arm", capsule(0.092, 0.075, UPPER_ARM), frames[f"{side}_upper_arm"], arm, "skin", layer
+        ),
+        BodyPart(f"{side}_forearm", capsule(0.075, 0.058, FOREARM), frames[f"{side}_forearm"], arm, "skin", layer),
+        BodyPart(f"{side}_hand", _HAND, hand, arm, "skin", layer, (("line", _FINGERS),)),
     ]
 
 
-def body_parts(rig: Rig) -> list[Part]:
+def body_parts(rig: Rig) -> list[BodyPart]:
     """Skin from neck to ankles (the head apart)."""
-    neck = Part("neck", capsule(0.125, 0.105, HEAD_RISE - 0.25), rig.frames["neck"], FACE, "skin", NECK)
-    chest = Part("chest", _CHEST, rig.frames["torso"], FACE, "skin", NECK)
+    neck = BodyPart("neck", capsule(0.125, 0.105, HEAD_RISE - 0.25), rig.frames["neck"], FACE, "skin", NECK)
+    chest = BodyPart("chest", _CHEST, rig.frames["torso"], FACE, "skin", NECK)
     return [chest, neck, *(part for side in SIDES for part in _limbs(rig, *side))]

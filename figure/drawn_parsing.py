@@ -10,13 +10,13 @@ from twinset.figure.body import body_parts, ears_path, head_outline, head_parts
 from twinset.figure.garments import garment_parts
 from twinset.figure.hair import HAIR_STYLES, hair_parts
 from twinset.figure.keypoints import Keypoints
-from twinset.figure.parts import Part, label_map
+from twinset.figure.parts import BodyPart, label_map
 from twinset.figure.rig import build_rig
 
 __all__ = ["HAIR_STYLES", "draw_layout", "layout_parts"]
 
 
-def layout_parts(keypoints: Keypoints, garments: Sequence[str], hair: str) -> list[Part]:
+def layout_parts(keypoints: Keypoints, garments: Sequence[str], hair: str) -> list[BodyPart]:
     """The parts of the average person wearing the given garment kinds."""
     rig = build_rig(keypoints)
     clothes = [part for kind in garments for part in garment_parts(kind, rig)]

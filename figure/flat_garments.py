@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from twinset.figure.garments import Garment, garment_parts
+from twinset.figure.garments import GarmentDesign, garment_parts
 from twinset.figure.keypoints import FRAME, Keypoints
 from twinset.figure.labels import GARMENT_KINDS, garment_slot
-from twinset.figure.paint import paint
+from twinset.figure.paint import paint_person
 from twinset.figure.parts import in_order, part_map
 from twinset.figure.poses import Arm, Leg, Placement, Pose, place
 from twinset.figure.raster import rasterise
@@ -52,11 +52,11 @@ def flat_keypoints(kind: str) -> Keypoints:
     return place(Pose(arm, arm, leg, leg), where)
 
 
-def render_flat(garment: Garment, size: tuple[int, int] = FRAME) -> np.ndarray:
+def render_flat(garment: GarmentDesign, size: tuple[int, int] = FRAME) -> np.ndarray:
     """The garment alone on white in its canonical pose, uint8 (height, width, 3)."""
     parts = garment_parts(garment.kind, build_rig(flat_keypoints(garment.kind)))
     slot = parts[0].role
-    body = '<rect width="192" height="256" fill="#fff"/>' + paint(parts, np.zeros(3), (0, 0, 0), {slot: garment})
+    body = '<rect width="192" height="256" fill="#fff"/>' + paint_person(parts, np.zeros(3), (0, 0, 0), {slot: garment})
     return rasterise(body, size, f"scale({size[0] / FRAME[0]} {size[1] / FRAME[1]})")
 
 

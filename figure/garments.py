@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from twinset.figure.body import HOOD, LEFT_LIMB, LOWER, RIGHT_LIMB, SHOES, UPPER
 from twinset.figure.colours import RGB
 from twinset.figure.labels import GARMENT_KINDS, LEFT_SHOE, RIGHT_SHOE, garment_slot
-from twinset.figure.parts import Part, capsule, mirrored
+from twinset.figure.parts import BodyPart, capsule, mirrored
 from twinset.figure.poses import SHIN, UPPER_ARM
 from twinset.figure.rig import Rig
 
 
 @dataclass(frozen=True)
-class Garment:
+class GarmentDesign:
     """One piece of clothing. `second` colours the pattern and the logo."""
 
     kind: str
@@ -74,15 +74,15 @@ _SLEEVE_HEM = (("line", "M-.135 .2C-.06 .225 .06 .225 .135 .2"),)
 _CUFF = (("line", "M-.095 .33C-.04 .35 .04 .35 .095 .33"),)
 
 
-def _sleeves(rig: Rig, label: int, length: str) -> list[Part]:
-    found: list[Part] = []
+def _sleeves(rig: Rig, label: int, length: str) -> list[BodyPart]:
+    found: list[BodyPart] = []
     for side, layer in (("right", RIGHT_LIMB + 2), ("left", LEFT_LIMB + 2)):
         upper, fore = rig.frames[f"{side}_upper_arm"], rig.frames[f"{side}_forearm"]
         if length == "short":
-            found.append(Part(f"{side}_sleeve", _SHORT_SLEEVE, upper, label, "upper", layer, _SLEEVE_HEM))
+            found.append(BodyPart(f"{side}_sleeve", _SHORT_SLEEVE, upper, label, "upper", layer, _SLEEVE_HEM))
         else:
-            found.append(Part(f"{side}_sleeve", _UPPER_SLEEVE, upper, label, "upper", layer))
-            found.append(Part(f"{side}_cuff", _LOWER_SLEEVE, fore, label, "upper", layer, _CUFF))
+            found.append(BodyPart(f"{side}_sleeve", _UPPER_SLEEVE, upper, label, "upper", layer))
+            found.append(BodyPart(f"{side}_cuff", _LOWER_SLEEVE, fore, label, "upper", layer, _CUFF))
     return found
 
 
@@ -110,68 +110,68 @@ def _solve(frame, offset):
     return (d * offset[0] - c * offset[1]) / det, (a * offset[1] - b * offset[0]) / det
 
 
-def _upper(kind: str, rig: Rig, label: int) -> list[Part]:
+def _upper(kind: str, rig: Rig, label: int) -> list[BodyPart]:
     torso = rig.frames["torso"]
     if kind == "tank_top":
-        return [Part("torso", _TANK, torso, label, "upper", UPPER)]
+        return [BodyPart("torso", _TANK, torso, label, "upper", UPPER)]
     details = {"t_shirt": _T_DETAILS, "shirt": _SHIRT_DETAILS, "hoodie": _HOODIE_DETAILS, "coat": _COAT_DETAILS}[kind]
-    found = [Part("torso", _TORSO, torso, label, "upper", UPPER, details)]
+    found = [BodyPart("torso", _TORSO, torso, label, "upper", UPPER, details)]
     if kind == "hoodie":
-        found.append(Part("hood", _HOOD, torso, label, "upper", HOOD))
+        found.append(BodyPart("hood", _HOOD, torso, label, "upper", HOOD))
     if kind == "coat":
         tail = (("inner", "M-.075 -.1L.075 -.1L.1 .46L-.1 .46Z"),)
         path = _skirt_path(rig, -0.16, 0.285, 0.4, 0.36)
-        found.insert(0, Part("tail", path, rig.frames["pelvis"], label, "upper", UPPER - 1, tail))
+        found.insert(0, BodyPart("tail", path, rig.frames["pelvis"], label, "upper", UPPER - 1, tail))
     return found + _sleeves(rig, label, "short" if kind == "t_shirt" else "long")
 
 
-def _dress(rig: Rig, label: int) -> list[Part]:
+def _dress(rig: Rig, label: int) -> list[BodyPart]:
     folds = (("line", "M-.12 .05L-.19 .5M.12 .05L.19 .5M0 .1L0 .52"),)
-    skirt = Part(
+    skirt = BodyPart(
         "skirt", _skirt_path(rig, -0.25, 0.26, 0.56, 0.46), rig.frames["pelvis"], label, "upper", UPPER - 1, folds
     )
     belt = (("dark", "M-.262 .64L.262 .64L.26 .71L-.26 .71Z"),)
-    bodice = Part("torso", _BODICE, rig.frames["torso"], label, "upper", UPPER, belt)
+    bodice = BodyPart("torso", _BODICE, rig.frames["torso"], label, "upper", UPPER, belt)
     return [skirt, bodice, *_sleeves(rig, label, "short")]
 
 
-def _skirt(rig: Rig, label: int) -> list[Part]:
+def _skirt(rig: Rig, label: int) -> list[BodyPart]:
     details = (
         ("line", "M-.26 -.08C-.1 -.065 .1 -.065 .27 -.08M-.2 -.02L-.29 .4M-.07 0L-.1 .44M.07 0L.1 .44M.2 -.02L.29 .4"),
     )
     path = _skirt_path(rig, -0.17, 0.262, 0.42, 0.42)
-    return [Part("skirt", path, rig.frames["pelvis"], label, "lower", LOWER, details)]
+    return [BodyPart("skirt", path, rig.frames["pelvis"], label, "lower", LOWER, details)]
 
 
-def _legs(kind: str, rig: Rig, label: int) -> list[Part]:
-    found: list[Part] = []
+def _legs(kind: str, rig: Rig, label: int) -> list[BodyPart]:
+    found: list[BodyPart] = []
     for side in ("right", "left"):
         thigh, shin = rig.frames[f"{side}_thigh"], rig.frames[f"{side}_shin"]
         if kind == "shorts":
             hem = (("line", "M-.17 .34C-.08 .365 .08 .365 .17 .34"),)
-            found.append(Part(f"{side}_leg", _SHORT_LEG, thigh, label, "lower", LOWER, hem))
+            found.append(BodyPart(f"{side}_leg", _SHORT_LEG, thigh, label, "lower", LOWER, hem))
         else:
-            found.append(Part(f"{side}_lower_leg", _SHIN_LEG, shin, label, "lower", LOWER))
-            found.append(Part(f"{side}_leg", capsule(0.165, 0.128, 0.78), thigh, label, "lower", LOWER))
+            found.append(BodyPart(f"{side}_lower_leg", _SHIN_LEG, shin, label, "lower", LOWER))
+            found.append(BodyPart(f"{side}_leg", capsule(0.165, 0.128, 0.78), thigh, label, "lower", LOWER))
     fly = (
         (
             "line",
             "M-.27 -.08C-.1 -.065 .1 -.065 .27 -.08M0 -.07L0 .14M-.28 -.05C-.2 .04 -.24 .06 -.32 .08M.28 -.05C.2 .04 .24 .06 .32 .08",
         ),
     )
-    return [*found, Part("yoke", _YOKE, rig.frames["pelvis"], label, "lower", LOWER, fly)]
+    return [*found, BodyPart("yoke", _YOKE, rig.frames["pelvis"], label, "lower", LOWER, fly)]
 
 
-def _shoes(rig: Rig) -> list[Part]:
+def _shoes(rig: Rig) -> list[BodyPart]:
     details = (("light", "M.107 .1L.105 .13C.1 .155 -.2 .16 -.205 .125L-.207 .1Z"), ("line", "M-.09 -.03L.09 -.03"))
     right, left = rig.frames["right_foot"], mirrored(rig.frames["left_foot"])
     return [
-        Part("right_shoe", _SHOE, right, RIGHT_SHOE, "shoes", SHOES, details),
-        Part("left_shoe", _SHOE, left, LEFT_SHOE, "shoes", SHOES, details),
+        BodyPart("right_shoe", _SHOE, right, RIGHT_SHOE, "shoes", SHOES, details),
+        BodyPart("left_shoe", _SHOE, left, LEFT_SHOE, "shoes", SHOES, details),
     ]
 
 
-def garment_parts(kind: str, rig: Rig) -> list[Part]:
+def garment_parts(kind: str, rig: Rig) -> list[BodyPart]:
     """The parts of one garment on a figure.
 
     Raises:

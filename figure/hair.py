@@ -6,7 +6,7 @@ import numpy as np
 
 from twinset.figure.body import HAIR
 from twinset.figure.labels import HAIR as HAIR_LABEL
-from twinset.figure.parts import Part
+from twinset.figure.parts import BodyPart
 from twinset.figure.rig import Rig
 
 _CAP = "M-.45 .1C-.5 -.3 -.38 -.6 0 -.6C.38 -.6 .5 -.3 .45 .1"
@@ -82,7 +82,7 @@ HAIR_LENGTHS: dict[str, str] = {
 _SHINE = "M-.3 -.4C-.15 -.52 .15 -.52 .3 -.4C.15 -.47 -.15 -.47 -.3 -.4Z"
 
 
-def hair_parts(rig: Rig, style: str, width: float = 0.41) -> list[Part]:
+def hair_parts(rig: Rig, style: str, width: float = 0.41) -> list[BodyPart]:
     """Back and front hair; `width` is the half width of the head it must fit.
 
     Raises:
@@ -94,6 +94,6 @@ def hair_parts(rig: Rig, style: str, width: float = 0.41) -> list[Part]:
     frame = rig.frames["head"] * np.array([width / 0.41, 1.0, 1.0])
     details = (("shine", _SHINE), *((("tie", ties),) if ties else ()))
     return [
-        Part("hair_back", back, frame, HAIR_LABEL, "hair", 0),
-        Part("hair_front", front, frame, HAIR_LABEL, "hair", HAIR, details),
+        BodyPart("hair_back", back, frame, HAIR_LABEL, "hair", 0),
+        BodyPart("hair_front", front, frame, HAIR_LABEL, "hair", HAIR, details),
     ]

@@ -8,8 +8,8 @@ from itertools import groupby
 import numpy as np
 
 from twinset.figure import colours
-from twinset.figure.garments import Garment
-from twinset.figure.parts import Part, in_order
+from twinset.figure.garments import GarmentDesign
+from twinset.figure.parts import BodyPart, in_order
 from twinset.figure.raster import matrix_text
 
 #: Logos within a unit square around 0.
@@ -44,7 +44,7 @@ def _lines(step: float, offset: float, upright: bool = False) -> str:
     return "".join(f"M0 {offset + step * i:.3f}h1.4" for i in range(round(1.68 / step)))
 
 
-def pattern_defs(garment: Garment, name: str) -> str:
+def pattern_defs(garment: GarmentDesign, name: str) -> str:
     """The <pattern> of a garment in part coordinates; empty for plain ones.
 
     One tile covers a whole part, because resvg rounds tiles to pixels and small ones would drift along the cloth.
@@ -65,7 +65,7 @@ def pattern_defs(garment: Garment, name: str) -> str:
     )
 
 
-def logo(garment: Garment) -> str:
+def logo(garment: GarmentDesign) -> str:
     """The logo on the chest, in torso coordinates."""
     if garment.logo is None:
         return ""
@@ -89,7 +89,7 @@ def _detail(kind: str, path: str, colour: Sequence[float] | np.ndarray) -> str:
     return f'<path d="{path}" fill="none" stroke="{tone}" stroke-width="{width}" stroke-linecap="round"/>'
 
 
-def _group(parts: Sequence[Part], fill: str, colour: Sequence[float] | np.ndarray, extra: str) -> str:
+def _group(parts: Sequence[BodyPart], fill: str, colour: Sequence[float] | np.ndarray, extra: str) -> str:
     """Parts of one material at one layer: one outline around their union, then fills, shading and details."""
     line = colours.outline_of(colour)
     under, over = [], []
@@ -105,11 +105,11 @@ def _group(parts: Sequence[Part], fill: str, colour: Sequence[float] | np.ndarra
     return "".join(under) + "".join(over)
 
 
-def paint(
-    parts: Sequence[Part],
+def paint_person(
+    parts: Sequence[BodyPart],
     skin: np.ndarray,
     hair: Sequence[float],
-    garments: dict[str, Garment],
+    garments: dict[str, GarmentDesign],
     features: str = "",
 ) -> str:
     """SVG of a figure from the back to the front.

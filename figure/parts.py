@@ -12,7 +12,7 @@ from twinset.figure.raster import matrix_text, rasterise
 
 
 @dataclass(frozen=True)
-class Part:
+class BodyPart:
     """One filled path.
 
     Attributes:
@@ -45,12 +45,12 @@ def mirrored(matrix: np.ndarray) -> np.ndarray:
     return matrix * np.array([-1.0, 1.0, 1.0])
 
 
-def in_order(parts: Sequence[Part]) -> list[Part]:
+def in_order(parts: Sequence[BodyPart]) -> list[BodyPart]:
     """Parts from the back to the front."""
     return sorted(parts, key=lambda part: part.layer)
 
 
-def part_map(parts: Sequence[Part], size: tuple[int, int] = FRAME) -> np.ndarray:
+def part_map(parts: Sequence[BodyPart], size: tuple[int, int] = FRAME) -> np.ndarray:
     """Which part is on top: uint8 (height, width), 0 for none, else 1 + index into `parts` (drawn in that order)."""
     body = "".join(
         f'<path d="{part.path}" transform="{matrix_text(part.matrix)}" fill="rgb({4 * index + 4},0,0)"/>'
@@ -59,7 +59,7 @@ def part_map(parts: Sequence[Part], size: tuple[int, int] = FRAME) -> np.ndarray
     return ((rasterise(body, size, crisp=True)[..., 0].astype(np.int32) + 2) // 4).astype(np.uint8)
 
 
-def label_map(parts: Sequence[Part], size: tuple[int, int] = FRAME) -> np.ndarray:
+def label_map(parts: Sequence[BodyPart], size: tuple[int, int] = FRAME) -> np.ndarray:
     """ATR labels uint8 (height, width) of parts in any order."""
     ordered = in_order(parts)
     table = np.array([0, *(part.label for part in ordered)], dtype=np.uint8)

@@ -13,7 +13,7 @@ import numpy as np
 from twinset.errors import InputError
 from twinset.figure import keypoints as kp
 from twinset.figure.keypoints import Keypoints, check_keypoints, known_joints
-from twinset.figure.photo_poses import EARS, FACE, LIMB_BONES, PARENTS, TORSO, turned
+from twinset.figure.photo_poses import EARS, FACE, LIMB_BONES, PARENTS, TORSO, turned_pose
 from twinset.figure.rig import bone_frame, tip_frame
 
 _SHOULDERS = 2 * PARENTS[kp.R_SHOULDER][1]
@@ -212,7 +212,7 @@ def _head(
     down = -down if down @ spine < 0 else down
     yaw = _yaw(points, known, across)
     unit = _head_size(points, known, stature, yaw) / 100
-    flat = 100 * unit * turned(yaw)
+    flat = 100 * unit * turned_pose(yaw)
     joints = [kp.NOSE, kp.R_EYE, kp.L_EYE, kp.R_EAR, kp.L_EAR]
     places = ((kp.R_EAR, kp.L_EAR), (kp.R_EAR,), (kp.L_EAR,), _FEATURES, *((joint,) for joint in _FEATURES))
     place = next((place for place in places if known[list(place)].all()), None)

@@ -22,11 +22,11 @@ from twinset.figure.hair import hair_parts
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import FACE, HAIR, LEFT_SHOE, RIGHT_SHOE, garment_labels, garment_slot
 from twinset.figure.labels import UPPER as CLOTHES
-from twinset.figure.parts import Part, label_map
+from twinset.figure.parts import BodyPart, label_map
 from twinset.figure.photo_frames import Posture, read_posture
 from twinset.figure.rig import Rig
 
-__all__ = ["Person", "body_map", "body_maps"]
+__all__ = ["PersonMap", "body_map", "body_maps"]
 
 #: (half breadth, height along the bone) from top to bottom; a place given twice is a corner.
 Outline = tuple[tuple[float, float], ...]
@@ -76,7 +76,7 @@ _HEAD_X, _HEAD_Y, _HEAD_LIFT = 10.6, 13.8, 0.5
 
 
 @dataclass(frozen=True)
-class Person:
+class PersonMap:
     """One of several people of a picture.
 
     Attributes:
@@ -114,7 +114,7 @@ def body_map(keypoints: Keypoints, size: tuple[int, int], garments: Sequence[str
     return label_map(_parts(read_posture(keypoints, size), garments, hair), size)
 
 
-def body_maps(people: Sequence[Person], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def body_maps(people: Sequence[PersonMap], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Draws several people in one map; who is taller in the picture, so nearer, is in front.
 
     Args:
@@ -138,7 +138,7 @@ def body_maps(people: Sequence[Person], size: tuple[int, int]) -> tuple[np.ndarr
     return labels, owner
 
 
-def _parts(posture: Posture, garments: Sequence[str], hair: str) -> list[Part]:
+def _parts(posture: Posture, garments: Sequence[str], hair: str) -> list[BodyPart]:
     clothes = [part for kind in garments for part in _garment(kind, posture)]
     return [*_trunk(posture), *_limbs(posture), *clothes, *_head(posture, hair)]
 
@@ -205,12 +205,12 @@ _PIXELS = np.eye(2, 3)
 # Body
 
 
-def _trunk(posture: Posture) -> list[Part]:
+def _trunk(posture: Posture) -> list[BodyPart]:
     torso, neck = posture.frames["torso"], posture.frames["neck"]
     return [
-        Part("trunk", _outlined(_TRUNK), torso, CLOTHES, "skin", NECK - 2),
-        Part("chest", _outlined(_CHEST), torso, FACE, "skin", NECK),
-        Part("neck", _tube(((3.2, 0), (3.1, 3), (3.1, 8.4))), neck, FACE, "skin", NECK),
+        BodyPart("trunk", _outlined(_TRUNK), torso, CLOTHES, "skin", NECK - 2),
+        BodyPart("chest", _outlined(_CHEST), torso, FACE, "skin", NECK),
+        BodyPart("neck", _tube(((3.2, 0), (3.1, 3), (3.1, 8.4))), neck, FACE, "skin", NECK),
     ]
 
 
@@ -229,7 +229,7 @@ def _sides(posture: Posture) -> list[tuple[str, int, int, int]]:
     return sorted(rows, key=lambda row: row[0] != posture.far)
 
 
-def _limbs(posture: Posture) -> list[Part]:
+def _limbs(posture: Posture) -> list[BodyPart]:
     found = []
     for side, arm, leg, layer in _sides(posture):
         shapes = (
@@ -240,7 +240,7 @@ def _limbs(posture: Posture) -> list[Part]:
             part = f"{side}_{name}"
             if part in posture.frames:
                 path = _foot(posture, side, 0.0) if outline is None else _tube(outline)
-                found.append(Part(part, path, posture.frames[part], label, "skin", height))
+                found.append(BodyPart(part, path, posture.frames[part], label, "skin", height))
     return found
 
 
@@ -255,7 +255,7 @@ def _foot(posture: Posture, side: str, ease: float) -> str:
     return _hull(np.concatenate([_disc(0.0, -1.2, 1.9 + ease, 1.6), heel, ball]))
 
 
-def _head(posture: Posture, hair: str) -> list[Part]:
+def _head(posture: Posture, hair: str) -> list[BodyPart]:
     """Skull, ears and face of one seen from any side, with the figure's hair."""
     head, lean = posture.frames["head"], float(np.sin(posture.yaw))
     skull = _hull(_disc(-1.0 * lean, -2.6, 4.4 + 0.9 * abs(lean), 5.3))
@@ -263,10 +263,10 @@ def _head(posture: Posture, hair: str) -> list[Part]:
     face = _fitted(head, narrow, 2.3 * lean)
     tail = _fitted(head, -1.0 if lean > 0.3 else 1.0, -0.6 * lean)  # a pony tail hangs to the back
     back, cap = hair_parts(Rig(posture.joints, posture.unit, {"head": tail}), hair)
-    found = [Part("skull", skull, head, HAIR, "hair", HEAD_LAYER - 2)]
+    found = [BodyPart("skull", skull, head, HAIR, "hair", HEAD_LAYER - 2)]
     if not posture.face:
         return [*found, replace(cap, layer=HEAD_LAYER - 1), replace(back, layer=HAIR_LAYER)]
-    found += [back, Part("head", head_outline(), face, FACE, "face", HEAD_LAYER), replace(cap, matrix=face)]
+    found += [back, BodyPart("head", head_outline(), face, FACE, "face", HEAD_LAYER), replace(cap, matrix=face)]
     return found + _features(posture, lean)
 
 
@@ -276,7 +276,7 @@ def _fitted(head: np.ndarray, narrow: float, shift: float) -> np.ndarray:
     return np.column_stack([columns, head @ np.array([shift, -_HEAD_LIFT, 1.0])])
 
 
-def _features(posture: Posture, lean: float) -> list[Part]:
+def _features(posture: Posture, lean: float) -> list[BodyPart]:
     """Ears that are seen, and the nose where it stands out."""
     inverse = np.linalg.inv(posture.frames["head"][:, :2])
     seen = [(joint, 0.9, 1.5) for joint in (kp.R_EAR, kp.L_EAR)] + [(kp.NOSE, 1.0, 1.2)] * (abs(lean) > 0.6)
@@ -285,41 +285,41 @@ def _features(posture: Posture, lean: float) -> list[Part]:
         if posture.known[joint]:
             x, y = inverse @ (posture.joints[joint] - posture.frames["head"][:, 2])
             path = _hull(_disc(x, y, across, down))
-            found.append(Part(kp.KEYPOINT_NAMES[joint], path, posture.frames["head"], FACE, "skin", HEAD_LAYER))
+            found.append(BodyPart(kp.KEYPOINT_NAMES[joint], path, posture.frames["head"], FACE, "skin", HEAD_LAYER))
     return found
 
 
 # Garments
 
 
-def _garment(kind: str, posture: Posture) -> list[Part]:
+def _garment(kind: str, posture: Posture) -> list[BodyPart]:
     slot, label = garment_slot(kind), garment_labels(kind)[0]
     if slot == "shoes":
         return _shoes(posture)
     if slot == "bag":
         return _bag(posture, label)
     if kind == "skirt":
-        return [Part("skirt", _skirt(kind, posture), _PIXELS, label, slot, LOWER)]
+        return [BodyPart("skirt", _skirt(kind, posture), _PIXELS, label, slot, LOWER)]
     return _upper(kind, posture, label) if slot == "upper" else _legs(kind, posture, label)
 
 
-def _upper(kind: str, posture: Posture, label: int) -> list[Part]:
+def _upper(kind: str, posture: Posture, label: int) -> list[BodyPart]:
     torso, ease = posture.frames["torso"], _EASE.get(kind, 0.0)
     path = {"tank_top": _TANK, "dress": _BODICE}.get(kind, _SHIRT)
-    found = [Part("torso", _outlined(path, ease), torso, label, "upper", UPPER)]
+    found = [BodyPart("torso", _outlined(path, ease), torso, label, "upper", UPPER)]
     if kind in _SKIRTS:
-        found.append(Part("tail", _skirt(kind, posture), _PIXELS, label, "upper", UPPER - 1))
+        found.append(BodyPart("tail", _skirt(kind, posture), _PIXELS, label, "upper", UPPER - 1))
     if kind == "hoodie":
-        found.append(Part("hood", _outlined(_HOOD_SHAPE), torso, label, "upper", HOOD if posture.face else UPPER))
+        found.append(BodyPart("hood", _outlined(_HOOD_SHAPE), torso, label, "upper", HOOD if posture.face else UPPER))
     if kind == "tank_top":
         return found
     return found + _sleeves(posture, label, kind in ("t_shirt", "dress"), ease)
 
 
-def _sleeves(posture: Posture, label: int, short: bool, ease: float) -> list[Part]:
+def _sleeves(posture: Posture, label: int, short: bool, ease: float) -> list[BodyPart]:
     shapes = (("upper_arm", _SHORT_SLEEVE),) if short else (("upper_arm", _SLEEVE), ("forearm", _CUFF))
     return [
-        Part(
+        BodyPart(
             f"{side}_{name}_sleeve",
             _tube(shape, 0.6 * ease),
             posture.frames[f"{side}_{name}"],
@@ -333,15 +333,15 @@ def _sleeves(posture: Posture, label: int, short: bool, ease: float) -> list[Par
     ]
 
 
-def _legs(kind: str, posture: Posture, label: int) -> list[Part]:
+def _legs(kind: str, posture: Posture, label: int) -> list[BodyPart]:
     shapes = (("thigh", _SHORTS),) if kind == "shorts" else (("shin", _TROUSER_SHIN), ("thigh", _TROUSER_THIGH))
     legs = [
-        Part(f"{side}_{name}_cloth", _tube(shape), posture.frames[f"{side}_{name}"], label, "lower", LOWER)
+        BodyPart(f"{side}_{name}_cloth", _tube(shape), posture.frames[f"{side}_{name}"], label, "lower", LOWER)
         for side, _, _, _ in _sides(posture)
         for name, shape in shapes
         if f"{side}_{name}" in posture.frames
     ]
-    return [*legs, Part("yoke", _outlined(_YOKE), posture.frames["pelvis"], label, "lower", LOWER)]
+    return [*legs, BodyPart("yoke", _outlined(_YOKE), posture.frames["pelvis"], label, "lower", LOWER)]
 
 
 def _skirt(kind: str, posture: Posture) -> str:
@@ -355,19 +355,21 @@ def _skirt(kind: str, posture: Posture) -> str:
     return _hull(np.concatenate(around))
 
 
-def _shoes(posture: Posture) -> list[Part]:
+def _shoes(posture: Posture) -> list[BodyPart]:
     labels = {"right": RIGHT_SHOE, "left": LEFT_SHOE}
     return [
-        Part(f"{side}_shoe", _foot(posture, side, 0.4), posture.frames[f"{side}_foot"], labels[side], "shoes", SHOES)
+        BodyPart(
+            f"{side}_shoe", _foot(posture, side, 0.4), posture.frames[f"{side}_foot"], labels[side], "shoes", SHOES
+        )
         for side, _, _, _ in _sides(posture)
         if f"{side}_foot" in posture.frames
     ]
 
 
-def _bag(posture: Posture, label: int) -> list[Part]:
+def _bag(posture: Posture, label: int) -> list[BodyPart]:
     """A handbag that hangs straight down from the lower hand, at the hip where no hand is seen."""
     hands = [posture.frames[f"{side}_hand"] for side in ("right", "left") if f"{side}_hand" in posture.frames]
     grips = [_on(hand, (0.0, 5.5))[0] for hand in hands] or [_on(posture.frames["pelvis"], (-11.0, -2.0))[0]]
     hanging = np.column_stack([np.eye(2) * posture.unit, max(grips, key=lambda grip: grip[1])])
     shapes = ((_HANDLE, "handle", LEFT_LIMB + 1), (_BAG, "bag", LEFT_LIMB + 2))
-    return [Part(name, _outlined(shape), hanging, label, "bag", layer) for shape, name, layer in shapes]
+    return [BodyPart(name, _outlined(shape), hanging, label, "bag", layer) for shape, name, layer in shapes]

@@ -109,12 +109,12 @@ def _head(away: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     across = across / max(float(np.linalg.norm(across)), 1e-6)
     down = np.array([-across[1], across[0]])
     down = -down if down @ middle > 0 else down  # seen from behind
-    flat = turned(np.radians(FULL_TURN) * turn_of(away, known, across))
+    flat = turned_pose(np.radians(FULL_TURN) * turn_of(away, known, across))
     hidden = np.array([False, False, False, flat[3, 0] > flat[1, 0], flat[4, 0] < flat[2, 0]])
     return middle / FIGURE_EAR_RISE * EARS + flat @ np.stack([across, down]), ~hidden
 
 
-def turned(yaw: float) -> np.ndarray:
+def turned_pose(yaw: float) -> np.ndarray:
     """(5, 2) nose, eyes, ears of a head turned by `yaw` radians to its left, in statures: across and down."""
     return np.stack([FACE[:, 0] * np.cos(yaw) + FACE[:, 2] * np.sin(yaw), FACE[:, 1]], axis=1)
 

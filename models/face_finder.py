@@ -147,10 +147,10 @@ def align(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Returns:
         uint8 (112, 112, 3); outside the picture its border is repeated.
     """
-    return warp(picture, similarity(landmarks, TEMPLATE), (CROP, CROP))
+    return warp(picture, similarity_transform(landmarks, TEMPLATE), (CROP, CROP))
 
 
-def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The rotation, scale and shift that bring points closest to others in the least-squares sense.
 
     With x' = a·x − b·y + c and y' = b·x + a·y + d the problem is linear in (a, b, c, d); mirror images are

@@ -15,7 +15,14 @@ from torch.nn import functional as F
 from twinset.figure.labels import PALETTE
 
 # diffusers loads a part through the ModelMixin that it finds beside it
-__all__ = ["JointControlNets", "ModelMixin", "Paint", "RegionControlNetModel", "embedded_conditions", "label_masks"]
+__all__ = [
+    "JointControlNets",
+    "ModelMixin",
+    "RegionControlNetModel",
+    "RegionHints",
+    "embedded_conditions",
+    "label_masks",
+]
 
 
 GIVEN = 3
@@ -23,7 +30,7 @@ GIVEN = 3
 
 
 @dataclass(frozen=True)
-class Paint:
+class RegionHints:
     """What conditions lay onto the latent grid before the pass (all zero where nothing is given).
 
     Attributes:
@@ -37,7 +44,7 @@ class Paint:
     given: Tensor
 
     @classmethod
-    def blank(cls, batch: int, latent_channels: int, width: int, size: tuple[int, int], like: Tensor) -> Paint:
+    def blank(cls, batch: int, latent_channels: int, width: int, size: tuple[int, int], like: Tensor) -> RegionHints:
         """No condition at all, with dtype and device of `like`."""
         return cls(*(like.new_zeros(batch, channels, *size) for channels in (latent_channels, width, GIVEN)))
 
@@ -72,7 +79,7 @@ class RegionPainter(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
         )
 
-    def forward(self, masks: Tensor, words: Tensor, paint: Paint) -> Tensor:
+    def forward(self, masks: Tensor, words: Tensor, paint: RegionHints) -> Tensor:
         """(B, labels, h, w) masks, (B, n, X) text hidden states and `paint` to features (B, out_channels, h, w)."""
         keys, values = self.read_key(words), self.read_value(words)
         said = F.scaled_dot_product_attention(self.queries.expand(len(words), -1, -1).to(keys.dtype), keys, values)
@@ -83,7 +90,7 @@ class RegionPainter(nn.Module):
 class RegionControlNetModel(ControlNetModel):
     """A ControlNet on human-parsing maps whose condition embedding is painted region by region.
 
-    With no `Paint` it is an ordinary ControlNet: any diffusers pipeline can run it on a palette picture
+    With no `RegionHints` it is an ordinary ControlNet: any diffusers pipeline can run it on a palette picture
     (`twinset.figure.labels.PALETTE`), and the words still reach their regions.
     """
 
@@ -94,7 +101,9 @@ class RegionControlNetModel(ControlNetModel):
             self.config["cross_attention_dim"], self.config["in_channels"], self.config["block_out_channels"][0]
         )
 
-    def embed(self, palette: Tensor, words: Tensor, paint: Paint | None = None, masks: Tensor | None = None) -> Tensor:
+    def embed(
+        self, palette: Tensor, words: Tensor, paint: RegionHints | None = None, masks: Tensor | None = None
+    ) -> Tensor:
         """The condition embedding: everything of this net that depends neither on the latent nor on the timestep.
 
         Args:
@@ -109,7 +118,7 @@ class RegionControlNetModel(ControlNetModel):
         base = self.controlnet_cond_embedding(palette)
         size = (base.shape[2], base.shape[3])
         if paint is None:
-            paint = Paint.blank(len(base), self.latent_channels, words.shape[-1], size, base)
+            paint = RegionHints.blank(len(base), self.latent_channels, words.shape[-1], size, base)
         masks = label_masks(palette, size) if masks is None else masks
         return base + self.painter(masks.to(base.dtype), words, paint)
 

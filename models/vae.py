@@ -15,8 +15,8 @@ from torch.nn import functional as F
 __all__ = [
     "ModelMixin",
     "PatchAutoencoderKL",
-    "decode",
-    "encode",
+    "decode_latents",
+    "encode_picture",
 ]
 
 
@@ -98,12 +98,12 @@ class PatchAutoencoderKL(AutoencoderKL):
             nn.init.constant_(self.quant_conv.bias[latent:], -6.0)
 
 
-def encode(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
+def encode_picture(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in [-1, 1] to scaled latents (B, C, H / f, W / f): the posterior's mean, no sampling."""
     return vae.encode(pixels, return_dict=False)[0].mean * vae.config["scaling_factor"]
 
 
-def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+def decode_latents(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     """Scaled latents (B, C, h, w) to pictures (B, 3, h · f, w · f), about in [-1, 1].
 
     In half precision a VAE that is known to overflow (`force_upcast`: SDXL's own) decodes in float32, and so does any

@@ -21,7 +21,7 @@ from twinset.perception.faces.quality import fuse
 from twinset.perception.garments.colours import colour_names
 from twinset.perception.garments.cutout import KINDS_OF, class_by_parsing, cut_out
 from twinset.perception.people.keypoint_files import mirror, read_keypoints
-from twinset.pipelines.families.drawn import DrawnPeople, People, Selfie
+from twinset.pipelines.families.drawn import FamilyBackend, Selfie, StudioBackend
 from twinset.pipelines.families.photo_pose import photo_pose, redressed
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
@@ -109,7 +109,7 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     """
     notes: list[str] = []
     prepared(pipe, request)
-    people = people_of(pipe)
+    people = backend_of(pipe)
     flats = read_garments(people, request.garments, notes)
     sentence = understand(request.prompt, people.family, request.seed or 0, colours_of(flats))
     brief, notes = sentence.brief, [*notes, *sentence.notes]
@@ -141,15 +141,15 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     return Composition(*inputs, posed=bool(pipe.nets))
 
 
-def people_of(pipe: JointPass) -> People:
+def backend_of(pipe: JointPass) -> FamilyBackend:
     """How the pipeline's family sees people."""
-    return DrawnPeople(cast("StudioPipeline", pipe)) if pipe.draws is None else pipe.draws
+    return StudioBackend(cast("StudioPipeline", pipe)) if pipe.backend is None else pipe.backend
 
 
 # Selfie and garments
 
 
-def read_selfies(people: People, paths: Sequence[Path], choice: str, notes: list[str]) -> Selfie:
+def read_selfies(people: FamilyBackend, paths: Sequence[Path], choice: str, notes: list[str]) -> Selfie:
     """Find and align the face of each picture; several become one identity, of which the best is shown.
 
     Args:
@@ -168,7 +168,7 @@ def read_selfies(people: People, paths: Sequence[Path], choice: str, notes: list
     return replace(best, embedding=together.embedding * np.linalg.norm(embeddings, axis=1).mean())
 
 
-def read_garments(people: People, garments: Sequence[GarmentPicture], notes: list[str]) -> dict[str, np.ndarray]:
+def read_garments(people: FamilyBackend, garments: Sequence[GarmentPicture], notes: list[str]) -> dict[str, np.ndarray]:
     """Read garment pictures and fit each to what the family takes.
 
     Returns:
@@ -192,7 +192,7 @@ def read_garments(people: People, garments: Sequence[GarmentPicture], notes: lis
     return flats
 
 
-def laid_flat(people: People, garment: GarmentPicture, notes: list[str]) -> tuple[np.ndarray, str | None]:
+def laid_flat(people: FamilyBackend, garment: GarmentPicture, notes: list[str]) -> tuple[np.ndarray, str | None]:
     """A garment's picture; where somebody wears it, the piece cut out on white.
 
     Returns:
@@ -223,7 +223,7 @@ def colours_of(flats: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
 
 
 def lay_out(
-    people: People, request: Request, brief: Brief, given: tuple[str, ...], notes: list[str]
+    people: FamilyBackend, request: Request, brief: Brief, given: tuple[str, ...], notes: list[str]
 ) -> tuple[str, str, tuple[str, ...], Layout]:
     """Pose, hair style, kinds worn and the layout of them; what neither request nor prompt says, the seed draws."""
     rng = np.random.default_rng(request.seed)
@@ -238,7 +238,7 @@ def lay_out(
 
 
 def clothe(
-    people: People,
+    people: FamilyBackend,
     request: Request,
     brief: Brief,
     kinds: tuple[str, ...],
@@ -263,7 +263,7 @@ def choose_hair(brief: Brief, rng: np.random.Generator) -> str:
 
 
 def choose_pose(
-    people: People, request: Request, brief: Brief, rng: np.random.Generator, notes: list[str]
+    people: FamilyBackend, request: Request, brief: Brief, rng: np.random.Generator, notes: list[str]
 ) -> tuple[str, Keypoints, np.ndarray | None]:
     """The pose asked for, the prompt's pose word, or a preset drawn from the seed.
 

@@ -11,7 +11,7 @@ import torch
 from twinset.adapters.condition import Condition
 from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.baseline.serial import passes, serially
-from twinset.pipelines.compose import Composition, people_of
+from twinset.pipelines.compose import Composition, backend_of
 from twinset.pipelines.denoising.economy import EXACT, LEAN
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import LARGEST_SEED, Request
@@ -64,7 +64,7 @@ def draw(
     noise = seed_of(request, index) + attempt * (LARGEST_SEED + 1)
     one_pass = passes(pipe, arguments, lambda: torch.Generator().manual_seed(noise))
     if request.way == "serial" and conditions is None:
-        return serially(pipe, people_of(pipe), one_pass, composition)
+        return serially(pipe, backend_of(pipe), one_pass, composition)
     return one_pass(composition.layout, composition.conditions if conditions is None else conditions)
 
 

@@ -17,11 +17,11 @@ from twinset.common.sheets import tinted
 from twinset.compliance.consent import ConsentBook
 from twinset.compliance.labels.labelled import Labelled, label_picture
 from twinset.compliance.labels.visible import check_text, draw_label
-from twinset.compliance.labels.xmp import encode
+from twinset.compliance.labels.xmp import encode_png
 from twinset.errors import InputError
-from twinset.pipelines.compose import Composition, compose, people_of
+from twinset.pipelines.compose import Composition, backend_of, compose
 from twinset.pipelines.controller.controller import Outcome, draw_controlled
-from twinset.pipelines.denoising.locks import turn
+from twinset.pipelines.denoising.locks import unet_lock
 from twinset.pipelines.draw import Progress, draw, seed_of
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.packages import packages_on
@@ -149,7 +149,7 @@ class Session:
             model={"name": self.request.model, "revision": self.revision},
             machine=machine(self.pipe.device),
             scores=outcome.values,
-            scored_by=people_of(self.pipe).scored_by,
+            scored_by=backend_of(self.pipe).scored_by,
             faults=[*outcome.faults.values(), *([drawn.concern] if drawn.concern else [])],
             controller=[step.to_json() for step in outcome.steps],
             seconds=round(drawn.seconds, 3),
@@ -175,13 +175,13 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
     Raises:
         InputError: The user can mend it, see `compose`; or pictures were refused, and the others saved.
     """
-    request = settled(pipe, located(request.seeded()))
+    request = with_model_defaults(pipe, located(request.seeded()))
     if request.min_identity is not None and not request.selfies:
         raise InputError(f"min_identity = {request.min_identity:g} needs a selfie to compare with; give --selfie")
     with (
-        turn(pipe.unet),
+        unet_lock(pipe.unet),
         unchanging(request) as hashes,
-        covered(pipe, request),
+        under_consent(pipe, request),
         packages_on(pipe, request),
         loras_on(pipe, request.loras) as triggers,
     ):
@@ -228,7 +228,7 @@ def unchanging(request: Request) -> Iterator[InputHashes]:
 
 
 @contextmanager
-def covered(pipe: JointPass, request: Request) -> Iterator[None]:
+def under_consent(pipe: JointPass, request: Request) -> Iterator[None]:
     """Make sure that the request's consent holds, and remember with it what perception finds in the meantime.
 
     Raises:
@@ -239,7 +239,7 @@ def covered(pipe: JointPass, request: Request) -> Iterator[None]:
         return
     book = ConsentBook()
     book.require(request.consent, request.selfies)
-    with pipe.seen.watched() as names:
+    with pipe.perception_cache.watched() as names:
         try:
             yield
         finally:
@@ -255,7 +255,7 @@ def finished(request: Request, composition: Composition, outcome: Outcome) -> Im
 def labelled(request: Request, composition: Composition, picture: Image.Image, name: str) -> Labelled:
     """The picture's file, with its labels unless the request refuses them; measuring comes before."""
     if not request.labels:
-        data = encode(picture, {})
+        data = encode_png(picture, {})
         return Labelled(picture, data, hashlib.sha256(data).hexdigest(), {})
     photo = None if composition.photo is None or request.photo is None else (request.photo, composition.photo.picture)
     return label_picture(picture, request.label_text, request.label_corner, name, photo)
@@ -273,7 +273,7 @@ def check_label(request: Request, composition: Composition) -> None:
     draw_label(Image.new("RGB", (shape[1], shape[0])), check_text(request.label_text), request.label_corner)
 
 
-def settled(pipe: JointPass, request: Request) -> Request:
+def with_model_defaults(pipe: JointPass, request: Request) -> Request:
     """The request with the model's own steps and guidance where it has none."""
     return request.settled(pipe.config["default_steps"], pipe.config["default_guidance"])
 

@@ -20,7 +20,7 @@ from twinset.models.figure_reader import Figure
 from twinset.perception.faces.quality import FaceReport, judge_face
 from twinset.perception.garments.colours import colour_names
 from twinset.perception.garments.cutout import Cutout, cut_out
-from twinset.pipelines.families.drawn import People
+from twinset.pipelines.families.drawn import FamilyBackend
 
 TILE = (288, 384)
 WORN = {"upper-clothes": (4,), "dress": (7,), "skirt": (5,), "trousers": (6,), "shoes": (9, 10), "bag": (16,)}
@@ -93,7 +93,7 @@ class Findings:
         return {"picture": str(self.path), **size, **seen, "notes": list(self.notes)}
 
 
-def inspect(people: People, path: Path) -> Findings:
+def inspect_picture(people: FamilyBackend, path: Path) -> Findings:
     """Look at one picture with everything that a family of models sees with.
 
     Raises:
@@ -129,7 +129,7 @@ def worn_pieces(picture: np.ndarray, labels: np.ndarray) -> dict[str, Cutout]:
     return found
 
 
-def drawn(findings: Sequence[Findings]) -> Image.Image:
+def inspection_sheet(findings: Sequence[Findings]) -> Image.Image:
     """One page: a row per picture, with what was seen in it."""
     return contact_sheet([_row(one) for one in findings], TILE)
 

@@ -15,7 +15,7 @@ from diffusers import (
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from twinset.adapters.condition import Layout, Words
+from twinset.adapters.condition import Layout, TextConditioning
 from twinset.models.clip import plain_forms
 from twinset.pipelines.joint_pass import JointPass, Text, several
 
@@ -68,13 +68,13 @@ class JointPipeline(JointPass, StableDiffusionControlNetPipeline):
         own = any(index.get(name, [None])[0] for name in ADAPTERS)
         return cast("type[Self]", StudioPipeline) if own and cls is JointPipeline else cls
 
-    def texts(
+    def encode_texts(
         self, prompt: Text, negative_prompt: Text, each: int, size: tuple[int, int], **given: Any
-    ) -> tuple[Words, Words]:
+    ) -> tuple[TextConditioning, TextConditioning]:
         """Hidden states of the texts, (B · each, 77, X)."""
         encode: Any = self.encode_prompt
         states, negative = encode(prompt, self._execution_device, each, True, negative_prompt, **given)
-        return Words(states), Words(negative)
+        return TextConditioning(states), TextConditioning(negative)
 
     def maybe_convert_prompt(self, prompt: Any, tokenizer: Any) -> Any:
         """Full-width forms folded to plain ones (，→ ,): bytes are dear in Chinese; then textual inversions by name."""

@@ -15,29 +15,29 @@ from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from twinset.adapters.condition import Condition, Layout, Words, paint
+from twinset.adapters.condition import Condition, Layout, TextConditioning, region_hints
 from twinset.adapters.garment import reference_features
 from twinset.adapters.joint_attention import JointAttention
 from twinset.figure.keypoints import draw_skeleton, openpose_skeleton, stick_of
 from twinset.figure.labels import colourise
-from twinset.models.region_controlnet import JointControlNets, Paint, RegionControlNetModel
-from twinset.models.vae import decode, encode
+from twinset.models.region_controlnet import JointControlNets, RegionControlNetModel, RegionHints
+from twinset.models.vae import decode_latents, encode_picture
 from twinset.pipelines.denoising.callbacks import AfterStep, Callback
-from twinset.pipelines.denoising.condition_cache import Memo
+from twinset.pipelines.denoising.condition_cache import ConditionCache
 from twinset.pipelines.denoising.controlnets import Control
 from twinset.pipelines.denoising.denoise import denoise
 from twinset.pipelines.denoising.economy import EXACT, Economy
 from twinset.pipelines.denoising.guidance import Branch, Guidance
-from twinset.pipelines.denoising.kept_photo import Kept, photo_condition
-from twinset.pipelines.denoising.locks import in_turn
-from twinset.pipelines.loading.pretrained import Saved
-from twinset.pipelines.loading.public_adapters import AdapterRack
+from twinset.pipelines.denoising.kept_photo import PreservedRegion, photo_condition
+from twinset.pipelines.denoising.locks import locked
+from twinset.pipelines.loading.pretrained import PretrainedMixin
+from twinset.pipelines.loading.public_adapters import PublicAdapterMixin
 
 Text = str | list[str] | None
 """One prompt, several, or none (embeddings are given)."""
 
 
-class JointPass(AdapterRack, Saved):
+class JointPass(PublicAdapterMixin, PretrainedMixin):
     """What both families share: words, layout and conditions are computed once, then one pass obeys them all."""
 
     thick_skeleton = False
@@ -53,11 +53,11 @@ class JointPass(AdapterRack, Saved):
     device: torch.device
     name_or_path: str
     attention: JointAttention
-    draws: Any = None  # the `twinset.pipelines.families.drawn.People` of a full-size family
+    backend: Any = None  # the `twinset.pipelines.families.drawn.FamilyBackend` of a full-size family
     revision: str | None = None  # of all its files, where they are not one folder's
     interrupt: bool
     progress_bar: Any
-    memo: Memo
+    condition_cache: ConditionCache
     register_to_config: Callable[..., None]
     maybe_free_model_hooks: Callable[[], None]
     prepare_ip_adapter_image_embeds: Callable[..., list[Tensor]]
@@ -68,16 +68,16 @@ class JointPass(AdapterRack, Saved):
         self.register_to_config(default_steps=default_steps, default_guidance=default_guidance)
         self.attention = JointAttention(self.unet)
         self.adapters = {}
-        self.memo = Memo()
+        self.condition_cache = ConditionCache()
 
-    def texts(
+    def encode_texts(
         self,
         prompt: Text,
         negative_prompt: Text,
         each: int,
         size: tuple[int, int],
         **given: Any,
-    ) -> tuple[Words, Words]:
+    ) -> tuple[TextConditioning, TextConditioning]:
         """What the family's text encoders say of prompts and negative prompts.
 
         Args:
@@ -88,7 +88,7 @@ class JointPass(AdapterRack, Saved):
         """
         raise NotImplementedError
 
-    @in_turn
+    @locked
     @torch.no_grad()
     def __call__(
         self,
@@ -166,7 +166,7 @@ class JointPass(AdapterRack, Saved):
 
         text |= {"prompt_embeds": prompt_embeds, "negative_prompt_embeds": negative_prompt_embeds}
         text |= {"lora_scale": (cross_attention_kwargs or {}).get("scale")}
-        words, empty = self.texts(prompt, negative_prompt, num_images_per_prompt, size, **text)
+        words, empty = self.encode_texts(prompt, negative_prompt, num_images_per_prompt, size, **text)
         words, empty = self._with_pictures(words, empty, ip_adapter_image, ip_adapter_image_embeds, count)
         scales = (controlnet_conditioning_scale, control_guidance_start, control_guidance_end)
         reads = controlnet_reads or [None] * len(pictures)
@@ -174,7 +174,7 @@ class JointPass(AdapterRack, Saved):
         schedule = self._schedule(num_inference_steps, timesteps, sigmas)
         latents = self._noise(generator, count, size) if latents is None else latents
         kinds = sorted({c.kind for c in conditions})
-        photos = [Kept.of(c, latents, schedule, self.scheduler) for c in conditions if c.kind == "photo"]
+        photos = [PreservedRegion.of(c, latents, schedule, self.scheduler) for c in conditions if c.kind == "photo"]
         with self._remembering(conditions, latents), self.progress_bar(total=len(schedule)) as bar:
             clean = denoise(
                 *(self.unet, controls, self.attention, self.scheduler),
@@ -191,11 +191,11 @@ class JointPass(AdapterRack, Saved):
         output: Any = StableDiffusionPipelineOutput
         return output(images, flags) if return_dict else (images, flags)
 
-    def no_text(self) -> Words:
+    def no_text(self) -> TextConditioning:
         """The empty text, one row."""
-        return self.texts("", None, 1, (self.unet.config["sample_size"] * self.vae_scale_factor,) * 2)[0]
+        return self.encode_texts("", None, 1, (self.unet.config["sample_size"] * self.vae_scale_factor,) * 2)[0]
 
-    @in_turn
+    @locked
     def reference(self, picture: np.ndarray) -> dict[str, Tensor]:
         """Features of a garment picture, uint8 (H, W, 3), at every self-attention site of the UNet at t = 0."""
         return reference_features(self.attention, self.unet, self.encode(picture), self.no_text())
@@ -213,12 +213,12 @@ class JointPass(AdapterRack, Saved):
 
     def encode(self, picture: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) to scaled latents (1, C, H / f, W / f)."""
-        return encode(self.vae, self._pixels(picture))
+        return encode_picture(self.vae, self._pixels(picture))
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> np.ndarray:
         """Scaled latents (1, C, H / f, W / f) to uint8 (H, W, 3)."""
-        pixels = decode(self.vae, latents.to(self.vae.device, self.vae.dtype))[0].float().permute(1, 2, 0)
+        pixels = decode_latents(self.vae, latents.to(self.vae.device, self.vae.dtype))[0].float().permute(1, 2, 0)
         return ((pixels + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
 
     def set_ip_adapter_scale(self, scale: Any) -> None:
@@ -272,8 +272,8 @@ class JointPass(AdapterRack, Saved):
         pictures: list[Tensor],
         reads: Sequence[Condition | None],
         conditions: list[Condition],
-        words: Words,
-        empty: Words,
+        words: TextConditioning,
+        empty: TextConditioning,
         scales: tuple[float | Sequence[float], ...],
     ) -> list[Control]:
         """The ControlNets, each with what it sees, its strength and its schedule."""
@@ -289,7 +289,12 @@ class JointPass(AdapterRack, Saved):
         return controls
 
     def _painter(
-        self, net: RegionControlNetModel, palette: Tensor, conditions: list[Condition], words: Words, empty: Words
+        self,
+        net: RegionControlNetModel,
+        palette: Tensor,
+        conditions: list[Condition],
+        words: TextConditioning,
+        empty: TextConditioning,
     ) -> Callable[[Branch], Tensor]:
         """The painted parsing map by guidance branch, each painted once."""
         size = (palette.shape[2] // self.vae_scale_factor, palette.shape[3] // self.vae_scale_factor)
@@ -300,9 +305,9 @@ class JointPass(AdapterRack, Saved):
             if key not in painted:
                 text = words.states if branch.prompted else empty.states
                 seen = palette.expand(len(text), -1, -1, -1)
-                blank = Paint.blank(len(text), net.latent_channels, text.shape[-1], size, text)
+                blank = RegionHints.blank(len(text), net.latent_channels, text.shape[-1], size, text)
                 acting = [c for c in conditions if c.kind in (*branch.kinds, "photo")]  # a photo is known to all
-                painted[key] = net.embed(seen, text, paint(acting, len(text), blank))
+                painted[key] = net.embed(seen, text, region_hints(acting, len(text), blank))
             return painted[key]
 
         return paint_for
@@ -310,8 +315,8 @@ class JointPass(AdapterRack, Saved):
     # Words, noise, steps, pictures
 
     def _with_pictures(
-        self, words: Words, empty: Words, image: Any, embeds: list[Tensor] | None, count: int
-    ) -> tuple[Words, Words]:
+        self, words: TextConditioning, empty: TextConditioning, image: Any, embeds: list[Tensor] | None, count: int
+    ) -> tuple[TextConditioning, TextConditioning]:
         """Image embeddings for IP-Adapters that diffusers put into the UNet."""
         if image is None and embeds is None:
             return words, empty
@@ -319,7 +324,7 @@ class JointPass(AdapterRack, Saved):
         both = self.prepare_ip_adapter_image_embeds(image, embeds, self._execution_device, count, guided)
         halves = [x.chunk(2) if guided else (x, x) for x in both]
         absent, present = zip(*halves, strict=True)
-        return Words(words.states, words.added, present), Words(empty.states, empty.added, absent)
+        return TextConditioning(words.states, words.added, present), TextConditioning(empty.states, empty.added, absent)
 
     @contextmanager
     def _remembering(self, conditions: Sequence[Condition], latents: Tensor) -> Iterator[None]:
@@ -327,7 +332,7 @@ class JointPass(AdapterRack, Saved):
         with self.attention.injected():
             _load_offloaded(*(getattr(self, f"{c.kind}_adapter", None) for c in conditions))
             for condition in conditions:
-                self.attention.remember(condition, (latents.shape[2], latents.shape[3]))
+                self.attention.attach(condition, (latents.shape[2], latents.shape[3]))
             yield
 
     def _schedule(self, steps: int | None, timesteps: list[int] | None, sigmas: list[float] | None) -> Tensor:
@@ -378,7 +383,7 @@ class JointPass(AdapterRack, Saved):
 
     def _pictures(self, latents: Tensor, output_type: str) -> tuple[Any, list[bool] | None]:
         """Latents (N, C, h, w) to pictures, and what a safety checker says of each."""
-        pixels = torch.cat([decode(self.vae, one) for one in latents.split(1)])
+        pixels = torch.cat([decode_latents(self.vae, one) for one in latents.split(1)])
         return self.image_processor.postprocess(pixels, output_type=output_type), None
 
 

@@ -14,7 +14,7 @@ from diffusers import (
 )
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from twinset.adapters.condition import Words
+from twinset.adapters.condition import TextConditioning
 from twinset.pipelines.joint_pass import JointPass, Text, several
 
 
@@ -68,7 +68,7 @@ class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
         )
         self._ready(default_steps, default_guidance)
 
-    def texts(
+    def encode_texts(
         self,
         prompt: Text,
         negative_prompt: Text,
@@ -80,7 +80,7 @@ class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
         crops_coords_top_left: tuple[int, int] = (0, 0),
         target_size: tuple[int, int] | None = None,
         **given: Any,
-    ) -> tuple[Words, Words]:
+    ) -> tuple[TextConditioning, TextConditioning]:
         """States of both text encoders side by side (B · each, 77, X), the pooled text of the second, and the sizes.
 
         Without a negative prompt zeros stand for it where the model was trained so (`force_zeros_for_empty_prompt`).
@@ -94,4 +94,4 @@ class JointXLPipeline(JointPass, StableDiffusionXLControlNetPipeline):
         times = self._get_add_time_ids(*sizes, states.dtype, text_encoder_projection_dim=width)
         times = times.to(states.device).expand(len(states), -1)
         ours, theirs = ({"text_embeds": x, "time_ids": times} for x in (pooled, negative_pooled))
-        return Words(states, ours), Words(negative, theirs)
+        return TextConditioning(states, ours), TextConditioning(negative, theirs)

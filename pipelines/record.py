@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from twinset.common.atomic_files import write_atomic
 from twinset.common.hashing import file_hash
 from twinset.common.sheets import contact_sheet, in_rows
-from twinset.compliance.labels.xmp import encode
+from twinset.compliance.labels.xmp import encode_png
 from twinset.errors import InputError
 from twinset.figure.keypoints import FRAME, draw_skeleton, openpose_skeleton
 from twinset.figure.labels import colourise
@@ -146,7 +146,7 @@ def composed(composition: Composition) -> dict[str, Any]:
 
 def save_picture(picture: Image.Image, path: Path) -> str:
     """Write a PNG of the pixels alone (no metadata) in one step; returns its SHA-256."""
-    return save_file(encode(picture, {}), path)
+    return save_file(encode_png(picture, {}), path)
 
 
 def save_file(data: bytes, path: Path) -> str:

@@ -12,9 +12,9 @@ from twinset.compliance.labels.key import key_name, mark_key
 from twinset.errors import InputError
 from twinset.pipelines.compose import compose
 from twinset.pipelines.controller.controller import draw_controlled
-from twinset.pipelines.denoising.locks import turn
+from twinset.pipelines.denoising.locks import unet_lock
 from twinset.pipelines.draw import Progress, draw
-from twinset.pipelines.generate import covered, finished, labelled, revision_of
+from twinset.pipelines.generate import finished, labelled, revision_of, under_consent
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.packages import packages_on
 from twinset.pipelines.loading.parts_on_demand import prepared
@@ -41,9 +41,9 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     torch.set_num_threads(int(record.machine["threads"]))
     out.mkdir(parents=True, exist_ok=True)
     request = record.request
-    with turn(pipe.unet):
+    with unet_lock(pipe.unet):
         check_unchanged(pipe, record)
-        with covered(pipe, request), packages_on(pipe, request), loras_on(pipe, request.loras):
+        with under_consent(pipe, request), packages_on(pipe, request), loras_on(pipe, request.loras):
             composition = compose(pipe, request, draw_clothes="drawn_clothes" in record.composed)
             again = partial(draw, pipe, request, composition, record.index, progress)
             picture = finished(request, composition, draw_controlled(pipe, request, composition, again))

@@ -112,7 +112,7 @@ class StudioPipeline(JointPipeline):
         self._need("identity_adapter", "face_encoder")
         networks = (self.face_encoder, self.image_encoder, self.identity_adapter)
         if embedding is None:
-            tokens, face = self.memo(self._face, crop, cast(Networks, networks))
+            tokens, face = self.condition_cache(self._face, crop, cast(Networks, networks))
         else:
             tokens, face = self._face(crop, embedding)
         placement = face_placement(layout.keypoints, layout.labels.shape).to(face)[None]
@@ -152,7 +152,7 @@ class StudioPipeline(JointPipeline):
         draft = self.encode(garment_draft(layout.labels, layout.keypoints, {kind: flat}))
         small = np.asarray(Image.fromarray(flat).resize((flat.shape[1] // 2, flat.shape[0] // 2), Image.Resampling.BOX))
         networks = (self.vae, self.text_encoder, self.unet, self.image_encoder, self.garment_adapter)
-        tokens, reference = self.memo(self._piece, small, cast(Networks, networks))
+        tokens, reference = self.condition_cache(self._piece, small, cast(Networks, networks))
         return Condition(
             "garment",
             tokens,

@@ -13,7 +13,7 @@ import numpy as np
 
 from twinset.figure.colours import CLOTH, RGB, SHADES, luminance
 from twinset.figure.flat_garments import render_flat
-from twinset.figure.garments import Garment
+from twinset.figure.garments import GarmentDesign
 from twinset.figure.labels import garment_slot
 from twinset.prompts import brief as words
 from twinset.prompts.brief import Brief
@@ -59,7 +59,7 @@ class DrawnGarment:
         from_words: whether they say its colour; else the seed drew it.
     """
 
-    garment: Garment
+    garment: GarmentDesign
     name: str
     asked_pattern: str = "plain"
     named: bool = True
@@ -156,14 +156,14 @@ def _draw(kind: str, piece: words.Garment | None, outfit: str | None, seed: int)
     by_seed = str(rng.choice(list(CLOTH)))
     if piece is None:
         colour, said = colour_of(outfit or by_seed), outfit is not None
-        garment = Garment(kind, outfit or by_seed, colour, second_colour(colour))
+        garment = GarmentDesign(kind, outfit or by_seed, colour, second_colour(colour))
         return DrawnGarment(garment, kind_name(kind), named=said, from_words=said)
     usual = USUAL_COLOURS.get(piece.name) or USUAL_COLOURS.get(piece.material or "")
     said = piece.shade or usual or outfit
     name, pattern = said or by_seed, piece.pattern or "plain"
     colour = colour_of(name)
     second = colour_of(piece.second) if piece.second else second_colour(colour)
-    garment = Garment(kind, name, colour, second, DRAWN_PATTERNS.get(pattern, pattern))
+    garment = GarmentDesign(kind, name, colour, second, DRAWN_PATTERNS.get(pattern, pattern))
     return DrawnGarment(garment, piece.name, pattern, from_words=said is not None)
 
 

@@ -25,7 +25,7 @@ def clip_score(clip: StudioCLIP, picture: np.ndarray, words: str) -> float:
 
 
 @torch.no_grad()
-def similarity(clip: StudioCLIP, a: np.ndarray, b: np.ndarray) -> float:
+def clip_similarity(clip: StudioCLIP, a: np.ndarray, b: np.ndarray) -> float:
     """Cosine of two pictures uint8 (H, W, 3) in CLIP's space."""
     return float((_encoded(clip, a) @ _encoded(clip, b).T).item())
 

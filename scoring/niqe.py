@@ -82,7 +82,7 @@ def niqe(picture: np.ndarray, model: NiqeModel) -> float:
     return float(np.sqrt(max(apart @ np.linalg.pinv(spread) @ apart, 0.0)))
 
 
-def fit(pictures: Iterable[np.ndarray], patch: int = 96) -> NiqeModel:
+def fit_niqe(pictures: Iterable[np.ndarray], patch: int = 96) -> NiqeModel:
     """Describe pristine pictures, each uint8 (H, W, 3), by their sharp patches.
 
     Raises:

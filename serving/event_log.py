@@ -16,7 +16,7 @@ ALLOWED = frozenset({
 })  # fmt: skip
 
 
-def log(event: str, **values: str | float | None) -> None:
+def log_event(event: str, **values: str | float | None) -> None:
     """Write a line.
 
     Args:

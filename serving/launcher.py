@@ -14,9 +14,9 @@ import uvicorn
 from twinset.serving.api_keys import Keys
 from twinset.serving.app import Limits, Service, create_app
 from twinset.serving.http_timeouts import ImpatientProtocol
-from twinset.serving.ray_serve import run_on_ray
+from twinset.serving.ray_serve import serve_on_ray
 from twinset.serving.web.page import add_page
-from twinset.serving.worker import drawing, work
+from twinset.serving.worker import job_drawing, work
 
 LEASE = 60.0
 WATCH = 1.0
@@ -80,8 +80,8 @@ def run_service(
     """
     keys, limits = None if open_ else Keys(root / "keys.json"), Limits(room=room, pictures=pictures, keep=keep)
     if engine == "ray":
-        make = partial(drawing, model, commercial, offline, keeps=False)
-        run_on_ray(root, host, port, keys, limits, make=make, model=model, safety=safety, workers=workers)
+        make = partial(job_drawing, model, commercial, offline, keeps=False)
+        serve_on_ray(root, host, port, keys, limits, make=make, model=model, safety=safety, workers=workers)
         return
     pool = WorkerPool(workers, root, model, commercial, offline, safety, room, LEASE)
     service = Service(root, keys, limits, alive=pool.alive, lease=LEASE)

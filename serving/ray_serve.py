@@ -197,7 +197,7 @@ def application(
     return front.bind(drawer.bind(make), root, model, safety, limits.room, drawers, lease)
 
 
-def run_on_ray(
+def serve_on_ray(
     root: Path, host: str, port: int, keys: Keys | None, limits: Limits, *, make: Callable[[], DrawRequest],
     model: str, safety: str, workers: int,
 ) -> None:  # fmt: skip

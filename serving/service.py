@@ -17,7 +17,7 @@ from twinset.compliance.consent import ConsentBook, ConsentError, read_statement
 from twinset.errors import InputError, TooLargeError, WrongFormatError
 from twinset.serving.api_keys import OPEN_OWNER, Keys
 from twinset.serving.contract import ConsentIn, form_fields, read_order, uploads_of
-from twinset.serving.event_log import log
+from twinset.serving.event_log import log_event
 from twinset.serving.problem_details import Problem
 from twinset.serving.queue import JobQueue, OtherRequestError, QueueFullError
 from twinset.serving.repository import Consent, Job, Repository, Upload
@@ -239,7 +239,7 @@ class Service:
             try:
                 step()
             except (InputError, OSError) as error:  # what cannot be deleted now does not keep the rest, nor the service
-                log("sweep", problem=type(error).__name__)
+                log_event("sweep", problem=type(error).__name__)
         today = (now or datetime.now(UTC)).date()
         for consent in self.repository.jobs.consents():
             try:

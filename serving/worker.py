@@ -21,7 +21,7 @@ from twinset.errors import InputError
 from twinset.pipelines.record import Record
 from twinset.pipelines.request import Request, read_request
 from twinset.serving.contract import to_request
-from twinset.serving.event_log import log, log_to_stderr
+from twinset.serving.event_log import log_event, log_to_stderr
 from twinset.serving.out_of_memory import SMALLER, free_memory, out_of_memory, smaller
 from twinset.serving.queue import JobQueue
 from twinset.serving.repository import Job, JobResult, PictureResult, Progress, Repository, State
@@ -94,7 +94,7 @@ class Worker:
             except (OSError, sqlite3.OperationalError) as error:
                 if not disk_full(error):
                     raise
-                log("disk_full", worker=self.name)
+                log_event("disk_full", worker=self.name)
                 wait = pause
             time.sleep(wait)
 
@@ -140,12 +140,12 @@ class Worker:
     def _end(self, job: Job, state: State, result: JobResult) -> None:
         """Say how a job ended, unless it was cancelled, deleted or lost meanwhile: nothing of it is kept then."""
         if self.queue.finish(job.id, self.name, state, result):
-            log("job", job=job.id, state=state, attempts=job.attempts, seconds=result.seconds or None)
+            log_event("job", job=job.id, state=state, attempts=job.attempts, seconds=result.seconds or None)
             return
         if not self.queue.jobs.is_held(job.id):  # else another worker draws it, into the same folder
             shutil.rmtree(self.files.jobs / job.id, ignore_errors=True)
             self.files.delete_cache_files(result.cache_files)
-        log("job", job=job.id, state="stopped", attempts=job.attempts)
+        log_event("job", job=job.id, state="stopped", attempts=job.attempts)
 
     def _drawn(self, job: Job, beat: _Heartbeat) -> JobResult:
         """Draw into a folder aside, and move it into place when all is on disk."""
@@ -183,7 +183,7 @@ class Worker:
         except Exception as error:
             if not out_of_memory(error.reason if isinstance(error, UndrawnError) else error):
                 raise
-        log("out_of_memory", pictures=request.num)  # outside of the handler, whose traceback holds the tensors
+        log_event("out_of_memory", pictures=request.num)  # outside of the handler, whose traceback holds the tensors
         free_memory()
         shutil.rmtree(aside)
         aside.mkdir()
@@ -238,19 +238,19 @@ def _without_paths(text: str, files: Files) -> str:
     return text.replace(f"{files.uploads}{os.sep}", "upload ").replace(str(files.root), "")
 
 
-def drawing(model: str, commercial: bool = False, offline: bool = False, keeps: bool = True) -> DrawRequest:
+def job_drawing(model: str, commercial: bool = False, offline: bool = False, keeps: bool = True) -> DrawRequest:
     """Draws by a pipeline, loaded now; `keeps` what perception finds, from one job to the next."""
-    from twinset.common.result_cache import Seen, default_folder
-    from twinset.pipelines.generate import generate, settled
+    from twinset.common.result_cache import PerceptionCache, default_folder
+    from twinset.pipelines.generate import generate, with_model_defaults
     from twinset.pipelines.loading.load import load_pipeline
 
     pipe: Any = load_pipeline(model, commercial=commercial, offline=offline)
     pipe.set_progress_bar_config(disable=True)
-    pipe.seen = Seen(default_folder() if keeps else None)
+    pipe.perception_cache = PerceptionCache(default_folder() if keeps else None)
 
     def draw(request: Request, out: Path, report: ReportProgress) -> tuple[list[Record], list[str]]:
-        steps = settled(pipe, request).steps
-        with pipe.seen.watched() as names:
+        steps = with_model_defaults(pipe, request).steps
+        with pipe.perception_cache.watched() as names:
             try:
                 return generate(pipe, request, out, lambda *done: report(*done, steps)), sorted(names)
             except Exception as error:
@@ -276,7 +276,7 @@ def work(
     set_consent_folder(root / CONSENTS)  # so that a replay looks there too
     repository = Repository(root / DATABASE)
     queue, files = JobQueue(repository, room, lease), Files(root, repository)
-    worker = Worker(queue, files, drawing(model, commercial, offline), model, safety=safety)
+    worker = Worker(queue, files, job_drawing(model, commercial, offline), model, safety=safety)
     ready.set()
     service = parent_process()
     worker.run(lambda: stop.is_set() or (service is not None and not service.is_alive()))

@@ -68,7 +68,7 @@ def base_models(family: str) -> dict[str, nn.Module]:
         return {"unet": UNet2DConditionModel(**_SDXL), "text_encoder": first, "text_encoder_2": second}
 
 
-def family_of(lora: LoraFile) -> str:
+def lora_family(lora: LoraFile) -> str:
     """The family whose layers a file names, all of them and in their shapes.
 
     Raises:

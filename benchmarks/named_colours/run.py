@@ -26,7 +26,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from twinset.benchmarks.drawing import load_pipeline
+from twinset.benchmarks.drawing import studio_pipeline
 from twinset.benchmarks.figures import Estimate
 from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.named_colours.sentences import FRAMING_SHARES, HELD_OUT, NamedSentence, named_sentence
@@ -263,7 +263,7 @@ def _of_clothes(found: Sequence[Judged]) -> dict[str, Estimate]:
 # Results
 
 
-def table(results: dict[str, dict[str, dict[str, dict[str, Estimate]]]]) -> str:
+def colour_table(results: dict[str, dict[str, dict[str, dict[str, Estimate]]]]) -> str:
     """Markdown: one table per language, a row per group, a column per way and judge."""
     text = ""
     for language, ways in results.items():
@@ -283,7 +283,9 @@ def _cell(value: Estimate | None) -> str:
     return f"{value.mean * 100:.0f} [{value.low * 100:.0f}, {value.high * 100:.0f}] of {value.people}"
 
 
-def write(out: Path, results: Any, made: Sequence[tuple[Case, dict[str, np.ndarray]]], run: dict[str, Any]) -> None:
+def write_named_colours(
+    out: Path, results: Any, made: Sequence[tuple[Case, dict[str, np.ndarray]]], run: dict[str, Any]
+) -> None:
     """Write `named_colours.json`, `.md` and `.png` into a folder."""
     plain = {
         language: {
@@ -297,7 +299,7 @@ def write(out: Path, results: Any, made: Sequence[tuple[Case, dict[str, np.ndarr
     shown = {language: [pair for pair in made if pair[0].language == language][:12] for language in LANGUAGES}
     lines = [f"{row + 1}. {LANGUAGES[k]}: {c.sentence.text}\n" for k in shown for row, (c, _) in enumerate(shown[k])]
     sheet = "The rows of [named_colours.png](named_colours.png), from above, left and right:\n\n" + "".join(lines)
-    (out / "named_colours.md").write_text(table(results) + sheet, encoding="utf-8")
+    (out / "named_colours.md").write_text(colour_table(results) + sheet, encoding="utf-8")
     columns = {
         f"{LANGUAGES[language]}: {way}": [pictures[way] for _, pictures in pairs]
         for language, pairs in shown.items()
@@ -306,7 +308,7 @@ def write(out: Path, results: Any, made: Sequence[tuple[Case, dict[str, np.ndarr
     grid(columns).save(out / "named_colours.png")
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentences", type=int, default=100, help="in each language")
@@ -321,9 +323,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and write `named_colours.json`, `named_colours.md` and `named_colours.png`."""
-    options = parse(arguments)
+    options = parse_options(arguments)
     started = time.perf_counter()
-    judges, pipe = Judges.load(options.judges), load_pipeline(options.model)
+    judges, pipe = Judges.load(options.judges), studio_pipeline(options.model)
     revision = weights_revision(Path(pipe.name_or_path))
     chosen = cases(options.first_seed, options.sentences)
     made = list(zip(chosen, pictures_of(pipe, options, revision), strict=True))
@@ -343,7 +345,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "machine": machine(pipe.device),
         "seconds": round(time.perf_counter() - started, 1),
     }
-    write(options.out, results, made, run)
+    write_named_colours(options.out, results, made, run)
     Console().print((options.out / "named_colours.md").read_text(encoding="utf-8"), markup=False, soft_wrap=True)
 
 

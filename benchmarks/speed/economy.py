@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from twinset.benchmarks.drawing import load_pipeline
-from twinset.benchmarks.figures import bootstrap, psnr
+from twinset.benchmarks.drawing import studio_pipeline
+from twinset.benchmarks.figures import bootstrap, psnr_each
 from twinset.benchmarks.joint import judge
 from twinset.benchmarks.judges import FOLDER, Judges
-from twinset.benchmarks.people import Person, drawn_person
+from twinset.benchmarks.people import BenchmarkPerson, drawn_person
 from twinset.pipelines.denoising.economy import EXACT, LEAN, Economy
 from twinset.pipelines.denoising.guidance import Guidance
 from twinset.pipelines.studio import StudioPipeline
@@ -34,13 +34,13 @@ ECONOMICAL: Mode = (LEAN, (0.0, 1.0))
 """The economical mode of the benchmark."""
 
 
-def training_person(pipe: StudioPipeline, seed: int) -> Person:
+def training_person(pipe: StudioPipeline, seed: int) -> BenchmarkPerson:
     """A person of the training range, described in English."""
     return drawn_person(pipe, draw_spec(seed), np.random.default_rng(seed))
 
 
 @dataclass(frozen=True)
-class Drawn:
+class EconomyComparison:
     """A picture and how it came about.
 
     Attributes:
@@ -56,7 +56,7 @@ class Drawn:
     seconds: float
 
 
-def draw(pipe: StudioPipeline, person: Person, mode: Mode, steps: int) -> Drawn:
+def draw_person_with(pipe: StudioPipeline, person: BenchmarkPerson, mode: Mode, steps: int) -> EconomyComparison:
     """A person's picture from the person's own noise."""
     conditions = [pipe.identity(person.selfie, person.layout)]
     conditions += [pipe.garment(flat, kind, person.layout) for kind, flat in person.flats.items()]
@@ -80,7 +80,7 @@ def draw(pipe: StudioPipeline, person: Person, mode: Mode, steps: int) -> Drawn:
         callback_on_step_end=keep,
     )
     hook.remove()
-    return Drawn(np.asarray(output.images[0]), latents[0], torch.stack(noises), ends[-1] - ends[0])
+    return EconomyComparison(np.asarray(output.images[0]), latents[0], torch.stack(noises), ends[-1] - ends[0])
 
 
 def compare(modes: Sequence[Mode], people: int, steps: int = STEPS) -> Iterator[list[dict[str, Any]]]:
@@ -94,18 +94,22 @@ def compare(modes: Sequence[Mode], people: int, steps: int = STEPS) -> Iterator[
     Yields:
         An empty list after each person, then one record per mode.
     """
-    pipe = load_pipeline("studio")
+    pipe = studio_pipeline("studio")
     everybody = [training_person(pipe, FIRST_SEED + index) for index in range(people)]
     rows = []
     for person in everybody:
-        rows.append([draw(pipe, person, mode, steps) for mode in (IN_FULL, *modes)])
+        rows.append([draw_person_with(pipe, person, mode, steps) for mode in (IN_FULL, *modes)])
         yield []
     judges, (exact, *columns) = Judges.load(FOLDER), zip(*rows, strict=True)
     yield [_record(judges, everybody, exact, column, mode) for mode, column in zip(modes, columns, strict=True)]
 
 
 def _record(
-    judges: Judges, people: list[Person], exact: Sequence[Drawn], economical: Sequence[Drawn], mode: Mode
+    judges: Judges,
+    people: list[BenchmarkPerson],
+    exact: Sequence[EconomyComparison],
+    economical: Sequence[EconomyComparison],
+    mode: Mode,
 ) -> dict[str, Any]:
     """Figures of one economical mode against exact mode."""
     pairs = list(zip(economical, exact, strict=True))
@@ -116,7 +120,7 @@ def _record(
         "people": len(people),
         "first_seed": FIRST_SEED,
         "time_of_exact": median(a.seconds / b.seconds for a, b in pairs),
-        "psnr": bootstrap(psnr(ours, full)).mean,
+        "psnr": bootstrap(psnr_each(ours, full)).mean,
         "latents_away": float(np.mean([away(a.latents, b.latents) for a, b in pairs])),
         "noise_away": float(np.mean([away(x, y) for a, b in pairs for x, y in zip(a.noises, b.noises, strict=True)])),
         "figures": {name: {"exact": _mean(usual[name]), "economical": _mean(judged[name])} for name in FIGURES},

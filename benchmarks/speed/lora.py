@@ -34,7 +34,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from twinset.benchmarks.cost import peak_memory
-from twinset.benchmarks.speed.parts import Parts, Setting, twin
+from twinset.benchmarks.speed.parts import NetworkParts, Setting, twin
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
 from twinset.pipelines.record import machine
@@ -63,7 +63,7 @@ class Bench:
     """
 
     def __init__(self, setting: Setting, store: Path):
-        self.setting, self.parts, self.store = setting, Parts(setting), TensorCache(store)
+        self.setting, self.parts, self.store = setting, NetworkParts(setting), TensorCache(store)
         self.schedule = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
         self.vae: Any = self.parts.filled(AutoencoderKL(**self._vae_shape()))
         self.texts: list[Any] = self._text_encoders()
@@ -222,7 +222,7 @@ def memory(setting: Setting, way: str, store: Path) -> float:
     return peak_memory()
 
 
-def page(result: dict[str, Any]) -> str:
+def lora_page(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     setting, first = result["setting"], np.median(result["seconds"][WAYS[0]])
     lines = [
@@ -259,8 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result = {"setting": asdict(setting), "seconds": seconds, "peak_mib": peaks, "machine": machine(o.device)}
     o.out.mkdir(parents=True, exist_ok=True)
     (o.out / "lora_speed.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (o.out / "lora_speed.md").write_text(page(result), encoding="utf-8")
-    Console().print(page(result), markup=False, soft_wrap=True)
+    (o.out / "lora_speed.md").write_text(lora_page(result), encoding="utf-8")
+    Console().print(lora_page(result), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def ratio(section: Record, name: str, against: str) -> dict[str, float]:
     return found
 
 
-def page(results: Record) -> str:
+def speed_page(results: Record) -> str:
     """The whole page."""
     blocks = [["# Speed", *_machine(results["machine"])]]
     sections = results["sections"]
@@ -63,7 +63,7 @@ def _bars(section: Record) -> Iterator[str]:
         shown = [_number(found.get(key)) for key in ("flops", "minimum", "median")]
         kept = "yes" if all(value <= limit for value in found.values()) else "no"
         rows.append([words, f"{limit:.2f}", *shown, kept])
-    yield table(rows)
+    yield speed_table(rows)
 
 
 def _section(section: Record) -> Iterator[str]:
@@ -77,7 +77,7 @@ def _section(section: Record) -> Iterator[str]:
         cells += [_number(found.get(key)) for key in ("flops", "minimum", "median")]
         cells += [_number(timed.get(key)) for key in ("weights", "memory")]
         rows.append([name, *cells, f"{timed['of_limit']:.0%}" if timed.get("of_limit") else "–"])
-    yield table(rows)
+    yield speed_table(rows)
 
 
 def _studio(section: Record) -> Iterator[str]:
@@ -91,10 +91,10 @@ def _studio(section: Record) -> Iterator[str]:
         rows = [["figure of the joint benchmark", "exact", "economical"]]
         for name, pair in row["figures"].items():
             rows.append([name, _number(pair["exact"], 3), _number(pair["economical"], 3)])
-        yield table(rows)
+        yield speed_table(rows)
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def speed_table(rows: Sequence[Sequence[str]]) -> str:
     """Markdown, the first row a heading."""
     rule = ["---", *("---:" for _ in rows[0][1:])]
     return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))

@@ -17,7 +17,7 @@ import torch
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-from twinset.adapters.condition import Words
+from twinset.adapters.condition import TextConditioning
 from twinset.adapters.joint_attention import SiteProjections
 from twinset.adapters.public.embedded_lora import lora_state
 from twinset.adapters.public.face_id import face_id_projector, face_id_shapes
@@ -124,7 +124,7 @@ def twin(net: Net) -> Net:
     return copy.deepcopy(net, {id(tensor): tensor for tensor in shared})
 
 
-class Parts:
+class NetworkParts:
     """Everything that contestants are made of; each part is made when first asked for.
 
     Args:
@@ -266,22 +266,22 @@ class Parts:
         return side, side
 
     @cached_property
-    def words(self) -> Words:
+    def words(self) -> TextConditioning:
         """The prompt, one row."""
         return self._words()
 
     @cached_property
-    def empty(self) -> Words:
+    def empty(self) -> TextConditioning:
         """The negative prompt, one row."""
         return self._words()
 
-    def _words(self) -> Words:
+    def _words(self) -> TextConditioning:
         states = self.random(1, 77, text_width(self.unet))
         if self.setting.family == "sd15":
-            return Words(states)
+            return TextConditioning(states)
         side = self.setting.pixels
         times = torch.tensor([[side, side, 0, 0, side, side]]).to(states)
-        return Words(states, {"text_embeds": self.random(1, self.pooled_width), "time_ids": times})
+        return TextConditioning(states, {"text_embeds": self.random(1, self.pooled_width), "time_ids": times})
 
     @property
     def pooled_width(self) -> int:

@@ -18,11 +18,11 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
-from twinset.adapters.condition import Condition, Words
+from twinset.adapters.condition import Condition, TextConditioning
 from twinset.adapters.garment import reference_features
 from twinset.adapters.joint_attention import JointAttention
-from twinset.benchmarks.speed.parts import Parts
-from twinset.pipelines.denoising.controlnets import Control, Residuals, ask
+from twinset.benchmarks.speed.parts import NetworkParts
+from twinset.pipelines.denoising.controlnets import Control, Residuals, evaluate_controlnet
 from twinset.pipelines.denoising.denoise import denoise, predict
 from twinset.pipelines.denoising.economy import EXACT, Economy
 from twinset.pipelines.denoising.guidance import Guidance
@@ -52,7 +52,7 @@ class Contestant:
     embedders: Sequence[nn.Module] = ()
     eager_first = False
 
-    def __init__(self, parts: Parts):
+    def __init__(self, parts: NetworkParts):
         self.parts = parts
 
     def once(self) -> Any:
@@ -93,10 +93,10 @@ class Contestant:
         scheduler.set_timesteps(steps, self.parts.setting.device)
         return scheduler, scheduler.timesteps
 
-    def text(self) -> Words:
+    def text(self) -> TextConditioning:
         """The words of both branches, negative prompt first, (2N) rows."""
         count = self.parts.setting.batch
-        return Words.cat([self.parts.empty.repeat(count), self.parts.words.repeat(count)])
+        return TextConditioning.cat([self.parts.empty.repeat(count), self.parts.words.repeat(count)])
 
 
 class Diffusers(Contestant):
@@ -108,7 +108,7 @@ class Diffusers(Contestant):
         adapted: with the two IP-Adapters.
     """
 
-    def __init__(self, parts: Parts, controlled: bool = False, adapted: bool = False):
+    def __init__(self, parts: NetworkParts, controlled: bool = False, adapted: bool = False):
         super().__init__(parts)
         self.controlled, self.adapted = controlled, adapted
         self.unet = parts.dressed_unet("none")
@@ -184,14 +184,14 @@ class Ours(Contestant):
         controlled: with two ControlNets.
         tokens: with identity and garment tokens, each in its region.
         reference: with reference attention to the garment.
-        lora: see `Parts.dressed_unet`.
+        lora: see `NetworkParts.dressed_unet`.
         economy: what is reused although it comes out a little different.
         guided: part of the pass in which guidance acts.
     """
 
     def __init__(
         self,
-        parts: Parts,
+        parts: NetworkParts,
         controlled: bool = True,
         tokens: bool = True,
         reference: bool = True,
@@ -219,9 +219,9 @@ class Ours(Contestant):
     @torch.no_grad()
     def once(self) -> list[Control]:
         """Tokens, reference pass, all keys and values; the ControlNets embed their pictures in the first step."""
-        self.attention.forget()
+        self.attention.clear()
         for condition in self.conditions():
-            self.attention.remember(condition, self.parts.latent_size)
+            self.attention.attach(condition, self.parts.latent_size)
         return [Control(net, picture) for net, picture in zip(self.controlnets, self.parts.pictures, strict=False)]
 
     def conditions(self) -> list[Condition]:
@@ -249,7 +249,7 @@ class Ours(Contestant):
         scheduler, timesteps = self.timesteps(steps)
         counted = p.setting.device == "meta"
 
-        def step_done(step: int, _timestep: Tensor, latents: Tensor, *words: Words) -> Any:
+        def step_done(step: int, _timestep: Tensor, latents: Tensor, *words: TextConditioning) -> Any:
             self.begin(step + 1)
             return (torch.zeros(latents.shape) if counted and step == steps - 1 else latents, *words)
 
@@ -284,7 +284,7 @@ class Naive(Ours):
         options: as `Ours`.
     """
 
-    def __init__(self, parts: Parts, both: bool = False, **options: Any):
+    def __init__(self, parts: NetworkParts, both: bool = False, **options: Any):
         super().__init__(parts, **options)
         self.both, self.embedders = both, ()
 
@@ -316,13 +316,13 @@ class Naive(Ours):
         latents = self.parts.latents * scheduler.init_noise_sigma
         for step, timestep in enumerate(timesteps):
             self.begin(step)
-            self.attention.forget()
+            self.attention.clear()
             for condition in self.conditions():
-                self.attention.remember(condition, self.parts.latent_size)
-            self.attention.set_gates(step, steps, [KINDS, KINDS], count)
+                self.attention.attach(condition, self.parts.latent_size)
+            self.attention.set_weights(step, steps, [KINDS, KINDS], count)
             noisy = scheduler.scale_model_input(latents, timestep).repeat(2, 1, 1, 1)
             said = [
-                ask(net, noisy, timestep, text, picture.repeat(2 * count, 1, 1, 1))
+                evaluate_controlnet(net, noisy, timestep, text, picture.repeat(2 * count, 1, 1, 1))
                 for net, picture in zip(self.controlnets, self.parts.pictures, strict=False)
             ]
             output = predict(self.unet, noisy, timestep, text, Residuals.sum(said))
@@ -336,7 +336,7 @@ class Concatenated(Contestant):
     CatVTON's own UNet has nine input channels, which add nothing that counts.
     """
 
-    def __init__(self, parts: Parts):
+    def __init__(self, parts: NetworkParts):
         super().__init__(parts)
         self.unet = parts.dressed_unet("none")
         former = self.unet.attn_processors

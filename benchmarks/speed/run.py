@@ -31,14 +31,14 @@ from rich.progress import Progress
 
 from twinset.benchmarks.speed.count import Lap, count, lap, weights
 from twinset.benchmarks.speed.economy import ECONOMICAL, GUIDANCE, STEPS, compare, described
-from twinset.benchmarks.speed.page import page
-from twinset.benchmarks.speed.parts import Parts, Setting
+from twinset.benchmarks.speed.page import speed_page
+from twinset.benchmarks.speed.parts import NetworkParts, Setting
 from twinset.benchmarks.speed.peers import Concatenated, Contestant, Diffusers, Naive, Ours
 from twinset.common.atomic_files import write_atomic
 from twinset.pipelines.record import machine
 
 PLAIN = "plain SD"
-FIELD: dict[str, Callable[[Parts], Contestant]] = {
+FIELD: dict[str, Callable[[NetworkParts], Contestant]] = {
     PLAIN: Diffusers,
     "two ControlNets alone, diffusers": lambda parts: Diffusers(parts, controlled=True),
     "diffusers' assembly": lambda parts: Diffusers(parts, controlled=True, adapted=True),
@@ -72,7 +72,7 @@ STUDIO, SIDE_OF_TINY = "studio", 64
 Results = dict[str, Any]
 
 
-def measure(
+def measure_setting(
     name: str, setting: Setting, options: argparse.Namespace, advance: Callable[[str], None], clocked: Sequence[str]
 ) -> Results:
     """FLOPs of everybody, and times and memory of `clocked`.
@@ -84,12 +84,12 @@ def measure(
         advance: called with what has been done.
         clocked: who is timed; nobody with `--rounds 0`.
     """
-    shapes, flops = Parts(setting.counted()), {}
+    shapes, flops = NetworkParts(setting.counted()), {}
     for one, make in FIELD.items():
         flops[one] = count(make(shapes), PERIODS.get(one, 1))
         advance(f"{name}: FLOPs")
     laps: dict[str, list[Lap]] = {one: [] for one in clocked}
-    parts = Parts(setting)
+    parts = NetworkParts(setting)
     runners = {one: FIELD[one](parts) for one in clocked}
     warm(list(runners.values()), options)
     for _ in range(rounds_of(name, options)):
@@ -208,12 +208,12 @@ def processor(device: str) -> str:
 def save(out: Path, results: Results) -> None:
     """Write `speed.json` and `speed.md`, each whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
-    texts = {"speed.json": json.dumps(results, indent=1, ensure_ascii=False) + "\n", "speed.md": page(results)}
+    texts = {"speed.json": json.dumps(results, indent=1, ensure_ascii=False) + "\n", "speed.md": speed_page(results)}
     for name, text in texts.items():
         write_atomic(out / name, text)
 
 
-def load(out: Path, device: str, fresh: bool) -> Results:
+def load_results(out: Path, device: str, fresh: bool) -> Results:
     """Results so far, if they are of this machine."""
     here, file = described_machine(device), out / "speed.json"
     if not fresh and file.exists():
@@ -224,7 +224,7 @@ def load(out: Path, device: str, fresh: bool) -> Results:
     return {"machine": here, "sections": {}}
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [*SECTIONS, STUDIO]
@@ -247,8 +247,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the sections asked for and write the results after each."""
-    options = parse(arguments)
-    results = load(options.out, options.device, options.fresh)
+    options = parse_settings(arguments)
+    results = load_results(options.out, options.device, options.fresh)
     kept = {name: section["settings"] for name, section in results["sections"].items()}
     wanted = [name for name in options.only if kept.get(name) != settings_of(name, options)]
     with Progress(console=Console(stderr=True)) as bar:
@@ -261,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if name == STUDIO:
                 result = studio(options, advance)
             else:
-                result = measure(name, setting_of(name, options), options, advance, clocked_of(name, options))
+                result = measure_setting(name, setting_of(name, options), options, advance, clocked_of(name, options))
             results["sections"][name] = {"settings": settings_of(name, options)} | result
             save(options.out, results)
             gc.collect()

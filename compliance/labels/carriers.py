@@ -158,6 +158,6 @@ def correlations(values: np.ndarray, signs: np.ndarray, owners: np.ndarray) -> n
     return total / np.sqrt(np.bincount(place, (values**2).ravel(), CODE_BITS + 1) + 1e-9)
 
 
-def luminance(picture: np.ndarray) -> np.ndarray:
+def luma(picture: np.ndarray) -> np.ndarray:
     """ITU-R BT.601 luma of uint8 (H, W, 3), float32 (H, W) in 0 to 255."""
     return picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)

@@ -19,7 +19,7 @@ CODE_BITS = len(GENERATORS) * (PAYLOAD_BITS + CHECK_BITS + MEMORY)
 """Length of a codeword: 108."""
 
 
-def encode(payload: int) -> np.ndarray:
+def encode_payload(payload: int) -> np.ndarray:
     """The codeword of a payload.
 
     Args:
@@ -41,7 +41,7 @@ def encode(payload: int) -> np.ndarray:
     return np.array(coded, np.float32)
 
 
-def decode(soft: np.ndarray) -> int | None:
+def decode_payload(soft: np.ndarray) -> int | None:
     """The payload of the codeword nearest to what was received, or None where its check does not hold.
 
     Args:

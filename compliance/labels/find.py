@@ -25,11 +25,11 @@ from twinset.compliance.labels.carriers import (
     carriers,
     correlations,
     in_band,
-    luminance,
+    luma,
     power_spectrum,
     whitened,
 )
-from twinset.compliance.labels.code import CODE_BITS, decode
+from twinset.compliance.labels.code import CODE_BITS, decode_payload
 
 THRESHOLD = 5.5
 """Correlation of the pilot in standard deviations.
@@ -102,7 +102,7 @@ def find_mark(picture: np.ndarray, key: bytes) -> Found | None:
         picture: uint8 (H, W, 3).
         key: As it was marked with.
     """
-    grey = luminance(picture)
+    grey = luma(picture)
     for level in _levels(min(grey.shape)):
         values, patterns = whitened(canonical(grey, level)), carriers(key, level)
         if not values.any():
@@ -166,7 +166,7 @@ class _View:
 
     def _decoded(self, geometry: _Geometry) -> Found | None:
         scores = self._scores(geometry)
-        payload = decode(scores[:CODE_BITS]) if scores[CODE_BITS] >= THRESHOLD else None
+        payload = decode_payload(scores[:CODE_BITS]) if scores[CODE_BITS] >= THRESHOLD else None
         if payload is None:
             return None
         return Found(payload, float(scores[CODE_BITS]), geometry.scale, float(np.degrees(geometry.turn)), False)

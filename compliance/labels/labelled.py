@@ -19,7 +19,7 @@ from twinset.compliance.labels.key import key_name, mark_key
 from twinset.compliance.labels.mark import add_mark
 from twinset.compliance.labels.signing import MISSING, SELF_MADE, can_sign, sign
 from twinset.compliance.labels.visible import Corner, check_text, draw_label, fulfils_gb45438
-from twinset.compliance.labels.xmp import encode, properties
+from twinset.compliance.labels.xmp import encode_png, properties
 
 LEAST_PSNR = 36.0
 """Decibels, where a picture was marked; a mark that would spoil it more is left out."""
@@ -77,7 +77,7 @@ def label_picture(
     marked = _with_mark(np.asarray(shown), known_as, where, told)
     if corner != "none" and not fulfils_gb45438(text):
         told["notes"].append(OTHER_WORDS)
-    encoded = encode(marked, properties(known_as, photo is not None))
+    encoded = encode_png(marked, properties(known_as, photo is not None))
     data = _signed(encoded, title, told, None if photo is None else photo[0])
     return Labelled(marked, data, hashlib.sha256(encoded).hexdigest(), told | {"file_sha256": _sha256(data)})
 

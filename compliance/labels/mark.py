@@ -22,12 +22,12 @@ from twinset.compliance.labels.carriers import (
     correlations,
     in_band,
     level_of,
-    luminance,
+    luma,
     power_spectrum,
     whitened,
     windowed,
 )
-from twinset.compliance.labels.code import CODE_BITS, encode
+from twinset.compliance.labels.code import CODE_BITS, encode_payload
 
 LADDER = {
     4.0: 42.0, 3.4: 42.0, 2.9: 42.0, 2.5: 42.0, 2.1: 42.0, 1.8: 41.5, 1.5: 41.0, 1.3: 40.0, 1.1: 39.0, 0.9: 38.0,
@@ -54,11 +54,11 @@ class Marked:
     """
 
     picture: np.ndarray
-    psnr: float
+    mark_psnr: float
     margin: float
 
 
-def psnr(one: np.ndarray, other: np.ndarray) -> float:
+def mark_psnr(one: np.ndarray, other: np.ndarray) -> float:
     """Peak signal-to-noise ratio of two uint8 pictures of one shape, dB; infinite where they are equal."""
     error = float(np.mean((one.astype(np.float32) - other.astype(np.float32)) ** 2))
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
@@ -73,10 +73,10 @@ def add_mark(picture: np.ndarray, payload: int, key: bytes, where: np.ndarray | 
         key: Decides where and how; the detector needs the same.
         where: bool (H, W), the pixels that may change; all of them when absent.
     """
-    marking = _Marking(picture, encode(payload), key, where)
+    marking = _Marking(picture, encode_payload(payload), key, where)
     for margin, least in LADDER.items():
         marked = marking.at(margin)
-        quality = psnr(marked, picture) if where is None else psnr(marked[where], picture[where])
+        quality = mark_psnr(marked, picture) if where is None else mark_psnr(marked[where], picture[where])
         if quality >= least:
             break
     return Marked(marked, quality, margin)
@@ -104,7 +104,7 @@ class _Marking:
 
     def seen(self, picture: np.ndarray) -> tuple[np.ndarray, float]:
         """What the detector sees: correlations with the codeword's chips (109,), and how far the tones stand out."""
-        values = whitened(canonical(luminance(picture), self.level))
+        values = whitened(canonical(luma(picture), self.level))
         found = correlations(in_band(values), *self.patterns.middle(self.shape)) * self.wanted
         powers = at_frequencies(power_spectrum(values)[1], self.patterns.tones)
         return found, float(np.minimum(powers, OUTSTANDING).mean() ** 0.5)
@@ -136,7 +136,7 @@ class _Marking:
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        height, width = canonical(luminance(self.picture), self.level).shape
+        height, width = canonical(luma(self.picture), self.level).shape
         return height, width
 
     @cached_property
@@ -161,7 +161,7 @@ class _Marking:
     def phases(self) -> np.ndarray:
         """The picture's own phase at each tone, which a tone takes so as to need the least: complex (24,)."""
         down, across = self.waves
-        values = windowed(whitened(canonical(luminance(self.picture), self.level)))
+        values = windowed(whitened(canonical(luma(self.picture), self.level)))
         sums = np.einsum("ty,yx,tx->t", down.conj(), values, across.conj(), optimize=True)
         return np.exp(1j * np.angle(sums))
 

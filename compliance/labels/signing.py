@@ -146,7 +146,7 @@ def _manifests(mime: str, data: bytes) -> dict[str, Any] | None:
         return {"validation_state": "Invalid", "validation_status": [{"code": str(error).splitlines()[0]}]}
 
 
-def read_manifest(data: bytes) -> dict[str, Any] | None:
+def read_c2pa_manifest(data: bytes) -> dict[str, Any] | None:
     """What the manifest of a picture's file says, or None where there is none.
 
     Returns:

@@ -13,7 +13,7 @@ from PIL import Image
 from twinset.common.image_io import read_picture
 from twinset.compliance.labels.find import find_mark
 from twinset.compliance.labels.key import keys_to_try
-from twinset.compliance.labels.signing import GENERATED, can_sign, read_manifest
+from twinset.compliance.labels.signing import GENERATED, can_sign, read_c2pa_manifest
 from twinset.compliance.labels.xmp import AIGC, SOURCE_TYPE, read_property, read_xmp
 
 
@@ -26,7 +26,7 @@ class Verified:
         mark: `payload` (eight hexadecimal digits), `key` ("own" or "public"), `pilot`, `scale`, `turn` in degrees and
             `mirrored`; None where there is none.
         xmp: `aigc` (the JSON of the TC260 field) and `source_type`; None where XMP says nothing of either.
-        c2pa: See `twinset.compliance.labels.signing.read_manifest`; None where there is none.
+        c2pa: See `twinset.compliance.labels.signing.read_c2pa_manifest`; None where there is none.
         notes: What could not be looked at, and layers that contradict each other.
     """
 
@@ -67,7 +67,7 @@ def verify(path: Path) -> Verified:
         if found is not None:
             mark = asdict(found) | {"payload": f"{found.payload:08x}", "key": name}
             break
-    manifest = read_manifest(data) if can_sign() else None
+    manifest = read_c2pa_manifest(data) if can_sign() else None
     if not can_sign():
         notes.append("C2PA was not looked at: c2pa-python is missing; pip install 'twinset[provenance]'")
     notes += _contradictions(mark, xmp, manifest)

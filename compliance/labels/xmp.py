@@ -123,7 +123,7 @@ def read_property(data: bytes, name: str) -> str | None:
     return None
 
 
-def encode(picture: Image.Image, values: Mapping[str, str], format: Format = "PNG") -> bytes:
+def encode_png(picture: Image.Image, values: Mapping[str, str], format: Format = "PNG") -> bytes:
     """A picture's file with XMP and no other metadata; equal pixels and values make equal bytes.
 
     Args:

@@ -15,12 +15,12 @@ USE_RESTRICTIONS = "commercial use is allowed within the licence's use restricti
 CLIP_TOKENIZER = ("merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json")
 
 
-def page(repo: str) -> str:
+def hub_page(repo: str) -> str:
     """The hub's page of a repository."""
     return f"https://huggingface.co/{repo}"
 
 
-def tokenizer(folder: str) -> tuple[str, ...]:
+def tokenizer_files(folder: str) -> tuple[str, ...]:
     """Files of a CLIP tokenizer."""
     return tuple(f"{folder}/{name}" for name in CLIP_TOKENIZER)
 
@@ -32,7 +32,7 @@ def half(folder: str, weights: str) -> tuple[str, str]:
 
 def apache(name: str, repo: str, file: str, **more: Any) -> Part:
     """A part under Apache-2.0."""
-    return Part(name=name, repo=repo, file=file, licence="Apache-2.0", url=page(repo), **more)
+    return Part(name=name, repo=repo, file=file, licence="Apache-2.0", url=hub_page(repo), **more)
 
 
 def ip_adapter(name: str, file: str, **more: Any) -> Part:
@@ -42,7 +42,7 @@ def ip_adapter(name: str, file: str, **more: Any) -> Part:
 
 def research(name: str, repo: str, file: str, licence: str, url: str = "", **more: Any) -> Part:
     """A part whose licence forbids commercial use."""
-    url = url or page(repo)
+    url = url or hub_page(repo)
     return Part(name=name, repo=repo, file=file, licence=licence, commercial=False, url=url, **more)
 
 
@@ -109,7 +109,7 @@ CLEAN_FACE = (
         sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
         size=232_589,
         licence="MIT",
-        url=page("opencv/face_detection_yunet"),
+        url=hub_page("opencv/face_detection_yunet"),
         optional=True,
     ),
 )

@@ -63,7 +63,7 @@ class PartReport:
         return next((s for s in ("changed", "missing", "unrecorded") if s in states), "ok")
 
 
-def pull(
+def pull_parts(
     profile: Profile, parts: Sequence[Part], *, offline: bool = False, endpoint: str | None = None
 ) -> Iterator[PartReport]:
     """Downloads parts one after another, hashes them, and records those that nobody pinned.
@@ -87,7 +87,7 @@ def pull(
     for part in parts:
         if part.repo is not None:
             _fetch(part, offline, endpoint)
-        report = inspect(profile, part)
+        report = inspect_part(profile, part)
         if part.repo is not None and not offline:
             report = _replace_damaged(profile, report, endpoint)
         require_intact(profile, [report])
@@ -95,11 +95,11 @@ def pull(
         yield _recorded(report)
 
 
-def check(profile: Profile, names: Sequence[str] = ()) -> Iterator[PartReport]:
+def check_parts(profile: Profile, names: Sequence[str] = ()) -> Iterator[PartReport]:
     """Hashes what is here and changes nothing: the parts named, or all but absent optional ones."""
     for part in profile.chosen(names) if names else profile.parts:
         if names or not part.optional or any(locate(profile, part, path) for path in part.wanted):
-            yield inspect(profile, part)
+            yield inspect_part(profile, part)
 
 
 def require_intact(profile: Profile, reports: Sequence[PartReport]) -> None:
@@ -116,7 +116,7 @@ def require_intact(profile: Profile, reports: Sequence[PartReport]) -> None:
         raise InputError(f"profile {profile.name!r}: {'; '.join(faults)}; {_remedy(profile, wrong)}")
 
 
-def inspect(profile: Profile, part: Part) -> PartReport:
+def inspect_part(profile: Profile, part: Part) -> PartReport:
     """Hashes the files of one part as they lie here."""
     lock = read_lock() if part.repo else {}
     return PartReport(part, tuple(_inspect_file(profile, part, path, lock) for path in part.wanted))
@@ -182,7 +182,7 @@ def _replace_damaged(profile: Profile, report: PartReport, endpoint: str | None)
         InputError: a file is still another one, or the hub itself has another one; the line names the remedy.
     """
     replaced = [_replaced(report.part, file, endpoint) for file in report.files if file.state != "ok"]
-    report = inspect(profile, report.part) if any(replaced) else report
+    report = inspect_part(profile, report.part) if any(replaced) else report
     changed = [file for file in report.files if file.state == "changed"]
     if changed:
         trust = _trust(changed) or f" (see {report.part.url})"

@@ -18,9 +18,9 @@ from twinset.models.hub.catalog import (
     apache,
     face_id,
     half,
+    hub_page,
     ip_adapter,
-    page,
-    tokenizer,
+    tokenizer_files,
 )
 from twinset.models.hub.parts import Part, Profile, holds_data, stays_inside
 
@@ -44,11 +44,11 @@ SD15 = Profile(
                 "model_index.json",
                 "scheduler/scheduler_config.json",
                 *half("text_encoder", "model"),
-                *tokenizer("tokenizer"),
+                *tokenizer_files("tokenizer"),
                 *half("unet", "diffusion_pytorch_model"),
             ),
             licence="LicenseRef-CreativeML-OpenRAIL-M",
-            url=page("stable-diffusion-v1-5/stable-diffusion-v1-5"),
+            url=hub_page("stable-diffusion-v1-5/stable-diffusion-v1-5"),
             note=USE_RESTRICTIONS,
         ),
         Part(
@@ -58,7 +58,7 @@ SD15 = Profile(
             file="safety_checker/model.fp16.safetensors",
             files=("safety_checker/config.json", "feature_extractor/preprocessor_config.json"),
             licence="LicenseRef-CreativeML-OpenRAIL-M",
-            url=page("stable-diffusion-v1-5/stable-diffusion-v1-5"),
+            url=hub_page("stable-diffusion-v1-5/stable-diffusion-v1-5"),
             optional=True,
             note="looks at the pictures of all models, once it is here",
         ),
@@ -71,7 +71,7 @@ SD15 = Profile(
             sha256="a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",
             size=334_643_276,
             licence="MIT",
-            url=page("stabilityai/sd-vae-ft-mse"),
+            url=hub_page("stabilityai/sd-vae-ft-mse"),
         ),
         Part(
             name="pose_controlnet",
@@ -80,7 +80,7 @@ SD15 = Profile(
             files=("config.json",),
             revision="9ae9f970358db89e211b87c915f9535c6686d5ba",
             licence="LicenseRef-OpenRAIL",
-            url=page("lllyasviel/control_v11p_sd15_openpose"),
+            url=hub_page("lllyasviel/control_v11p_sd15_openpose"),
             note=USE_RESTRICTIONS,
         ),
         face_id(
@@ -126,12 +126,12 @@ SDXL = Profile(
                 "scheduler/scheduler_config.json",
                 *half("text_encoder", "model"),
                 *half("text_encoder_2", "model"),
-                *tokenizer("tokenizer"),
-                *tokenizer("tokenizer_2"),
+                *tokenizer_files("tokenizer"),
+                *tokenizer_files("tokenizer_2"),
                 *half("unet", "diffusion_pytorch_model"),
             ),
             licence="LicenseRef-CreativeML-OpenRAIL++-M",
-            url=page("stabilityai/stable-diffusion-xl-base-1.0"),
+            url=hub_page("stabilityai/stable-diffusion-xl-base-1.0"),
             note=USE_RESTRICTIONS,
         ),
         Part(
@@ -142,7 +142,7 @@ SDXL = Profile(
             revision="207b116dae70ace3637169f1ddd2434b91b3a8cd",
             sha256="1b909373b28f2137098b0fd9dbc6f97f8410854f31f84ddc9fa04b077b0ace2c",
             licence="MIT",
-            url=page("madebyollin/sdxl-vae-fp16-fix"),
+            url=hub_page("madebyollin/sdxl-vae-fp16-fix"),
             note="the original overflows in half precision",
         ),
         apache(

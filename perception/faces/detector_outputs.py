@@ -24,7 +24,7 @@ _WIDEST = 10
 
 
 @dataclass(frozen=True)
-class Layout:
+class OutputLayout:
     """How a detector sees a canvas, and what its outputs mean.
 
     Attributes:
@@ -48,7 +48,7 @@ class MapsError(ValueError):
     """Outputs do not have the shapes of their layout."""
 
 
-def layout_of(ranks: Sequence[int]) -> Layout | None:
+def layout_of(ranks: Sequence[int]) -> OutputLayout | None:
     """The layout of a graph whose outputs have these ranks, or None.
 
     Args:
@@ -215,22 +215,22 @@ def _centred(canvas: np.ndarray) -> np.ndarray:
 
 
 #: SCRFD as InsightFace exports it; RGB in (−1, 1).
-SCRFD = Layout("SCRFD", 0.5, 0.4, _centred, partial(_by_stride, widths=(1, 4, 10), anchors=2, decode=_distances))
+SCRFD = OutputLayout("SCRFD", 0.5, 0.4, _centred, partial(_by_stride, widths=(1, 4, 10), anchors=2, decode=_distances))
 #: RetinaFace as InsightFace's package reads it: five strides and one anchor; RGB in (−1, 1).
-RETINAFACE_INSIGHTFACE = Layout(
+RETINAFACE_INSIGHTFACE = OutputLayout(
     "RetinaFace (InsightFace)", 0.5, 0.4, _centred,
     partial(_by_stride, widths=(1, 4, 10), anchors=1, decode=_distances, strides=(8, 16, 32, 64, 128)), 128,
 )  # fmt: skip
 #: RetinaFace of InsightFace's MXNet code (R50, MobileNet-0.25); RGB from 0 to 255.
-RETINAFACE_MXNET = Layout("RetinaFace (MXNet)", 0.8, 0.4, planes, _mxnet)
+RETINAFACE_MXNET = OutputLayout("RetinaFace (MXNet)", 0.8, 0.4, planes, _mxnet)
 #: RetinaFace of biubug6 (MobileNet-0.25, R50); BGR from 0 to 255 less its mean.
-RETINAFACE_BIUBUG6 = Layout(
+RETINAFACE_BIUBUG6 = OutputLayout(
     "RetinaFace (biubug6)", 0.6, 0.4, lambda canvas: planes(canvas[..., ::-1] - np.array([104.0, 117, 123])), _biubug6
 )
 #: YuNet as OpenCV publishes it (`FaceDetectorYN`); BGR from 0 to 255.
-YUNET = Layout(
+YUNET = OutputLayout(
     "YuNet", 0.9, 0.3, lambda canvas: planes(canvas[..., ::-1]),
     partial(_by_stride, widths=(1, 1, 4, 10), anchors=1, decode=_middles),
 )  # fmt: skip
 #: YOLO-Face; RGB in (0, 1).
-YOLO_FACE = Layout("YOLO-Face", 0.5, 0.5, lambda canvas: planes(canvas / 255), _yolo)
+YOLO_FACE = OutputLayout("YOLO-Face", 0.5, 0.5, lambda canvas: planes(canvas / 255), _yolo)

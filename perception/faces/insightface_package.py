@@ -16,7 +16,7 @@ import numpy as np
 
 from twinset.errors import InputError
 from twinset.models.face_finder import CROP, Face, face_size
-from twinset.models.hub.download import pull
+from twinset.models.hub.download import pull_parts
 from twinset.models.hub.parts import Profile
 from twinset.perception.onnx_graph import CPU, check_picture
 from twinset.perception.optional_package import import_package
@@ -125,7 +125,7 @@ def profile_faces(profile: Profile) -> InsightFace:
         InputError: the package does not load, or a part is not here; the line names the remedy.
     """
     import_analysis()  # said before any file is looked for
-    recogniser, _ = pull(profile, profile.chosen(PARTS), offline=True)  # one commit of one repository: one folder
+    recogniser, _ = pull_parts(profile, profile.chosen(PARTS), offline=True)  # one commit of one repository: one folder
     return _loaded(Path(str(recogniser.files[0].local)).parent)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from twinset.errors import InputError
-from twinset.models.face_finder import CROP, TEMPLATE, Face, face_centre, face_size, similarity, warp
+from twinset.models.face_finder import CROP, TEMPLATE, Face, face_centre, face_size, similarity_transform, warp
 from twinset.perception.faces.detector_outputs import MapsError, layout_of, planes, suppress
 from twinset.perception.onnx_graph import CPU, OnnxGraph, check_picture, may_be
 
@@ -206,7 +206,7 @@ def aligned(picture: np.ndarray, landmarks: np.ndarray, size: int = CROP) -> np.
     check_picture(picture)
     if size <= 0 or size % CROP:
         raise ValueError(f"crop size {size} is no positive multiple of {CROP}")
-    return warp(picture, similarity(landmarks, TEMPLATE * (size / CROP) + 0.5), (size, size))
+    return warp(picture, similarity_transform(landmarks, TEMPLATE * (size / CROP) + 0.5), (size, size))
 
 
 def normed(embedding: np.ndarray) -> np.ndarray:

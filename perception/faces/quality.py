@@ -11,7 +11,7 @@ from scipy.optimize import least_squares
 from skimage.measure import label
 
 from twinset.figure.labels import BACKGROUND, FACE
-from twinset.models.face_finder import TEMPLATE, Face, similarity
+from twinset.models.face_finder import TEMPLATE, Face, similarity_transform
 from twinset.perception.faces.onnx import aligned, normed
 
 #: The mean face's five points: across and down as in ArcFace's template, and towards the viewer. The depths are those
@@ -146,13 +146,13 @@ def head_pose(landmarks: np.ndarray) -> tuple[float, float, float]:
 
     def left_over(angles: np.ndarray) -> np.ndarray:
         flat = turned(angles[0], angles[1])
-        matrix = similarity(flat, points)
+        matrix = similarity_transform(flat, points)
         return (flat @ matrix[:, :2].T + matrix[:, 2] - points).ravel()
 
     grid = [np.array([yaw, pitch]) for yaw in np.linspace(-1.3, 1.3, 9) for pitch in np.linspace(-0.9, 0.9, 7)]
     start = min(grid, key=lambda angles: float((left_over(angles) ** 2).sum()))
     yaw, pitch = least_squares(left_over, start, bounds=([-1.55, -1.2], [1.55, 1.2])).x
-    matrix = similarity(turned(yaw, pitch), points)
+    matrix = similarity_transform(turned(yaw, pitch), points)
     yaw, pitch, roll = np.degrees([yaw, pitch, np.arctan2(matrix[1, 0], matrix[0, 0])])
     return float(yaw), float(pitch), float(roll)
 
@@ -174,7 +174,7 @@ def inner_face(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         landmarks: (5, 2) px in the template's order.
         shape: (H, W).
     """
-    matrix = similarity(landmarks, TEMPLATE)
+    matrix = similarity_transform(landmarks, TEMPLATE)
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     places = np.stack([x, y], -1) @ matrix[:, :2].T + matrix[:, 2]
     return (((places - ELLIPSE[0]) / ELLIPSE[1]) ** 2).sum(-1) <= 1

@@ -22,7 +22,7 @@ from huggingface_hub import hf_hub_download
 
 from twinset.errors import InputError
 from twinset.figure.keypoints import Keypoints
-from twinset.models.hub.download import PartReport, pull
+from twinset.models.hub.download import PartReport, pull_parts
 from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import resolve
 from twinset.perception.onnx_graph import CPU, OnnxGraph, check_picture
@@ -132,7 +132,7 @@ def _input_size(graph: OnnxGraph) -> tuple[int, int]:
 
 def _rtmlib(profile: Profile) -> Reader:
     import_package("rtmlib", RTMLIB_REMEDY)  # said before any network is looked for
-    detector, estimator = (_file(report) for report in pull(profile, profile.chosen(PARTS), offline=True))
+    detector, estimator = (_file(report) for report in pull_parts(profile, profile.chosen(PARTS), offline=True))
     return _loaded(detector, estimator)
 
 

@@ -21,7 +21,7 @@ from twinset.perception.garments.tps_warp import warp_to_pose
 from twinset.pipelines.baseline.face_fusion import face_fusion
 from twinset.pipelines.compose import Composition
 from twinset.pipelines.controller.colour_repair import even_shading, match_skin, reinhard
-from twinset.pipelines.families.drawn import People, Selfie
+from twinset.pipelines.families.drawn import FamilyBackend, Selfie
 from twinset.pipelines.families.tryon_photo import changes, dressed_anew, dressed_as
 from twinset.pipelines.joint_pass import JointPass
 from twinset.scoring.skin import LIMBS
@@ -51,7 +51,7 @@ class Stages:
 
 def draw_serially(
     pipe: JointPass,
-    people: People,
+    people: FamilyBackend,
     draw: Pass,
     layout: Layout,
     selfie: Selfie | None,
@@ -86,7 +86,7 @@ def draw_serially(
     return Stages(first, swapped, dressed, repaired)
 
 
-def serially(pipe: JointPass, people: People, draw: Pass, composition: Composition) -> np.ndarray:
+def serially(pipe: JointPass, people: FamilyBackend, draw: Pass, composition: Composition) -> np.ndarray:
     """A composition drawn by the chain instead of in one pass, uint8 (H, W, 3)."""
     photo = None if composition.photo is None else composition.photo.seen
     swap = face_fusion() if composition.selfie is not None else None
@@ -97,7 +97,7 @@ def serially(pipe: JointPass, people: People, draw: Pass, composition: Compositi
 
 def swap_face(
     pipe: JointPass,
-    people: People,
+    people: FamilyBackend,
     draw: Pass,
     layout: Layout,
     selfie: Selfie,
@@ -112,7 +112,7 @@ def swap_face(
 
 def try_on(
     pipe: JointPass,
-    people: People,
+    people: FamilyBackend,
     draw: Pass,
     layout: Layout,
     flats: Mapping[str, np.ndarray],

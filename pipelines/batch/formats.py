@@ -20,7 +20,7 @@ STRIP, BLUR = 0.04, 0.02
 """Share of the picture at its edge that goes on beyond it, mirrored, and the blur there, by the longer side."""
 
 
-def composed(picture: Image.Image, name: str, focus: tuple[float, float] = (0.5, 0.3)) -> Image.Image:
+def in_format(picture: Image.Image, name: str, focus: tuple[float, float] = (0.5, 0.3)) -> Image.Image:
     """A picture in a format.
 
     Args:

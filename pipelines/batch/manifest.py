@@ -28,7 +28,7 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Face(_Table):
+class ManifestPerson(_Table):
     """One person.
 
     Attributes:
@@ -42,7 +42,7 @@ class Face(_Table):
     words: str = ""
 
     @model_validator(mode="after")
-    def _has_consent(self) -> Face:
+    def _has_consent(self) -> ManifestPerson:
         if self.selfies and self.consent is None:
             raise ValueError("has selfies and no consent; enter one: twinset consent add NAME --purpose promotion …")
         return self
@@ -81,7 +81,7 @@ class Manifest(_Table):
     """
 
     prompt: str = "$person, $look, $scene"
-    people: dict[Name, Face] = Field(min_length=1)
+    people: dict[Name, ManifestPerson] = Field(min_length=1)
     looks: dict[Name, Look] = Field(min_length=1)
     scenes: dict[Name, str] = Field(min_length=1)
     poses: tuple[str, ...] = Field(default=("standing",), min_length=1)
@@ -136,7 +136,7 @@ class Item(_Table):
         return content.hexdigest()
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_batch_manifest(path: Path) -> Manifest:
     """Read a manifest in YAML (or JSON, which is YAML); nothing in it is executed.
 
     Raises:
@@ -197,7 +197,7 @@ def _matches(pattern: str, names: tuple[str, str, str]) -> bool:
     return all(part in ("*", name) for part, name in zip(parts, names, strict=True))
 
 
-def seed_of(seed: int, name: str) -> int:
+def item_seed(seed: int, name: str) -> int:
     """An item's own seed, the same whatever else is in the batch."""
     return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "big") & 0x7FFFFFFF
 
@@ -215,7 +215,7 @@ def _request(manifest: Manifest, base: Path, name: str, person: str, look: str, 
         "garments": [g.model_copy(update={"path": _found(base, g.path)}) for g in outfit.garments],
         "loras": [x.model_copy(update={"path": _found(base, x.path)}) for x in outfit.loras],
         "pose": str(_found(base, Path(pose))) if pose.endswith((".json", ".png", ".jpg")) else pose,
-        "seed": seed_of(manifest.seed, name),
+        "seed": item_seed(manifest.seed, name),
         "consent": face.consent,
     }
     return read_request(fields).with_networks(lambda path: _found(base, path))

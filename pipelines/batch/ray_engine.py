@@ -14,10 +14,10 @@ from typing import Any
 from twinset.errors import InputError
 from twinset.pipelines.batch.ledger import Ledger
 from twinset.pipelines.batch.manifest import Item
-from twinset.pipelines.batch.run import Draw, Gate, Outcome, State, Told, draw_item, paused
+from twinset.pipelines.batch.run import BatchOutcome, Draw, Gate, State, Told, draw_item, paused
 
 
-class Worker:
+class RayWorker:
     """What runs in one Ray actor.
 
     Args:
@@ -37,7 +37,7 @@ class Worker:
         return state, time.perf_counter() - started
 
 
-def run_on_ray(
+def run_batch_on_ray(
     items: Sequence[Item],
     out: Path,
     make: Callable[[], Draw],
@@ -48,7 +48,7 @@ def run_on_ray(
     told: Told = lambda item, state, seconds: None,
     workers: int | None = None,
     resources: dict[str, float] | None = None,
-) -> Outcome:
+) -> BatchOutcome:
     """Draw what is missing on the cluster that `RAY_ADDRESS` names, or on this machine.
 
     Args:
@@ -76,14 +76,14 @@ def run_on_ray(
         found: dict[str, Any] = ray.cluster_resources()
         count = workers or int(found.get("GPU", 0)) or max(1, int(found.get("CPU", 1)) // 2)
         options: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1} | (resources or {})
-        kind: Any = ray.remote(**options)(Worker)
+        kind: Any = ray.remote(**options)(RayWorker)
         actors = [kind.remote(make, out.absolute(), tuple(formats), gate) for _ in range(min(count, len(chosen) or 1))]
         states = _spread(ray, actors, chosen, told)
         for actor in actors:
             ray.kill(actor)
         failures = {item.name: ledger.failure(item.name) for item in items}
     drawn, kept = states.count("done"), states.count("kept")
-    return Outcome(drawn, kept, {name: entry["reason"] for name, entry in failures.items() if entry})
+    return BatchOutcome(drawn, kept, {name: entry["reason"] for name, entry in failures.items() if entry})
 
 
 def _spread(ray: Any, actors: list[Any], items: Sequence[Item], told: Told) -> list[str]:

@@ -17,10 +17,10 @@ from twinset.common.image_io import read_picture
 from twinset.compliance.consent import ConsentBook
 from twinset.compliance.labels.labelled import label_picture
 from twinset.errors import InputError
-from twinset.pipelines.batch.formats import composed
+from twinset.pipelines.batch.formats import in_format
 from twinset.pipelines.batch.ledger import Ledger
 from twinset.pipelines.batch.manifest import Item
-from twinset.pipelines.compose import people_of
+from twinset.pipelines.compose import backend_of
 from twinset.pipelines.generate import REMEDY, generate
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.record import Record
@@ -37,7 +37,7 @@ State = Literal["done", "refused", "failed"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BatchOutcome:
     """How a batch went.
 
     Attributes:
@@ -60,13 +60,13 @@ def run_batch(
     retry: bool = False,
     gate: Gate | None = None,
     told: Told = lambda item, state, seconds: None,
-) -> Outcome:
+) -> BatchOutcome:
     """Draw what is missing.
 
     Args:
         items: all items of the manifest.
         out: folder of the batch.
-        draw: see `drawing`.
+        draw: see `batch_drawing`.
         formats: made of every picture.
         retry: only items that failed before.
         gate: asked before each item; consents by default.
@@ -89,7 +89,7 @@ def run_batch(
             drawn += state == "done"
             told(item, state, time.perf_counter() - started)
         failures = {item.name: ledger.failure(item.name) for item in items}
-        return Outcome(drawn, kept, {name: found["reason"] for name, found in failures.items() if found})
+        return BatchOutcome(drawn, kept, {name: found["reason"] for name, found in failures.items() if found})
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def draw_item(ledger: Ledger, item: Item, draw: Draw, formats: Sequence[str], al
     return "done"
 
 
-def drawing(pipe: JointPass) -> Draw:
+def batch_drawing(pipe: JointPass) -> Draw:
     """Draws by a pipeline, one picture and its record in the folder."""
 
     def draw(item: Item, folder: Path) -> tuple[Record, Focus]:
@@ -148,7 +148,7 @@ def drawing(pipe: JointPass) -> Draw:
 def head_of(pipe: JointPass, picture: np.ndarray) -> Focus:
     """Where the largest face of a picture uint8 (H, W, 3) is; a guess where none is found."""
     try:
-        faces = people_of(pipe).faces(picture)
+        faces = backend_of(pipe).faces(picture)
     except InputError:  # the model has no face detector
         faces = []
     if not faces:
@@ -174,7 +174,7 @@ def _make_formats(item: Item, record: Record, folder: Path, formats: Sequence[st
     with Image.open(folder / record.picture) as file:
         picture = file.convert("RGB")
     for name, made in _files(record, formats).items():
-        page, request = composed(picture, name, focus), item.request
+        page, request = in_format(picture, name, focus), item.request
         if request.labels:
             data = label_picture(page, request.label_text, item.corner, made).data
             (folder / made).write_bytes(data)

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from twinset.adapters.condition import Condition
-from twinset.common.result_cache import Seen
+from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
 from twinset.pipelines.blending import blend
-from twinset.pipelines.compose import Composition, people_of
+from twinset.pipelines.compose import Composition, backend_of
 from twinset.pipelines.controller.measures import MEASURES, Measurement, Target, measure
 from twinset.pipelines.controller.repairs import Repair, colour_repairs, regions_to_redraw
-from twinset.pipelines.families.drawn import People, Selfie
+from twinset.pipelines.families.drawn import FamilyBackend, Selfie
 from twinset.pipelines.families.tryon_photo import FADE
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import Request
@@ -118,7 +118,7 @@ class Controller:
 
     def __init__(self, pipe: JointPass, request: Request, composition: Composition, draw_pass: DrawPass):
         self.pipe, self.request, self.composition, self.draw_pass = pipe, request, composition, draw_pass
-        self.people = people_of(pipe)
+        self.people = backend_of(pipe)
         self.target = target_of(pipe, composition)
         self.deadline = time.monotonic() + request.repair_seconds
 
@@ -229,7 +229,7 @@ def stronger(weight: float) -> float:
 
 def target_of(pipe: JointPass, composition: Composition) -> Target:
     """What the pictures of a composition should show."""
-    people, selfie, layout = people_of(pipe), composition.selfie, composition.layout
+    people, selfie, layout = backend_of(pipe), composition.selfie, composition.layout
     has_identity = any(c.kind == "identity" for c in composition.conditions)
     worn = composition.flats if any(c.kind == "garment" for c in composition.conditions) else {}
     embedding, skin = None, None
@@ -246,7 +246,7 @@ def _drafts(pipe: JointPass, composition: Composition) -> dict[str, np.ndarray]:
     return {kind: pipe.decode(garment.draft) for kind, garment in pairs if garment.draft is not None}
 
 
-def _embedding(people: People, selfie: Selfie) -> np.ndarray | None:
+def _embedding(people: FamilyBackend, selfie: Selfie) -> np.ndarray | None:
     """Of one selfie or of several together; None where the family has no recogniser to compare with."""
     try:
         return people.embedding(selfie) if selfie.embedding is None else selfie.embedding
@@ -313,8 +313,8 @@ def framed(composition: Composition, request: Request, drawn: np.ndarray) -> np.
 @contextmanager
 def perception_not_stored(pipe: JointPass) -> Iterator[None]:
     """Perception of pictures on their way is not written to disk."""
-    former, pipe.seen = pipe.seen, Seen()
+    former, pipe.perception_cache = pipe.perception_cache, PerceptionCache()
     try:
         yield
     finally:
-        pipe.seen = former
+        pipe.perception_cache = former

@@ -15,7 +15,7 @@ from twinset.errors import InputError
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import BACKGROUND, FACE, garment_labels
 from twinset.models.figure_reader import Figure
-from twinset.pipelines.families.drawn import People
+from twinset.pipelines.families.drawn import FamilyBackend
 from twinset.scoring.garment import FEWEST_PIXELS, NEARLY_WHITE, colour_difference, region_inside
 from twinset.scoring.identity import cosine
 from twinset.scoring.iqa import ANTONYMS
@@ -214,7 +214,7 @@ def is_blank(picture: np.ndarray) -> bool:
     return float(picture.std((0, 1)).mean()) < FLATTEST
 
 
-def measure(people: People, picture: np.ndarray, target: Target) -> Measurement:
+def measure(people: FamilyBackend, picture: np.ndarray, target: Target) -> Measurement:
     """Measure a picture by everything that is known of what it should show.
 
     Args:
@@ -235,7 +235,7 @@ def measure(people: People, picture: np.ndarray, target: Target) -> Measurement:
     )
 
 
-def _figure(people: People, picture: np.ndarray) -> Figure | None:
+def _figure(people: FamilyBackend, picture: np.ndarray) -> Figure | None:
     """None where the family's networks that read people are not here."""
     try:
         return people.figure(picture)
@@ -243,7 +243,7 @@ def _figure(people: People, picture: np.ndarray) -> Figure | None:
         return None
 
 
-def _face(people: People, picture: np.ndarray, target: Target) -> dict[str, float]:
+def _face(people: FamilyBackend, picture: np.ndarray, target: Target) -> dict[str, float]:
     """Of the largest face; a picture in which none is found is as far from the person as one can be."""
     if target.embedding is None:
         return {}

@@ -66,7 +66,7 @@ def _one_light(measurement: Measurement, editable: np.ndarray) -> Iterator[Repai
         gain = middle / np.maximum(lights[name], 1e-6)
         region = measurement.region(name) & editable
         yield Repair(
-            f"light of the {said(name)}",
+            f"light of the {region_name(name)}",
             "light_mismatch",
             lambda s, r=region, g=gain: relight(measurement.picture, r, g, s),
         )
@@ -83,7 +83,7 @@ def _own_colours(measurement: Measurement, target: Target, editable: np.ndarray)
         like = (cloth * light).clip(0, 255).astype(np.uint8)
         region = measurement.region(kind) & editable
         yield Repair(
-            f"colour of the {said(kind)}",
+            f"colour of the {region_name(kind)}",
             "garment_colour",
             lambda s, r=region, c=like: reinhard(measurement.picture, r, c, s, spread=False),
         )
@@ -109,9 +109,9 @@ def regions_to_redraw(
         yield "face drawn anew", "identity", measurement.region("face") & editable
     if "garment_colour" in faults:
         for kind in measurement.lights.keys() - set(PERSON):
-            yield f"{said(kind)} drawn anew", "garment_colour", measurement.region(kind) & editable
+            yield f"{region_name(kind)} drawn anew", "garment_colour", measurement.region(kind) & editable
 
 
-def said(name: str) -> str:
+def region_name(name: str) -> str:
     """A region's name for people: "t_shirt" → "t-shirt"."""
     return name.replace("_", "-")

@@ -9,7 +9,7 @@ from typing import Any
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from torch import Tensor
 
-from twinset.adapters.condition import Words
+from twinset.adapters.condition import TextConditioning
 
 Callback = (
     Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor]] | PipelineCallback | MultiPipelineCallbacks
@@ -35,8 +35,8 @@ class AfterStep:
     pictures: list[Tensor]
 
     def __call__(
-        self, step: int, timestep: Tensor, latents: Tensor, words: Words, empty: Words
-    ) -> tuple[Tensor, Words, Words]:
+        self, step: int, timestep: Tensor, latents: Tensor, words: TextConditioning, empty: TextConditioning
+    ) -> tuple[Tensor, TextConditioning, TextConditioning]:
         """What the pass goes on with: latents, words and empty words, each the very same if left alone."""
         self.bar.update()
         if self.callback is None:
@@ -47,16 +47,18 @@ class AfterStep:
         inputs = self.callback.tensor_inputs if own else self.inputs
         given = self.callback(self.pipe, step, timestep, {name: shown[name] for name in inputs})
         self.pipe.attention.renew_text()  # it may have changed a LoRA
-        return given.get("latents", latents), *changed(words, empty, shown, given)
+        return given.get("latents", latents), *text_after_callback(words, empty, shown, given)
 
-    def _shown(self, words: Words, empty: Words) -> dict[str, Any]:
+    def _shown(self, words: TextConditioning, empty: TextConditioning) -> dict[str, Any]:
         """Under guidance negative and positive words one after another, as diffusers has them."""
-        both = Words.cat([empty, words]) if self.pipe.do_classifier_free_guidance else words
+        both = TextConditioning.cat([empty, words]) if self.pipe.do_classifier_free_guidance else words
         added = {f"add_{name}": value for name, value in both.added.items()}  # add_text_embeds, add_time_ids
         return {"prompt_embeds": both.states, "negative_prompt_embeds": empty.states, **added}
 
 
-def changed(words: Words, empty: Words, shown: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Words, Words]:
+def text_after_callback(
+    words: TextConditioning, empty: TextConditioning, shown: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[TextConditioning, TextConditioning]:
     """Words and empty words as a callback gave them back; the very same if it gave none.
 
     Half the rows shown are the words alone (guidance has ended); still fewer are what diffusers' cut-offs leave of

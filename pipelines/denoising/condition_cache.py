@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 Networks = Sequence[nn.Module]
 
 
-class Memo:
+class ConditionCache:
     """Keeps the latest results by the content of their inputs and the state of the networks that made them.
 
     Args:

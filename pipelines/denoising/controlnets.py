@@ -12,7 +12,7 @@ import torch
 from diffusers import ControlNetModel, ControlNetUnionModel, UNet2DConditionModel
 from torch import Tensor
 
-from twinset.adapters.condition import Condition, Words, acts
+from twinset.adapters.condition import Condition, TextConditioning, acts
 from twinset.models.region_controlnet import embedded_conditions
 from twinset.pipelines.denoising.economy import EXACT, Economy
 from twinset.pipelines.denoising.guidance import Branch
@@ -42,7 +42,7 @@ class Residuals:
         return Residuals(down, reduce(torch.add, [p.mid for p in parts]))
 
 
-def added(words: Words, net: UNet2DConditionModel | ControlNetModel) -> dict[str, Any] | None:
+def added(words: TextConditioning, net: UNet2DConditionModel | ControlNetModel) -> dict[str, Any] | None:
     """The `added_cond_kwargs` of a network: pooled text and sizes; pictures for the UNet alone."""
     pictures = (
         {"image_embeds": list(words.pictures)} if words.pictures and isinstance(net, UNet2DConditionModel) else {}
@@ -50,8 +50,8 @@ def added(words: Words, net: UNet2DConditionModel | ControlNetModel) -> dict[str
     return {**words.added, **pictures} or None
 
 
-def ask(
-    net: ControlNetModel, latents: Tensor, timestep: Tensor, words: Words, condition: Any, **more: Any
+def evaluate_controlnet(
+    net: ControlNetModel, latents: Tensor, timestep: Tensor, words: TextConditioning, condition: Any, **more: Any
 ) -> Residuals:
     """One evaluation of a ControlNet.
 
@@ -103,7 +103,7 @@ class Control:
         steps: int,
         noisy: Tensor,
         timestep: Tensor,
-        text: Words,
+        text: TextConditioning,
         branches: tuple[Branch, ...],
         economy: Economy = EXACT,
     ) -> Residuals:
@@ -127,17 +127,17 @@ class Control:
         self.last = branches, said.scaled(self.scale)
         return self.last[1]
 
-    def _ask(self, noisy: Tensor, timestep: Tensor, text: Words, branches: tuple[Branch, ...]) -> Residuals:
+    def _ask(self, noisy: Tensor, timestep: Tensor, text: TextConditioning, branches: tuple[Branch, ...]) -> Residuals:
         count, more = len(noisy) // len(branches), self._options(noisy)
-        text = text if self.reads is None else Words(self._tokens(self.reads, branches, count), text.added)
+        text = text if self.reads is None else TextConditioning(self._tokens(self.reads, branches, count), text.added)
         if self.painted is not None:
             self.embedded = torch.cat([self.painted(b).expand(count, -1, -1, -1) for b in branches])
         if self.embedded is None:
             with self._embedding(count):
                 picture = self._rows(cast(Tensor, self.picture), len(noisy))
-                return ask(self.net, noisy, timestep, text, picture, **more)
+                return evaluate_controlnet(self.net, noisy, timestep, text, picture, **more)
         with embedded_conditions(self.net):
-            return ask(self.net, noisy, timestep, text, self._rows(self.embedded, len(noisy)), **more)
+            return evaluate_controlnet(self.net, noisy, timestep, text, self._rows(self.embedded, len(noisy)), **more)
 
     def _rows(self, x: Tensor, batch: int) -> Any:
         rows = x.expand(batch, -1, -1, -1) if len(x) == 1 else x.repeat(batch // len(x), 1, 1, 1)

@@ -9,22 +9,24 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from twinset.adapters.condition import Words
+from twinset.adapters.condition import TextConditioning
 from twinset.adapters.joint_attention import JointAttention
 from twinset.pipelines.denoising.controlnets import Control, Residuals, added
 from twinset.pipelines.denoising.economy import EXACT, Economy, deep_cache
 from twinset.pipelines.denoising.guidance import Branch
-from twinset.pipelines.denoising.kept_photo import Kept
+from twinset.pipelines.denoising.kept_photo import PreservedRegion
 
 BranchesAt = Callable[[int, int], list[Branch]]
-OnStep = Callable[[int, Tensor, Tensor, Words, Words], tuple[Tensor, Words, Words]]
+OnStep = Callable[
+    [int, Tensor, Tensor, TextConditioning, TextConditioning], tuple[Tensor, TextConditioning, TextConditioning]
+]
 
 
 def predict(
     unet: UNet2DConditionModel,
     latents: Tensor,
     timestep: Tensor,
-    words: Words,
+    words: TextConditioning,
     residuals: Residuals | None = None,
     **more: Any,
 ) -> Tensor:
@@ -63,10 +65,10 @@ def denoise(
     latents: Tensor,
     timesteps: Tensor,
     # what it must obey
-    words: Words,
-    empty: Words,
+    words: TextConditioning,
+    empty: TextConditioning,
     branches_at: BranchesAt,
-    kept: Kept | None = None,
+    kept: PreservedRegion | None = None,
     # how
     economy: Economy = EXACT,
     unet_options: Mapping[str, Any] | None = None,
@@ -97,7 +99,7 @@ def denoise(
         FloatingPointError: a latent is not finite.
     """
     latents = latents * scheduler.init_noise_sigma
-    latents = latents if kept is None else kept.laid_over(latents, 0)
+    latents = latents if kept is None else kept.blend(latents, 0)
     steps, before, text, renewed = len(timesteps), (), words, True
     with deep_cache(unet, economy.deep_every) as cache:
         for step, timestep in enumerate(timesteps):
@@ -105,7 +107,7 @@ def denoise(
                 break
             branches = tuple(branches_at(step, steps))  # b branches
             other = branches != before
-            attention.set_gates(step, steps, [b.kinds for b in branches], len(latents))
+            attention.set_weights(step, steps, [b.kinds for b in branches], len(latents))
             if other or renewed:
                 text = _text(branches, words, empty, len(latents))  # (b·N, n, X)
             cache.begin(step, other)
@@ -115,7 +117,7 @@ def denoise(
             output = predict(unet, noisy, timestep, text, Residuals.sum(said), **(unet_options or {}))
             guided = _guided(branches, output)
             latents = scheduler.step(guided, timestep, latents, **(step_options or {}), return_dict=False)[0]
-            latents = latents if kept is None else kept.laid_over(latents, step + 1)
+            latents = latents if kept is None else kept.blend(latents, step + 1)
             told, before = (words, empty), branches
             latents, words, empty = on_step(step, timestep, latents, words, empty)
             renewed = words is not told[0] or empty is not told[1]
@@ -124,9 +126,9 @@ def denoise(
     return latents
 
 
-def _text(branches: Sequence[Branch], words: Words, empty: Words, count: int) -> Words:
+def _text(branches: Sequence[Branch], words: TextConditioning, empty: TextConditioning, count: int) -> TextConditioning:
     """The words of all branches of `count` pictures, in the batch's order."""
-    return Words.cat([(words if b.prompted else empty).repeat(count) for b in branches])
+    return TextConditioning.cat([(words if b.prompted else empty).repeat(count) for b in branches])
 
 
 def _guided(branches: Sequence[Branch], output: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def photo_condition(latents: Tensor, redrawn: np.ndarray) -> Condition:
 
 
 @dataclass(frozen=True)
-class Kept:
+class PreservedRegion:
     """What is known of the picture while it is denoised (blended latent diffusion, Avrahami et al. 2022).
 
     Attributes:
@@ -45,7 +45,7 @@ class Kept:
     scheduler: Any
 
     @classmethod
-    def of(cls, photo: Condition, noise: Tensor, timesteps: Tensor, scheduler: Any) -> Kept:
+    def of(cls, photo: Condition, noise: Tensor, timesteps: Tensor, scheduler: Any) -> PreservedRegion:
         """A condition of kind "photo" in a pass from `noise`.
 
         Raises:
@@ -56,7 +56,7 @@ class Kept:
         region = photo.mask((noise.shape[2], noise.shape[3])).to(noise)
         return cls(photo.draft.to(noise), region, noise, timesteps, scheduler)
 
-    def laid_over(self, latents: Tensor, step: int) -> Tensor:
+    def blend(self, latents: Tensor, step: int) -> Tensor:
         """Latents (N, C, h, w) before step `step`, the photo at the same noise where it stays; clean after the last."""
         known = self.clean
         if step < len(self.timesteps):

@@ -15,18 +15,18 @@ _MAKING = threading.Lock()
 Call = TypeVar("Call", bound=Callable[..., Any])
 
 
-def turn(unet: nn.Module) -> Any:
+def unet_lock(unet: nn.Module) -> Any:
     """The lock of a UNet, which several pipelines may share; a thread that holds it may take it again."""
     with _MAKING:
         return _TURNS.setdefault(unet, threading.RLock())
 
 
-def in_turn(call: Call) -> Call:
+def locked(call: Call) -> Call:
     """Decorates what a pipeline does with its networks: calls from several threads are made one after another."""
 
     @functools.wraps(call)
     def waiting(pipe: Any, *given: Any, **named: Any) -> Any:
-        with turn(pipe.unet):
+        with unet_lock(pipe.unet):
             return call(pipe, *given, **named)
 
     return cast(Call, waiting)

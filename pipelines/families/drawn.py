@@ -1,6 +1,6 @@
 """How a family of models sees people: what it takes of a selfie, a garment and a pose, and what it makes of them.
 
-`compose` asks the `People` of its pipeline: `DrawnPeople` for the bundled model, those of
+`compose` asks the `FamilyBackend` of its pipeline: `StudioBackend` for the bundled model, those of
 `twinset.pipelines.families.photo` for the full-size families.
 """
 
@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageOps
 
 from twinset.adapters.condition import Condition, Layout
-from twinset.common.result_cache import Seen
+from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
 from twinset.figure.drawn_parsing import draw_layout
 from twinset.figure.flat_garments import flat_keypoints, warp_flat
@@ -27,11 +27,11 @@ from twinset.figure.retarget import ORDINARY, head_share, retarget
 from twinset.models.clip import GARMENT_SENTENCES
 from twinset.models.face_finder import CROP, Face, align
 from twinset.models.figure_reader import Figure
-from twinset.models.vae import decode
+from twinset.models.vae import decode_latents
 from twinset.perception.garments.cutout import cut_out
 from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.families.choose_face import chosen_face
-from twinset.scoring.clip_score import clip_score, similarity
+from twinset.scoring.clip_score import clip_score, clip_similarity
 from twinset.scoring.garment import FEWEST_PIXELS
 from twinset.scoring.iqa import clip_iqa, rn50
 from twinset.scoring.niqe import NiqeModel, niqe
@@ -66,7 +66,7 @@ class Selfie:
     embedding: np.ndarray | None = None
 
 
-class People(Protocol):
+class FamilyBackend(Protocol):
     """What `compose` asks of a family.
 
     Attributes:
@@ -174,7 +174,7 @@ class People(Protocol):
         ...
 
 
-class DrawnPeople:
+class StudioBackend:
     """The bundled model's people: stylised figures with big heads, and garments as flat drawings."""
 
     size: tuple[int, int] = FRAME
@@ -224,7 +224,9 @@ class DrawnPeople:
     def faces(self, picture: np.ndarray) -> list[Face]:
         """The faces of a picture uint8 (H, W, 3), the largest first."""
         finder = self.pipe.face_finder
-        return found_faces(lambda: finder.find(picture), picture, self.pipe.seen, lambda: weights_hash(finder))
+        return found_faces(
+            lambda: finder.find(picture), picture, self.pipe.perception_cache, lambda: weights_hash(finder)
+        )
 
     def figure(self, picture: np.ndarray) -> Figure:
         """Keypoints and parsing map by the bundled reader."""
@@ -236,7 +238,7 @@ class DrawnPeople:
             figure = reader.read(picture)
             return {"keypoints": figure.keypoints, "labels": figure.labels}
 
-        return Figure(**self.pipe.seen("figure", work, picture, revision=lambda: weights_hash(reader)))
+        return Figure(**self.pipe.perception_cache("figure", work, picture, revision=lambda: weights_hash(reader)))
 
     def worn(self, picture: np.ndarray) -> np.ndarray | None:
         """Told by the face: the reader has seen people only, and takes sleeves for arms."""
@@ -247,7 +249,7 @@ class DrawnPeople:
 
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:
         """Zero-shot by the bundled CLIP: as it is, and with the margins that CLIP is used to."""
-        known = self.pipe.seen(
+        known = self.pipe.perception_cache(
             "kind",
             lambda: {"kind": np.array(self._likeliest(picture))},
             picture,
@@ -301,7 +303,7 @@ class DrawnPeople:
     def skin(self, selfie: Selfie) -> np.ndarray | None:
         """Of the canvas: the neutral face in white light that the embedding means."""
         given = torch.from_numpy(self.embedding(selfie))[None].to(self.pipe.device, self.pipe.unet.dtype)
-        canvas = decode(self.pipe.vae, self.pipe.identity_adapter.face(given))[0].float().cpu().numpy()
+        canvas = decode_latents(self.pipe.vae, self.pipe.identity_adapter.face(given))[0].float().cpu().numpy()
         return np.median((canvas[:, *CHEEKS].reshape(3, -1) + 1) * 127.5, axis=1).clip(0, 255)
 
     def similarities(
@@ -311,7 +313,7 @@ class DrawnPeople:
         clip = self.pipe.clip
         worn = {kind: np.isin(labels, garment_labels(kind)) for kind in flats}
         alike = [
-            similarity(clip, np.where(worn[kind][..., None], picture, np.uint8(255)), flat)
+            clip_similarity(clip, np.where(worn[kind][..., None], picture, np.uint8(255)), flat)
             for kind, flat in flats.items()
             if worn[kind].sum() >= FEWEST_PIXELS
         ]
@@ -320,7 +322,7 @@ class DrawnPeople:
 
 
 def found_faces(
-    find: Callable[[], list[Face]], picture: np.ndarray, seen: Seen, revision: str | Callable[[], str]
+    find: Callable[[], list[Face]], picture: np.ndarray, seen: PerceptionCache, revision: str | Callable[[], str]
 ) -> list[Face]:
     """Faces, or those found in an earlier run.
 

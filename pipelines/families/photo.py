@@ -26,7 +26,7 @@ from twinset.perception.people.parsing import onnx_parser
 from twinset.pipelines.families.choose_face import chosen_face
 from twinset.pipelines.families.drawn import Selfie, cut_garment, found_faces
 from twinset.pipelines.families.photo_pose import PhotoReader
-from twinset.pipelines.loading.public_adapters import AdapterRack
+from twinset.pipelines.loading.public_adapters import PublicAdapterMixin
 from twinset.pipelines.request import Request
 from twinset.scoring.iqa import rn50
 
@@ -37,8 +37,8 @@ SURE = 0.7
 """Least confidence of a garment's class by its outline that is taken without asking."""
 
 
-class RealPeople:
-    """`twinset.pipelines.families.drawn.People` of SD1.5 and SDXL.
+class PhotoBackend:
+    """`twinset.pipelines.families.drawn.FamilyBackend` of SD1.5 and SDXL.
 
     Args:
         pipe: with the adapters `identity_adapter` or `face_adapter`, and `garment_adapter`, fitted in.
@@ -53,7 +53,7 @@ class RealPeople:
 
     def __init__(
         self,
-        pipe: AdapterRack,
+        pipe: PublicAdapterMixin,
         size: tuple[int, int],
         recogniser: Recogniser | InsightFace | None,
         detector: Detector | InsightFace | None,
@@ -117,14 +117,14 @@ class RealPeople:
         def work() -> dict[str, np.ndarray]:
             return {"said": recogniser.embed(selfie.face)}
 
-        return self.pipe.seen("embedding", work, selfie.face, revision=recogniser.sha256)["said"]
+        return self.pipe.perception_cache("embedding", work, selfie.face, revision=recogniser.sha256)["said"]
 
     def faces(self, picture: np.ndarray) -> list[Face]:
         """The faces of a photograph, the largest first."""
         if self.detector is None:
             raise InputError("this model has no face detector; pull one: twinset models pull <profile>")
         detector = self.detector
-        return found_faces(lambda: detector.find(picture), picture, self.pipe.seen, detector.sha256)
+        return found_faces(lambda: detector.find(picture), picture, self.pipe.perception_cache, detector.sha256)
 
     def figure(self, picture: np.ndarray) -> Figure:
         """Keypoints and parsing map by the profile's networks."""
@@ -163,16 +163,20 @@ class RealPeople:
         region = self._soft(layout, FACE_LABELS)
         if "identity_adapter" in self.pipe.adapters and self.recogniser is not None:
             embedding = self.embedding(selfie) if selfie.embedding is None else selfie.embedding
-            return self.pipe.face("identity_adapter", embedding, region, selfie.crop, weight=weight)
+            return self.pipe.face_condition("identity_adapter", embedding, region, selfie.crop, weight=weight)
         if "face_adapter" in self.pipe.adapters:
-            return replace(self.pipe.look("face_adapter", selfie.crop, region, weight=weight), kind="identity")
+            return replace(
+                self.pipe.image_condition("face_adapter", selfie.crop, region, weight=weight), kind="identity"
+            )
         raise InputError("this model has neither identity_adapter nor face_adapter; leave the selfie out, or pull one")
 
     def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition:
         """By IP-Adapter-Plus."""
         if "garment_adapter" not in self.pipe.adapters:
             raise InputError("this model has no garment_adapter; leave the garments out, or pull it")
-        return self.pipe.look("garment_adapter", flat, self._soft(layout, garment_labels(kind)), weight=weight)
+        return self.pipe.image_condition(
+            "garment_adapter", flat, self._soft(layout, garment_labels(kind)), weight=weight
+        )
 
     def scores(self, picture: np.ndarray) -> dict[str, float]:
         """CLIP-IQA where the paper's CLIP is here; the bundled judges know drawings only."""

@@ -16,7 +16,7 @@ from twinset.models.figure_reader import Figure
 from twinset.models.hub.parts import Profile
 from twinset.perception.people.parsing import Parser
 from twinset.perception.people.pose import keypoints_of
-from twinset.pipelines.families.drawn import People
+from twinset.pipelines.families.drawn import FamilyBackend
 from twinset.pipelines.loading.assembly import load_parser
 
 
@@ -54,7 +54,7 @@ class PhotoReader:
         return self.parser.labels(picture)
 
 
-def photo_pose(people: People, path: Path, notes: list[str]) -> tuple[Keypoints, np.ndarray | None]:
+def photo_pose(people: FamilyBackend, path: Path, notes: list[str]) -> tuple[Keypoints, np.ndarray | None]:
     """The pose of a picture as a family takes it.
 
     Returns:

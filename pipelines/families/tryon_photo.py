@@ -27,7 +27,7 @@ from twinset.figure.labels import (
 )
 from twinset.models.figure_reader import Figure
 from twinset.pipelines.blending import Blend, blend
-from twinset.pipelines.families.drawn import People
+from twinset.pipelines.families.drawn import FamilyBackend
 from twinset.scoring.skin import LIMBS
 
 IN_FRONT = tuple(LABELS.index(name) for name in ("hat", "hair", "sunglasses", "face", "bag", "scarf"))
@@ -82,7 +82,7 @@ class Photo:
 
 
 def read_photo(
-    people: People, path: Path, flats: Sequence[str], face: bool, notes: list[str]
+    people: FamilyBackend, path: Path, flats: Sequence[str], face: bool, notes: list[str]
 ) -> tuple[Photo, Layout, tuple[str, ...]]:
     """Read the photo in which the outfit, the face or both are to change.
 

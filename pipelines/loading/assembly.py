@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from transformers import CLIPVisionModelWithProjection
 
 from twinset.errors import InputError
-from twinset.models.hub.download import FileReport, PartReport, pull
+from twinset.models.hub.download import FileReport, PartReport, pull_parts
 from twinset.models.hub.parts import Part, Profile
 from twinset.models.hub.profiles import clean_names, require_commercial
 from twinset.perception.faces.onnx import Detector, Recogniser
@@ -88,7 +88,7 @@ def load_parts(
         base: take the profile's own base; without it the named parts alone are for another one.
         commercial: take clean substitutes for parts that may not be used commercially.
         offline: use the cache only.
-        endpoint: the hub or a mirror of it, as of `pull`.
+        endpoint: the hub or a mirror of it, as of `pull_parts`.
         progress: told in one line what comes next.
 
     Returns:
@@ -127,12 +127,12 @@ def load_parser(profile: Profile, *, offline: bool = False, endpoint: str | None
     Args:
         profile: of the family "sd15" or "sdxl".
         offline: use the cache only.
-        endpoint: the hub or a mirror of it, as of `pull`.
+        endpoint: the hub or a mirror of it, as of `pull_parts`.
 
     Raises:
         InputError: the profile has none, or it is missing, damaged or another network; the line names the remedy.
     """
-    (report,) = pull(profile, [profile.part("parser")], offline=offline, endpoint=endpoint)
+    (report,) = pull_parts(profile, [profile.part("parser")], offline=offline, endpoint=endpoint)
     return segformer_parser(_weights(report)[0].parent)
 
 
@@ -181,7 +181,7 @@ def _pull_all(
     reports = {}
     for number, part in enumerate(parts, 1):
         say(f"part {number} of {len(parts)}: {part.name}")
-        (reports[part.name],) = pull(profile, [part], offline=offline, endpoint=endpoint)
+        (reports[part.name],) = pull_parts(profile, [part], offline=offline, endpoint=endpoint)
     return reports
 
 

@@ -15,7 +15,7 @@ from twinset.compliance.moderation import Moderator
 from twinset.errors import InputError
 from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import ON_HUB
-from twinset.pipelines.families.photo import RealPeople
+from twinset.pipelines.families.photo import PhotoBackend
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_pass import JointPass
@@ -89,7 +89,7 @@ def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str, c
     )
     for name, path in parts.adapters.items():
         pipe.load_adapter(path, name)
-    pipe.draws = RealPeople(pipe, profile.size, parts.recogniser, parts.detector, PhotoReader(profile, commercial))
+    pipe.backend = PhotoBackend(pipe, profile.size, parts.recogniser, parts.detector, PhotoReader(profile, commercial))
     pipe.revision = parts.revision
     return pipe
 

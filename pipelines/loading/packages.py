@@ -59,15 +59,15 @@ def packages_on(pipe: JointPass, request: Request) -> Iterator[None]:
         InputError: a package or file does not load or run here, or this model does not look at photographs.
     """
     own = [request.faces != "profile", request.pose_estimator != "rtmlib", request.parser is not None]
-    if any(own) and pipe.draws is None:
+    if any(own) and pipe.backend is None:
         raise InputError(
             "--faces, --pose-estimator and --parser are for photographs, and this model draws and sees drawn people; "
             "leave them out, or take --model sd15 or sdxl"
         )
     with ExitStack() as choices:
         if any(own):
-            require_packages(request, pipe.draws.commercial)
-            choices.enter_context(pipe.draws.using(request))
+            require_packages(request, pipe.backend.commercial)
+            choices.enter_context(pipe.backend.using(request))
         if request.attention != "native":
             choices.enter_context(pipe.attention.using(request.attention))
         yield

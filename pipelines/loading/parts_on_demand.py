@@ -15,7 +15,7 @@ from twinset.errors import InputError
 from twinset.figure.poses import NAMED
 from twinset.models.hub.download import locate
 from twinset.models.hub.parts import Profile
-from twinset.pipelines.families.photo import RealPeople
+from twinset.pipelines.families.photo import PhotoBackend
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.assembly import DETECTORS, Parts, load_parts
@@ -41,7 +41,7 @@ class PartsOnDemand:
         self.files = dict(files)
         self.always = {name.partition("/")[0] for name in files}
         self.loaded: dict[str, Any] = {}
-        self.people = pipe.draws = RealPeople(pipe, profile.size, None, None, PhotoReader(profile))
+        self.people = pipe.backend = PhotoBackend(pipe, profile.size, None, None, PhotoReader(profile))
         self._use(())
 
     def prepare(self, request: Request) -> None:

@@ -31,7 +31,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
-class Saved:
+class PretrainedMixin:
     """`from_pretrained` of both families."""
 
     @classmethod
@@ -61,7 +61,7 @@ class Saved:
         if not {"dtype", "torch_dtype"} & kwargs.keys():
             kwargs["dtype"] = torch.float32
         kwargs.setdefault("use_safetensors", True)
-        diffusers_own: Any = super(Saved, kind)
+        diffusers_own: Any = super(PretrainedMixin, kind)
         return diffusers_own.from_pretrained(name, **kwargs)
 
     @classmethod

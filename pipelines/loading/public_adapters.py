@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from twinset.adapters.condition import Condition, Words
+from twinset.adapters.condition import Condition, TextConditioning
 from twinset.adapters.garment import reference_features
 from twinset.adapters.joint_attention import JointAttention
 from twinset.adapters.lora.install import install_lora, remove_lora
@@ -22,9 +22,9 @@ from twinset.adapters.public import PublicAdapter, read_adapter
 from twinset.adapters.public.embedded_lora import own_lora
 from twinset.adapters.public.projectors import FaceIDPlusTokens, FaceIDTokens, QueryResampler, StoryMakerTokens
 from twinset.adapters.public.read import Form
-from twinset.common.result_cache import Seen
+from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
-from twinset.models.vae import encode
+from twinset.models.vae import encode_picture
 from twinset.pipelines.denoising.condition_cache import weights_hash
 
 REMEDY = (
@@ -33,7 +33,7 @@ REMEDY = (
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class LoadedAdapter:
     """A public adapter in a pipeline: its networks on the pipeline's device, its LoRA asleep in the UNet.
 
     Attributes:
@@ -59,7 +59,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class PersonReference:
     """One person for StoryMaker.
 
     Attributes:
@@ -88,20 +88,20 @@ class Schedule(TypedDict, total=False):
     lora_weight: float
 
 
-class AdapterRack:
+class PublicAdapterMixin:
     """The part of a pipeline that holds public adapters and makes conditions of what they take."""
 
     unet: UNet2DConditionModel
     vae: Any
     image_encoder: CLIPVisionModelWithProjection | None
-    adapters: dict[str, Fitted]
+    adapters: dict[str, LoadedAdapter]
     parts_on_demand: Any = None
     """The `PartsOnDemand` of a pipeline that is around a base of the user's own."""
-    seen: Seen = Seen()
+    perception_cache: PerceptionCache = PerceptionCache()
     """What perception found before; keeps nothing unless it has a folder."""
     _execution_device: torch.device
 
-    def load_adapter(self, path: str | Path, name: str, *, form: Form | None = None) -> Fitted:
+    def load_adapter(self, path: str | Path, name: str, *, form: Form | None = None) -> LoadedAdapter:
         """Read a public adapter file and fit it in, beside whatever is loaded already.
 
         A LoRA in it sleeps: passes without a condition of this adapter are, to the bit, what they were before.
@@ -123,7 +123,7 @@ class AdapterRack:
         for module in (adapter.projector, adapter.sites, adapter.reference_sites):
             if module is not None:
                 module.to(self._execution_device, self.unet.dtype)
-        self.adapters[name] = Fitted(name, adapter, self._reference_unet(adapter))
+        self.adapters[name] = LoadedAdapter(name, adapter, self._reference_unet(adapter))
         return self.adapters[name]
 
     def unload_adapter(self, name: str) -> None:
@@ -138,7 +138,7 @@ class AdapterRack:
         if self.adapters.pop(name).adapter.lora is not None:
             remove_lora(cast(Any, self), name)
 
-    def face(
+    def face_condition(
         self,
         name: str,
         embedding: np.ndarray,
@@ -175,7 +175,9 @@ class AdapterRack:
         absent = projector(torch.zeros_like(given), self._no_states(), structure)
         return self._tokens(fitted, present, absent, region, schedule)
 
-    def look(self, name: str, picture: np.ndarray, region: Tensor, **schedule: Unpack[Schedule]) -> Condition:
+    def image_condition(
+        self, name: str, picture: np.ndarray, region: Tensor, **schedule: Unpack[Schedule]
+    ) -> Condition:
         """The condition "this look": a garment (or whatever a picture shows) by IP-Adapter-Plus.
 
         Args:
@@ -190,7 +192,9 @@ class AdapterRack:
             fitted, projector(self.clip_states(picture)), projector(self._no_states()), region, schedule
         )
 
-    def cloth(self, name: str, picture: np.ndarray, region: Tensor, **schedule: Unpack[Schedule]) -> Condition:
+    def garment_condition(
+        self, name: str, picture: np.ndarray, region: Tensor, **schedule: Unpack[Schedule]
+    ) -> Condition:
         """The condition "this garment" by an adapter with a garment UNet: IMAGDressing or MagicClothing.
 
         The garment's clean latent goes through the garment UNet once, at t = 0.
@@ -206,9 +210,9 @@ class AdapterRack:
             raise InputError(f"adapter {name!r} brings no garment UNet; {REMEDY}")
         pixels = self._like_unet(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 127.5 - 1)
         projector = fitted.adapter.projector
-        words = self.no_text() if projector is None else Words(projector(self.clip_states(picture)))
+        words = self.no_text() if projector is None else TextConditioning(projector(self.clip_states(picture)))
         unet = fitted.reference_unet
-        features = reference_features(JointAttention(unet), unet, encode(self.vae, pixels), words)
+        features = reference_features(JointAttention(unet), unet, encode_picture(self.vae, pixels), words)
         region = self._like_unet(region)
         return Condition(
             "garment",
@@ -221,7 +225,9 @@ class AdapterRack:
             **self._strength(fitted, schedule),
         )
 
-    def people(self, name: str, people: Sequence[Person], **schedule: Unpack[Schedule]) -> list[Condition]:
+    def person_conditions(
+        self, name: str, people: Sequence[PersonReference], **schedule: Unpack[Schedule]
+    ) -> list[Condition]:
         """The conditions "these people, so dressed" by StoryMaker.
 
         Without regions all tokens stand in one attention, as the authors have it; with them each person's tokens,
@@ -253,7 +259,10 @@ class AdapterRack:
             for at, region in zip(own, regions, strict=True)
         ]
 
-    def _fitted(self, name: str) -> Fitted:
+    # names of version 0.1
+    face, look, cloth, people = face_condition, image_condition, garment_condition, person_conditions
+
+    def _fitted(self, name: str) -> LoadedAdapter:
         """An adapter where the pipeline is now: that may have moved, been cast or offloaded since it was loaded."""
         if name not in self.adapters:
             raise InputError(f"adapter {name!r} is not loaded; loaded: {', '.join(self.adapters) or 'none'}")
@@ -273,9 +282,9 @@ class AdapterRack:
             work: asks it.
             picture: what it is asked about.
         """
-        if self.seen.folder is None:
+        if self.perception_cache.folder is None:
             return work()
-        known = self.seen(
+        known = self.perception_cache(
             what,
             lambda: {"said": work().float().cpu().numpy()},
             picture,
@@ -304,18 +313,20 @@ class AdapterRack:
             raise InputError("this adapter reads pictures through CLIP; give the pipeline its image_encoder (ViT-H)")
         return self.image_encoder
 
-    def no_text(self) -> Words:
+    def no_text(self) -> TextConditioning:
         """The empty text, one row."""
         raise NotImplementedError
 
-    def _tokens(self, fitted: Fitted, present: Tensor, absent: Tensor, region: Tensor, schedule: Schedule) -> Condition:
+    def _tokens(
+        self, fitted: LoadedAdapter, present: Tensor, absent: Tensor, region: Tensor, schedule: Schedule
+    ) -> Condition:
         adapter, options = fitted.adapter, self._strength(fitted, schedule)
         lora = None if adapter.lora is None else fitted.name
         where = self._like_unet(region), adapter.sites
         return Condition(adapter.kind, present, *where, absent=absent, lora=lora, **options)
 
     @staticmethod
-    def _strength(fitted: Fitted, schedule: Schedule) -> Schedule:
+    def _strength(fitted: LoadedAdapter, schedule: Schedule) -> Schedule:
         own: Schedule = {"weight": fitted.adapter.strength, "lora_weight": fitted.adapter.strength}
         return {**own, **schedule}
 

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from twinset.serving.web.client import ENDED, Client, RefusedError
-from twinset.serving.web.controls import knob, picture_field, settings
+from twinset.serving.web.controls import knob, picture_field, request_fields
 from twinset.serving.web.generate_tab import captioned
 from twinset.serving.web.session import Desk, MissingError, consent_fields, good, panel, sending, wrong
 from twinset.serving.web.translations import told, words
@@ -148,7 +148,7 @@ class BatchTab:
         sentences = self._sentences(values)
         if not sentences:
             raise MissingError("prompt_missing")
-        common = settings({"seed": values[self.seed]})
+        common = request_fields({"seed": values[self.seed]})
         if values[self.selfie]:
             common["consent"] = await self.desk.consent(client, [values[one] for one in self.consent], request)
             common["selfies"] = [await client.upload(Path(values[self.selfie]))]

@@ -56,7 +56,7 @@ def _path_of(payload: Any) -> str | None:
     return None if payload is None else payload.path
 
 
-def settings(values: dict[str, Any]) -> dict[str, Any]:
+def request_fields(values: dict[str, Any]) -> dict[str, Any]:
     """Fields of a request from the knobs' values; knobs that were left empty are left out.
 
     Raises:

@@ -12,9 +12,9 @@ import gradio as gr
 from twinset.figure import poses
 from twinset.figure.labels import ALL_KINDS
 from twinset.serving.web.client import Client, RefusedError
-from twinset.serving.web.controls import KNOBS, knob, picture_field, settings
+from twinset.serving.web.controls import KNOBS, knob, picture_field, request_fields
 from twinset.serving.web.pose_gallery import pose_pictures
-from twinset.serving.web.session import Desk, MissingError, bar, consent_fields, good, sending, table, wrong
+from twinset.serving.web.session import Desk, MissingError, bar, consent_fields, good, score_table, sending, wrong
 from twinset.serving.web.translations import told, words
 
 PHOTO_PROMPT = "a person"
@@ -120,7 +120,7 @@ class DrawTab:
         done = told(request, "done", count=len(files), seconds=f"{seconds:.1f}")
         return {
             self.status: good(done), self.pictures: in_gallery(files, job), self.files: [str(path) for path in files],
-            self.told: table(request, job),
+            self.told: score_table(request, job),
         }  # fmt: skip
 
     async def _fields(self, client: Client, values: Values, request: gr.Request) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class DrawTab:
         prompt = str(values[self.prompt] or "").strip() or (PHOTO_PROMPT if values[self.photo] else "")
         if not prompt:
             raise MissingError("prompt_missing")
-        fields: dict[str, Any] = settings({name: values[one] for name, one in self.knobs.items()})
+        fields: dict[str, Any] = request_fields({name: values[one] for name, one in self.knobs.items()})
         fields |= {"prompt": prompt}
         if values[self.selfie] or values[self.photo]:
             fields["consent"] = await self.desk.consent(client, [values[one] for one in self.consent], request)

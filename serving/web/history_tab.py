@@ -8,7 +8,7 @@ import gradio as gr
 
 from twinset.serving.web.client import RefusedError
 from twinset.serving.web.generate_tab import in_gallery
-from twinset.serving.web.session import Desk, good, table, wrong
+from twinset.serving.web.session import Desk, good, score_table, wrong
 from twinset.serving.web.translations import told, words
 
 MOST = 24
@@ -75,7 +75,7 @@ class HistoryTab:
             except RefusedError as error:
                 return {self.status: wrong(request, error)}
         return {
-            self.pictures: in_gallery(files, job), self.told: table(request, job), self.chosen: job["id"],
+            self.pictures: in_gallery(files, job), self.told: score_table(request, job), self.chosen: job["id"],
             self.files: [str(path) for path in files],
         }  # fmt: skip
 

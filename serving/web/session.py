@@ -149,7 +149,7 @@ def panel(kind: str, text: str, share: float | None = None) -> str:
     return f'<div class="panel {kind}" role="status">{text}{filled}</div>'
 
 
-def table(request: gr.Request, job: dict[str, Any]) -> str:
+def score_table(request: gr.Request, job: dict[str, Any]) -> str:
     """Seeds, scores, what the controller did, and what is still wrong, as HTML."""
     found = {name for one in job["pictures"] for name in one["scores"]}
     names = [name for name in SHOWN if name in found] + sorted(found - {*SHOWN})

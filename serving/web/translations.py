@@ -127,7 +127,7 @@ def words(name: str) -> Any:
     return TRANSLATIONS(name)
 
 
-def is_chinese(request: gr.Request | Request | None) -> bool:
+def prefers_chinese(request: gr.Request | Request | None) -> bool:
     """Whether the browser prefers Chinese."""
     accepted = "" if request is None else str(request.headers.get("accept-language", ""))
     return accepted.lower().startswith("zh")
@@ -135,4 +135,4 @@ def is_chinese(request: gr.Request | Request | None) -> bool:
 
 def told(request: gr.Request | Request | None, name: str, **values: Any) -> str:
     """A text in the language of the browser that asks, safe to put into HTML."""
-    return html.escape(WORDS[name][is_chinese(request)].format(**values), quote=False)
+    return html.escape(WORDS[name][prefers_chinese(request)].format(**values), quote=False)

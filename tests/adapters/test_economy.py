@@ -16,7 +16,7 @@ from torch import nn
 
 from tests.helpers.tiny import batches, dressed, noise_picture, seeded, tiny_pipeline
 from twinset.adapters import joint_attention
-from twinset.adapters.attention_memory import Place
+from twinset.adapters.attention_memory import RegionTokens
 from twinset.adapters.condition import Condition
 from twinset.adapters.joint_attention import attend
 from twinset.pipelines.denoising.economy import Economy
@@ -222,14 +222,14 @@ def test_conditions_are_asked_only_where_their_region_is(pipe: StudioPipeline, m
         asked.append(query.shape[0] * query.shape[1])
         return attend(attn, query, *rest)
 
-    def everywhere(region: torch.Tensor, size: tuple[int, int], _device: torch.device) -> Place:
-        return Place(torch.nn.functional.adaptive_avg_pool2d(region, size).flatten(2).transpose(1, 2), None)
+    def everywhere(region: torch.Tensor, size: tuple[int, int], _device: torch.device) -> RegionTokens:
+        return RegionTokens(torch.nn.functional.adaptive_avg_pool2d(region, size).flatten(2).transpose(1, 2), None)
 
     monkeypatch.setattr(joint_attention, "attend", noted)
     made = latents_of(pipe, conditions)
     fewer = sum(asked)
     asked.clear()
-    monkeypatch.setattr(Place, "of", everywhere)
+    monkeypatch.setattr(RegionTokens, "of", everywhere)
     torch.testing.assert_close(made, latents_of(pipe, conditions), atol=1e-5, rtol=1e-5)
     assert fewer < 0.75 * sum(asked)
 

@@ -32,7 +32,7 @@ from twinset.errors import InputError
 from twinset.pipelines.denoising.guidance import Guidance
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
-from twinset.pipelines.loading.public_adapters import Person
+from twinset.pipelines.loading.public_adapters import PersonReference
 
 PROMPT, STEPS = "short hair, on the beach", 3
 NAMES = {
@@ -129,7 +129,7 @@ def loop(pipe: JointPipeline, evaluate: Any, coefficients: list[float]) -> Tenso
 
 def texts(pipe: JointPipeline) -> tuple[Tensor, Tensor]:
     """(prompt, no prompt) hidden states."""
-    words, empty = pipe.texts(PROMPT, None, 1, (256, 192))
+    words, empty = pipe.encode_texts(PROMPT, None, 1, (256, 192))
     return words.states, empty.states
 
 
@@ -145,7 +145,7 @@ def test_instant_id_with_its_identity_net(tmp_path: Path) -> None:
     path, state = file("instant-id", tmp_path, pipe)
     pipe.load_adapter(path, "face")
     embedding = np.random.default_rng(0).normal(size=512).astype(np.float32) * 3
-    condition = pipe.face("face", embedding, WHOLE, weight=0.8)
+    condition = pipe.face_condition("face", embedding, WHOLE, weight=0.8)
     pictures = [torch.rand(1, 3, 256, 192) for _ in pipe.nets]
     ours = drawn(pipe, [condition], layout=None, image=pictures, guidance_scale=3.0, controlnet_reads=[None, condition])
 
@@ -177,7 +177,7 @@ def test_magic_clothing_by_its_three_branches(tmp_path: Path) -> None:
     pipe.load_adapter(path, "cloth")
     picture = noise_picture(256, 192)
     ours = drawn(
-        pipe, [pipe.cloth("cloth", picture, WHOLE)], controlnet_conditioning_scale=0.0,
+        pipe, [pipe.garment_condition("cloth", picture, WHOLE)], controlnet_conditioning_scale=0.0,
         guidance_scale=Guidance(7.5, garment=2.5, order=("garment", "text", "identity")),
     )  # fmt: skip
 
@@ -206,8 +206,10 @@ def test_story_maker_puts_everybody_into_one_attention(tmp_path: Path) -> None:
     path, state = file("story-maker", tmp_path, pipe)
     pipe.load_adapter(path, "story")
     rng = np.random.default_rng(1)
-    people = [Person(rng.normal(size=512), noise_picture(224, 224, i), noise_picture(300, 200, i)) for i in (1, 2)]
-    ours = drawn(pipe, pipe.people("story", people), guidance_scale=3.0, controlnet_conditioning_scale=0.0)
+    people = [
+        PersonReference(rng.normal(size=512), noise_picture(224, 224, i), noise_picture(300, 200, i)) for i in (1, 2)
+    ]
+    ours = drawn(pipe, pipe.person_conditions("story", people), guidance_scale=3.0, controlnet_conditioning_scale=0.0)
 
     projector = pipe.adapters["story"].adapter.projector
     assert projector is not None
@@ -229,16 +231,16 @@ def test_face_id_plus_reads_embedding_and_crop(tmp_path: Path) -> None:
     path, _ = file("face-id-plus-v2", tmp_path, pipe)
     fitted = pipe.load_adapter(path, "face")
     crop, embedding = noise_picture(224, 224), np.full(512, 2.0)
-    condition = pipe.face("face", embedding, dressed().region(FACE_LABELS), crop, structure=0.5)
+    condition = pipe.face_condition("face", embedding, dressed().region(FACE_LABELS), crop, structure=0.5)
     projector: Any = fitted.adapter.projector
     normed, states = torch.full((1, 512), 512**-0.5), pipe.clip_states(crop)
     x = projector.norm(projector.proj(normed).reshape(1, 4, -1))
     torch.testing.assert_close(condition.tokens, x + 0.5 * projector.perceiver_resampler(x, states))
     assert (drawn(pipe, [condition]) - drawn(pipe)).abs().max() > 1e-2
     with pytest.raises(InputError, match="also reads the face crop"):
-        pipe.face("face", embedding, WHOLE)
+        pipe.face_condition("face", embedding, WHOLE)
     with pytest.raises(InputError, match="`face` is for FaceID"):
-        pipe.look("face", crop, WHOLE)
+        pipe.image_condition("face", crop, WHOLE)
 
 
 def test_several_adapters_and_a_lora_leave_no_trace(tmp_path: Path) -> None:
@@ -254,10 +256,10 @@ def test_several_adapters_and_a_lora_leave_no_trace(tmp_path: Path) -> None:
     with_lora = drawn(pipe)
     for form, path in files.items():
         pipe.load_adapter(path, form)
-    face = pipe.face("face-id", np.ones(512), WHOLE)
+    face = pipe.face_condition("face-id", np.ones(512), WHOLE)
     clothes = (
-        pipe.look("ip-adapter-plus", noise_picture(300, 200), WHOLE),
-        pipe.cloth("imagdressing", noise_picture(256, 192), WHOLE),
+        pipe.image_condition("ip-adapter-plus", noise_picture(300, 200), WHOLE),
+        pipe.garment_condition("imagdressing", noise_picture(256, 192), WHOLE),
     )
     everything = drawn(pipe, [face, *clothes], guidance_scale=3.0)
     assert not torch.allclose(everything, with_lora)

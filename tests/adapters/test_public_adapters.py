@@ -60,10 +60,10 @@ def joint_output(
         reference_sites=adapter.reference_sites,
     )
     attention = JointAttention(unet).inject()
-    attention.remember(condition, (8, 8))
-    attention.set_gates(0, 1, [(adapter.kind,)], len(latents))
+    attention.attach(condition, (8, 8))
+    attention.set_weights(0, 1, [(adapter.kind,)], len(latents))
     output = unet(latents, t, encoder_hidden_states=text).sample
-    attention.forget()
+    attention.clear()
     attention.eject()
     return output
 

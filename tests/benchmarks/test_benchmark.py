@@ -13,19 +13,19 @@ import torch
 from tests.helpers.tiny import tiny_pipeline
 from twinset.benchmarks import drawing
 from twinset.benchmarks.cost import Cost
-from twinset.benchmarks.drawing import WAYS, Drawn
+from twinset.benchmarks.drawing import WAYS, DrawnPeople
 from twinset.benchmarks.figures import (
     attribute_figures,
     bootstrap,
     identity_figures,
     pose_figures,
-    psnr,
+    psnr_each,
     ssim,
     strangers,
 )
-from twinset.benchmarks.joint import measure, repair_effect, write
+from twinset.benchmarks.joint import measure_ways, repair_effect, write_joint
 from twinset.benchmarks.judges import Judges
-from twinset.benchmarks.light import PERSON, SCENE, light_figures, own_light, region_lights
+from twinset.benchmarks.light import PERSON, SCENE, albedo_lights, light_figures, own_light
 from twinset.benchmarks.page import HEADINGS, grid, table
 from twinset.benchmarks.people import GIVEN, albedo, held_out_person
 from twinset.figure.labels import FACE, UPPER
@@ -122,7 +122,7 @@ def test_slivers_do_not_count_as_lit() -> None:
     picture, true, labels = lit_people({})
     sliver = np.where(labels == FACE, 0, labels)
     sliver[100:104, 90:102] = FACE
-    assert "face" in region_lights(picture, true, labels) and "face" not in region_lights(picture, true, sliver)
+    assert "face" in albedo_lights(picture, true, labels) and "face" not in albedo_lights(picture, true, sliver)
 
 
 def test_light_is_read_from_what_was_told() -> None:
@@ -136,7 +136,7 @@ def test_psnr_of_a_known_error_and_of_the_truth_itself() -> None:
     truths = np.full((2, 4, 4, 3), 100, np.uint8)
     pictures = truths.copy()
     pictures[0] += 10
-    assert psnr(pictures, truths) == pytest.approx([20 * np.log10(25.5), 60])
+    assert psnr_each(pictures, truths) == pytest.approx([20 * np.log10(25.5), 60])
 
 
 def test_ssim_is_1_for_the_truth_and_less_for_noise() -> None:
@@ -201,7 +201,7 @@ def test_people_are_held_out() -> None:
 @pytest.mark.slow
 def test_drawing_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = tiny_pipeline()
-    monkeypatch.setattr(drawing, "load_pipeline", lambda model: pipe)
+    monkeypatch.setattr(drawing, "studio_pipeline", lambda model: pipe)
     monkeypatch.setattr(drawing, "BATCH", 2)
     plan = drawing.Drawing("tiny", tmp_path, people=3, steps=1, guidance=1.0)
     drawn = drawing.draw_people(plan, workers=1)
@@ -227,10 +227,10 @@ def test_results_are_written_with_ceilings_and_floor(tmp_path: Path) -> None:
     pipe = tiny_pipeline()
     people = [held_out_person(pipe, index) for index in range(4)]
     truths = np.stack([person.truth for person in people])
-    drawn = Drawn(
+    drawn = DrawnPeople(
         dict.fromkeys(WAYS, truths), np.tile([1.0, 4.0], (4, 1)), np.array([[True, False]] * 2 + [[False, False]] * 2)
     )
-    results = measure(judges, pipe, people, drawn)
+    results = measure_ways(judges, pipe, people, drawn)
     assert list(results) == [*WAYS, "truth", "truth through VAE", "truth, other light", "stranger"]
     ceiling, floor = results["truth"], results["stranger"]
     assert ceiling["identity_recovery"].mean == pytest.approx(1.0)
@@ -243,7 +243,7 @@ def test_results_are_written_with_ceilings_and_floor(tmp_path: Path) -> None:
     assert effect["joint, controlled: before"]["sim_gt"].people == 2
     assert effect["joint, controlled: after - before"]["sim_gt"].mean == 0
     cost = asdict(Cost(2.0, 1.0, {"unet": 14.0}, {"unet": 12.0}, 900.0, 800.0))
-    write(tmp_path, results, effect, people, drawn, {"people": 4, "cost": {"joint": cost, "serial": cost}})
+    write_joint(tmp_path, results, effect, people, drawn, {"people": 4, "cost": {"joint": cost, "serial": cost}})
     stored = json.loads((tmp_path / "joint.json").read_text(encoding="utf-8"))
     assert stored["figures"]["truth"]["ssim"]["mean"] == pytest.approx(1)
     assert stored["joint_by_serial"]["seconds_ratio"]["mean"] == 0.25

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from twinset.benchmarks import folder
-from twinset.benchmarks.folder import items_of, main
+from twinset.benchmarks.folder import folder_items, main
 from twinset.errors import InputError
 from twinset.figure.flat_garments import render_flat
 from twinset.training.mannequin import render
@@ -31,11 +31,11 @@ def picture(path: Path, seed: int = 0) -> None:
 
 
 def test_viton_hd_pairs(viton: Path) -> None:
-    paired, unpaired = items_of(viton, "viton-hd", "paired"), items_of(viton, "viton-hd", "unpaired")
+    paired, unpaired = folder_items(viton, "viton-hd", "paired"), folder_items(viton, "viton-hd", "unpaired")
     assert [item.photo.name == item.garment.name for item in paired] == [True, True]
     assert [item.photo.name == item.garment.name for item in unpaired] == [False, False]
     assert all(item.paired for item in paired) and not any(item.paired for item in unpaired)
-    assert paired[0].garment.parent.name == "cloth" and len(items_of(viton, "viton-hd", "paired", 1)) == 1
+    assert paired[0].garment.parent.name == "cloth" and len(folder_items(viton, "viton-hd", "paired", 1)) == 1
 
 
 def test_dresscode_goes_category_by_category(tmp_path: Path) -> None:
@@ -44,34 +44,34 @@ def test_dresscode_goes_category_by_category(tmp_path: Path) -> None:
             picture(tmp_path / category / "images" / name)
         (tmp_path / category / "test_pairs_paired.txt").write_text("000001_0.jpg\t000001_1.jpg\n", encoding="utf-8")
         (tmp_path / category / "test_pairs_unpaired.txt").write_text("000001_0.jpg 000002_1.jpg\n\n", encoding="utf-8")
-    paired = items_of(tmp_path, "dresscode", "paired")
+    paired = folder_items(tmp_path, "dresscode", "paired")
     assert [(item.kind, item.garment.name) for item in paired] == [
         ("t_shirt", "000001_1.jpg"),
         ("dress", "000001_1.jpg"),
     ]
-    assert [item.garment.name for item in items_of(tmp_path, "dresscode", "unpaired")] == ["000002_1.jpg"] * 2
+    assert [item.garment.name for item in folder_items(tmp_path, "dresscode", "unpaired")] == ["000002_1.jpg"] * 2
 
 
 def test_ones_own_folder(tmp_path: Path) -> None:
     picture(tmp_path / "photos" / "anna.png")
     with pytest.raises(InputError, match="no picture named anna"):
-        items_of(tmp_path, "own", "unpaired")
+        folder_items(tmp_path, "own", "unpaired")
     picture(tmp_path / "garments" / "anna.coat.png")
     picture(tmp_path / "selfies" / "anna.jpg")
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "anna.txt").write_text("on the beach\n", encoding="utf-8")
-    (item,) = items_of(tmp_path, "own", "unpaired")
+    (item,) = folder_items(tmp_path, "own", "unpaired")
     assert (item.kind, item.prompt, item.paired) == ("coat", "on the beach", False) and item.selfie is not None
 
 
 def test_what_is_missing_is_said(tmp_path: Path, viton: Path) -> None:
     with pytest.raises(InputError, match="is missing; it lists"):
-        items_of(tmp_path, "viton-hd", "paired")
+        folder_items(tmp_path, "viton-hd", "paired")
     with pytest.raises(InputError, match="holds nothing in the layout dresscode"):
-        items_of(tmp_path, "dresscode", "paired")
+        folder_items(tmp_path, "dresscode", "paired")
     (tmp_path / "test_pairs.txt").write_text("a.jpg b.jpg\n", encoding="utf-8")
     with pytest.raises(InputError, match="is listed, but not there"):
-        items_of(tmp_path, "viton-hd", "paired")
+        folder_items(tmp_path, "viton-hd", "paired")
 
 
 @pytest.mark.slow

@@ -31,5 +31,5 @@ def test_from_a_garment_to_its_figures(tmp_path: Path) -> None:
     figures = bench.judged(Judges.load(), subject, pictures)
     assert figures.keys() == {*bench.WAYS, "truth"}
     assert figures["truth"]["garment"].mean() > 0.5 > figures["words"]["garment"].mean()
-    text = bench.page({way: {n: bootstrap(v) for n, v in row.items()} for way, row in figures.items()}, 1.0, 1)
+    text = bench.garment_page({way: {n: bootstrap(v) for n, v in row.items()} for way, row in figures.items()}, 1.0, 1)
     assert "| garment similarity ↑ |" in text and "nan" not in text

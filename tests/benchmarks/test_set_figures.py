@@ -110,4 +110,4 @@ def test_lora_steps_are_timed_and_train_the_same_layers(tmp_path: Path) -> None:
     lora_speed.step_of("ours", bench)(0)
     assert all(torch.equal(a, b) for a, b in zip(before, bench.parts.unet.parameters(), strict=True))
     result = {"setting": vars(setting), "seconds": seconds, "peak_mib": dict.fromkeys(lora_speed.WAYS, 1.0)}
-    assert "| diffusers' example |" in lora_speed.page(result) and "| 1.00 |" in lora_speed.page(result)
+    assert "| diffusers' example |" in lora_speed.lora_page(result) and "| 1.00 |" in lora_speed.lora_page(result)

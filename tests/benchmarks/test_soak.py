@@ -10,7 +10,7 @@ import psutil
 from PIL import Image
 
 from tests.serving.test_service import drawn, listening
-from twinset.benchmarks.soak import Watch, faults, page, soak
+from twinset.benchmarks.soak import Watch, faults, soak, soak_page
 from twinset.serving.app import Limits, Service
 from twinset.serving.worker import Worker
 
@@ -36,7 +36,7 @@ def test_a_soak_of_seconds(tmp_path: Path) -> None:
     assert faults(result) == [] and result["accepted"] > 10
     assert sum(result["states"].values()) + sum(result["deleted"].values()) == result["accepted"]
     assert service.queue.counts().keys() <= {"done", "cancelled"}
-    assert "| not as it should be | nothing |" in page(result | {"faults": []})
+    assert "| not as it should be | nothing |" in soak_page(result | {"faults": []})
     assert Image.open(next(tmp_path.rglob("0000.png"))).size == (8, 8)
 
 

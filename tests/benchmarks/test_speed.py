@@ -19,7 +19,7 @@ from tests.helpers.tiny import batches
 from twinset.benchmarks.speed.count import Lap, count, flops_of, lap, on_the_clock, weights
 from twinset.benchmarks.speed.economy import ECONOMICAL, away, described
 from twinset.benchmarks.speed.page import ratio
-from twinset.benchmarks.speed.parts import Parts, Setting
+from twinset.benchmarks.speed.parts import NetworkParts, Setting
 from twinset.benchmarks.speed.peers import Concatenated, Contestant, Diffusers, Naive, Ours
 from twinset.benchmarks.speed.run import count as speed_count
 from twinset.benchmarks.speed.run import run as speed
@@ -28,13 +28,13 @@ SETTING = Setting("sd15", 64, 2, tiny=True)
 
 
 @pytest.fixture(scope="module", params=["sd15", "sdxl"])
-def parts(request: pytest.FixtureRequest) -> Parts:
-    return Parts(replace(SETTING, family=request.param, batch=2))
+def parts(request: pytest.FixtureRequest) -> NetworkParts:
+    return NetworkParts(replace(SETTING, family=request.param, batch=2))
 
 
 @pytest.fixture(scope="module")
-def shapes() -> Parts:
-    return Parts(SETTING.counted())
+def shapes() -> NetworkParts:
+    return NetworkParts(SETTING.counted())
 
 
 def note(seen: list[int], _layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -42,7 +42,7 @@ def note(seen: list[int], _layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -
     seen.append(inputs[0].shape[1])
 
 
-def test_ours_draws_what_diffusers_assembly_draws(parts: Parts) -> None:
+def test_ours_draws_what_diffusers_assembly_draws(parts: NetworkParts) -> None:
     ours, theirs = Ours(parts, reference=False).run(2), Diffusers(parts, controlled=True, adapted=True).run(2)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     bare = Ours(parts, controlled=False, tokens=False, reference=False, lora="none").run(2)
@@ -50,7 +50,7 @@ def test_ours_draws_what_diffusers_assembly_draws(parts: Parts) -> None:
     assert not torch.allclose(ours, bare, atol=1e-2)
 
 
-def test_the_naive_way_draws_what_ours_draws_and_reads_the_garment_at_every_step(parts: Parts) -> None:
+def test_the_naive_way_draws_what_ours_draws_and_reads_the_garment_at_every_step(parts: NetworkParts) -> None:
     ours, naive, both = Ours(parts), Naive(parts), Naive(parts, both=True)
     with batches(ours.reference_unet) as once:
         expected = ours.run(2)
@@ -61,20 +61,20 @@ def test_the_naive_way_draws_what_ours_draws_and_reads_the_garment_at_every_step
     assert (once, every, doubled) == ([1], [1, 1], [2, 2])
 
 
-def test_every_part_of_the_full_stack_has_its_say(parts: Parts) -> None:
+def test_every_part_of_the_full_stack_has_its_say(parts: NetworkParts) -> None:
     ways = [Ours(parts), Ours(parts, controlled=False), Ours(parts, tokens=False), Ours(parts, reference=False)]
     full, *lacking = (way.run(2) for way in (*ways, Ours(parts, lora="none")))
     assert all((full - less).abs().max() > 1e-3 for less in lacking)
 
 
-def test_a_merged_lora_draws_the_same_and_leaves_the_shared_weights_alone(parts: Parts) -> None:
+def test_a_merged_lora_draws_the_same_and_leaves_the_shared_weights_alone(parts: NetworkParts) -> None:
     before = {name: weight.clone() for name, weight in parts.unet.state_dict().items()}
     beside, merged = Ours(parts), Ours(parts, lora="merged")
     torch.testing.assert_close(beside.run(2), merged.run(2), rtol=1e-4, atol=1e-4)
     assert all(torch.equal(before[name], weight) for name, weight in parts.unet.state_dict().items())
 
 
-def test_token_concatenation_doubles_the_tokens_and_reads_no_words(parts: Parts) -> None:
+def test_token_concatenation_doubles_the_tokens_and_reads_no_words(parts: NetworkParts) -> None:
     way, plain = Concatenated(parts), Diffusers(parts)
     tokens: dict[Contestant, list[int]] = {}
     for one in (way, plain):
@@ -101,14 +101,14 @@ def test_flops_of_a_known_layer() -> None:
 
 
 @pytest.mark.parametrize("way", [Diffusers, Ours, Naive, Concatenated])
-def test_shapes_alone_give_the_count_of_real_numbers(way: type, shapes: Parts) -> None:
+def test_shapes_alone_give_the_count_of_real_numbers(way: type, shapes: NetworkParts) -> None:
     """On the CPU attention is one fused kernel, on the meta device two matrix products."""
-    real, counted = way(Parts(SETTING)), way(shapes)
+    real, counted = way(NetworkParts(SETTING)), way(shapes)
     assert flops_of(lambda: real.run(2))[0] == flops_of(lambda: counted.run(2))[0] > 0
 
 
 @pytest.mark.slow
-def test_counts_of_a_pass_go_on_in_a_straight_line(shapes: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_of_a_pass_go_on_in_a_straight_line(shapes: NetworkParts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed_count, "LENGTHS", (6,))
     for way, period in ((Ours(shapes), 1), (Ours(shapes, economy=ECONOMICAL[0], guided=ECONOMICAL[1]), 4)):
         counted = count(way, period)
@@ -119,7 +119,7 @@ def test_counts_of_a_pass_go_on_in_a_straight_line(shapes: Parts, monkeypatch: p
 
 
 def test_weights_and_laps() -> None:
-    parts = Parts(SETTING)
+    parts = NetworkParts(SETTING)
     plain, full = Diffusers(parts), Ours(parts)
     assert weights(plain) == sum(4 * p.numel() for p in parts.unet.parameters())
     assert weights(full) > 2 * weights(plain)  # the reference UNet has weights of its own
@@ -134,7 +134,10 @@ def test_what_is_embedded_in_the_first_step_counts_as_done_once() -> None:
     assert len(taken) == 1 and taken[0] > 0
     layer(torch.zeros(1, 2))
     assert len(taken) == 1
-    assert len(Ours(Parts(SETTING.counted())).embedders) == 2 and not Naive(Parts(SETTING.counted())).embedders
+    assert (
+        len(Ours(NetworkParts(SETTING.counted())).embedders) == 2
+        and not Naive(NetworkParts(SETTING.counted())).embedders
+    )
     assert [speed.whole_periods(name, 1) for name in (speed.PLAIN, "ours, economical")] == [1, 4]
 
 

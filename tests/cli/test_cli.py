@@ -16,7 +16,7 @@ from PIL import Image
 from tests.helpers.tiny import noise_picture, save_tiny
 from twinset import cli
 from twinset.common.image_io import read_picture
-from twinset.common.result_cache import Seen
+from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
 from twinset.figure.keypoints import with_visibility
 from twinset.figure.labels import GARMENT_KINDS
@@ -109,9 +109,9 @@ def test_request_survives_json() -> None:
 
 def test_largest_of_several_faces_is_taken(selfie: Path) -> None:
     faces = [Face(TEMPLATE * 2, 0.6), Face(TEMPLATE, 0.9)]  # the finder's order: the largest first
-    finder: Any = SimpleNamespace(face_finder=SimpleNamespace(find=lambda picture: faces), seen=Seen())
+    finder: Any = SimpleNamespace(face_finder=SimpleNamespace(find=lambda picture: faces), seen=PerceptionCache())
     notes: list[str] = []
-    drawn = people.DrawnPeople(finder)
+    drawn = people.StudioBackend(finder)
     assert composing.read_selfies(drawn, [selfie], "largest", notes).face.shape == (112, 112, 3)
     assert notes == [f"selfie {str(selfie)!r} shows 2 faces; the largest is used"]
 

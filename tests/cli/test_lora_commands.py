@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tests.helpers import lora_people as lp
 from tests.helpers.tiny import save_tiny
 from twinset import cli
-from twinset.adapters.lora.bases import FAMILIES, base_models, family_of, named_layers
+from twinset.adapters.lora.bases import FAMILIES, base_models, lora_family, named_layers
 from twinset.adapters.lora.files import Layers, LowRank, read_lora
 from twinset.adapters.lora.write import merged, standard_metadata, write_lora
 from twinset.errors import InputError
@@ -164,7 +164,7 @@ def test_conversions_keep_what_is_added(
             "fp32",
         ]
         assert run(monkeypatch, "lora", "convert", *given) == 0
-    assert family_of(read_lora(first)) == family
+    assert lora_family(read_lora(first)) == family
     for name in "abc":
         file = read_lora(tmp_path / f"{name}.safetensors")
         assert file.metadata["modelspec.trigger_phrase"] == "jckt"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from twinset.common.encryption import Seal, own_seal
-from twinset.common.result_cache import Seen
+from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
@@ -18,7 +18,7 @@ EMBEDDING = np.linspace(-1, 1, 512, dtype=np.float32)
 
 
 def kept(folder: Path) -> np.ndarray:
-    return Seen(folder)("embedding", lambda: {"said": EMBEDDING}, PICTURE, revision="r")["said"]
+    return PerceptionCache(folder)("embedding", lambda: {"said": EMBEDDING}, PICTURE, revision="r")["said"]
 
 
 def test_no_embedding_lies_readable_on_disk(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests.helpers.tiny import batches, noise_picture, save_tiny
 from twinset.cli import app
-from twinset.common.result_cache import Arrays, Seen, counted, default_folder
+from twinset.common.result_cache import Arrays, PerceptionCache, counted, default_folder
 from twinset.pipelines.compose import compose
 from twinset.pipelines.draw import draw
 from twinset.pipelines.request import read_request
@@ -39,8 +39,8 @@ class Work:
 
 def test_the_same_content_is_perceived_once(tmp_path: Path) -> None:
     work = Work()
-    first = Seen(tmp_path)("faces", work, PICTURE, revision="a", size=640)
-    again = Seen(tmp_path)("faces", work, PICTURE.copy(), revision="a", size=640)
+    first = PerceptionCache(tmp_path)("faces", work, PICTURE, revision="a", size=640)
+    again = PerceptionCache(tmp_path)("faces", work, PICTURE.copy(), revision="a", size=640)
     assert work.calls == 1
     np.testing.assert_array_equal(first["landmarks"], again["landmarks"])
     assert str(again["note"]) == "größer"
@@ -58,7 +58,7 @@ def test_the_same_content_is_perceived_once(tmp_path: Path) -> None:
     ],
 )
 def test_other_content_is_perceived_anew(other: tuple, tmp_path: Path) -> None:
-    seen, work = Seen(tmp_path), Work()
+    seen, work = PerceptionCache(tmp_path), Work()
     seen("faces", work, PICTURE, revision="a", size=640)
     what, picture, parameters = other
     seen(what, work, picture, **parameters)
@@ -68,12 +68,12 @@ def test_other_content_is_perceived_anew(other: tuple, tmp_path: Path) -> None:
 def test_without_a_folder_nothing_is_kept() -> None:
     work = Work()
     for _ in range(2):
-        Seen()("faces", work, PICTURE, revision="a")
-    assert work.calls == 2 and Seen().entries() == []
+        PerceptionCache()("faces", work, PICTURE, revision="a")
+    assert work.calls == 2 and PerceptionCache().entries() == []
 
 
 def test_damaged_and_pickled_files_are_misses(tmp_path: Path) -> None:
-    seen, work = Seen(tmp_path), Work()
+    seen, work = PerceptionCache(tmp_path), Work()
     seen("faces", work, PICTURE, revision="a")
     path = seen.entries()[0].path
     path.write_bytes(path.read_bytes()[:-30])
@@ -89,7 +89,7 @@ def test_damaged_and_pickled_files_are_misses(tmp_path: Path) -> None:
 
 
 def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
-    seen, work = Seen(tmp_path), Work()
+    seen, work = PerceptionCache(tmp_path), Work()
     for index in range(3):
         seen("faces", work, PICTURE + index, revision="a")
         for age, entry in enumerate(reversed(seen.entries())):
@@ -104,7 +104,7 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
 
 
 def test_files_are_their_owners_alone(tmp_path: Path) -> None:
-    seen = Seen(tmp_path / "cache")
+    seen = PerceptionCache(tmp_path / "cache")
     seen("faces", Work(), PICTURE, revision="a")
     assert stat.S_IMODE(seen.entries()[0].path.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
@@ -123,7 +123,7 @@ def test_a_second_request_runs_no_perception_network(tmp_path: Path) -> None:
     )
     for _ in range(2):
         pipe = StudioPipeline.from_pretrained(folder)
-        pipe.seen = Seen(tmp_path / "seen")
+        pipe.perception_cache = PerceptionCache(tmp_path / "seen")
         with ExitStack() as stack:
             networks: Any = (pipe.face_finder, pipe.face_encoder, pipe.image_encoder, pipe.clip.image_encoder)
             seen = [stack.enter_context(batches(network)) for network in networks]
@@ -135,7 +135,7 @@ def test_a_second_request_runs_no_perception_network(tmp_path: Path) -> None:
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWINSET_CACHE", str(tmp_path))
-    seen = Seen(default_folder())
+    seen = PerceptionCache(default_folder())
     for what in ("faces", "faces", "parsing"):
         seen(what, Work(), np.random.default_rng().integers(255, size=(4, 4)), revision="a")
     assert {what: number for what, (number, _) in counted(seen.entries()).items()} == {"faces": 2, "parsing": 1}

@@ -15,7 +15,7 @@ from tests.house.test_house import ROOT, parse, room_sources
 from twinset.common.validation import field_name, one_line
 from twinset.compliance.consent import read_statement
 from twinset.errors import InputError
-from twinset.pipelines.batch.manifest import read_manifest
+from twinset.pipelines.batch.manifest import read_batch_manifest
 from twinset.pipelines.request import read_request
 from twinset.serving.contract import read_order
 from twinset.training.core.options import checked
@@ -78,7 +78,7 @@ MANIFEST = "people: {a: {words: hat}}\nlooks: {b: {words: coat}}\nscenes: {c: be
 
 def manifest_of(folder: Path, text: str) -> Any:
     (folder / "m.yaml").write_text(text)
-    return read_manifest(folder / "m.yaml")
+    return read_batch_manifest(folder / "m.yaml")
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,15 @@ import pytest
 from PIL import Image
 
 from twinset import cli
-from twinset.common.result_cache import Seen
-from twinset.compliance.consent import Consent, ConsentBook, ConsentError, Statement, outputs_of, read_statement
+from twinset.common.result_cache import PerceptionCache
+from twinset.compliance.consent import (
+    ConsentBook,
+    ConsentError,
+    ConsentStatement,
+    Statement,
+    outputs_of,
+    read_statement,
+)
 from twinset.errors import InputError
 from twinset.pipelines.generate import generate
 from twinset.pipelines.record import load_record
@@ -86,7 +93,7 @@ def test_the_book_is_its_owners_alone_and_a_damaged_entry_is_named(book: Consent
 
 
 def test_what_was_seen_goes_with_the_consent(book: ConsentBook, tmp_path: Path) -> None:
-    seen = Seen(tmp_path / "seen")
+    seen = PerceptionCache(tmp_path / "seen")
     mine, other = book.record(statement()), book.record(statement(person="Else"))
     pictures = [np.full((4, 4), value, np.uint8) for value in (1, 2)]
     for reference, picture in zip((mine, other), pictures, strict=True):
@@ -116,7 +123,7 @@ def test_two_processes_may_bind_at_once(book: ConsentBook) -> None:
 def test_a_request_is_drawn_under_its_consent_only(
     book: ConsentBook, selfie: Path, tmp_path: Path, studio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studio, "seen", Seen(tmp_path / "seen"), raising=False)
+    monkeypatch.setattr(studio, "seen", PerceptionCache(tmp_path / "seen"), raising=False)
     far = date.today() + timedelta(days=9)
     reference = book.record(statement(until=far))
     fields = {"prompt": "short hair", "selfie": selfie, "seed": 3, "steps": 1, "repair": False, "labels": False}
@@ -150,6 +157,6 @@ def test_the_commands(book: ConsentBook, tmp_path: Path, monkeypatch: pytest.Mon
     assert code == 2 and "no proof of consent" in err
     assert "write it as 2027-12-31" in run("add", "M", "--purpose", "training", "--until", "soon", "--agreed")[2]
     (told,) = json.loads(run("list", "--json")[1])
-    assert Consent.model_validate(told).id == reference
+    assert ConsentStatement.model_validate(told).id == reference
     assert run("withdraw", reference)[0] == 0 and book.read(reference).withdrawn
     assert "was withdrawn" in run("list")[2]

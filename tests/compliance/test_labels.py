@@ -23,7 +23,7 @@ from twinset.compliance.labels.certificate import DEVELOPMENT, signing_certifica
 from twinset.compliance.labels.find import find_mark
 from twinset.compliance.labels.key import PUBLIC_KEY, key_name, keys_to_try
 from twinset.compliance.labels.labelled import NO_ROOM, label_picture, picture_id
-from twinset.compliance.labels.mark import add_mark, psnr
+from twinset.compliance.labels.mark import add_mark, mark_psnr
 from twinset.compliance.labels.verify import verify
 from twinset.errors import InputError
 from twinset.pipelines.generate import generate
@@ -49,15 +49,15 @@ def test_codewords_are_read_through_noise() -> None:
     rng = np.random.default_rng(0)
     payloads = [0, 1, 2**32 - 1, *rng.integers(0, 2**32, 40).tolist()]
     noise = rng.normal(0, 1 / 1.6, (len(payloads), code.CODE_BITS))
-    assert [code.decode(code.encode(p) + n) for p, n in zip(payloads, noise, strict=True)] == payloads
+    assert [code.decode_payload(code.encode_payload(p) + n) for p, n in zip(payloads, noise, strict=True)] == payloads
 
 
 def test_noise_and_nothing_are_no_codewords() -> None:
     rng = np.random.default_rng(1)
-    assert code.decode(np.zeros(code.CODE_BITS)) is None
-    assert [code.decode(rng.normal(size=code.CODE_BITS)) for _ in range(300)] == [None] * 300
+    assert code.decode_payload(np.zeros(code.CODE_BITS)) is None
+    assert [code.decode_payload(rng.normal(size=code.CODE_BITS)) for _ in range(300)] == [None] * 300
     with pytest.raises(ValueError, match="4294967296"):
-        code.encode(2**32)
+        code.encode_payload(2**32)
 
 
 def test_the_code_is_the_standards() -> None:
@@ -92,7 +92,7 @@ def test_the_mark_tells_what_was_done(marked: np.ndarray) -> None:
 def test_the_mark_is_not_seen() -> None:
     for picture in (*DRAWN, field(2)):
         done = add_mark(picture, PAYLOAD, KEY)
-        assert done.psnr == pytest.approx(psnr(done.picture, picture)) and done.psnr > 38
+        assert done.psnr == pytest.approx(mark_psnr(done.picture, picture)) and done.psnr > 38
         assert np.abs(done.picture.astype(int) - picture).max() < 24
 
 
@@ -121,7 +121,7 @@ def test_uniform_and_odd_pictures_are_survived() -> None:
 
 def test_the_pilot_is_standard_normal_over_keys() -> None:
     """What the threshold rests on."""
-    values = carriers.in_band(carriers.whitened(carriers.canonical(carriers.luminance(DRAWN[1]), 144)))
+    values = carriers.in_band(carriers.whitened(carriers.canonical(carriers.luma(DRAWN[1]), 144)))
     pilots = []
     for number in range(120):
         signs, owners = carriers.carriers.__wrapped__(f"key {number}".encode(), 144).middle(values.shape)
@@ -145,7 +145,7 @@ def test_a_mark_keeps_to_its_place() -> None:
     np.testing.assert_array_equal(done.picture[~where], picture[~where])
     found = find_mark(done.picture, KEY)
     assert found is not None and found.payload == PAYLOAD
-    assert done.psnr == pytest.approx(psnr(done.picture[where], picture[where])) and done.psnr > 36
+    assert done.psnr == pytest.approx(mark_psnr(done.picture[where], picture[where])) and done.psnr > 36
 
 
 # The visible label
@@ -207,8 +207,8 @@ def test_the_aigc_field_is_as_it_should_be(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_files_carry_xmp(format: xmp.Format) -> None:
     values = xmp.properties("00ff", edited=True)
-    data = xmp.encode(Image.fromarray(DRAWN[0]), values, format)
-    assert data == xmp.encode(Image.fromarray(DRAWN[0]), values, format)
+    data = xmp.encode_png(Image.fromarray(DRAWN[0]), values, format)
+    assert data == xmp.encode_png(Image.fromarray(DRAWN[0]), values, format)
     with Image.open(io.BytesIO(data)) as picture:
         picture.load()
         packet = xmp.read_xmp(picture)
@@ -272,7 +272,7 @@ def test_a_changed_file_is_told(saved: Path, tmp_path: Path) -> None:
     broken.write_bytes(data[:start] + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[end + 4 :])
     assert verify(broken).broken and "c2pa" not in verify(broken).layers
     swapped = tmp_path / "swapped.png"  # another picture's metadata
-    swapped.write_bytes(xmp.encode(labelled(DRAWN[0]).picture, xmp.properties("ab" * 16, edited=False)))
+    swapped.write_bytes(xmp.encode_png(labelled(DRAWN[0]).picture, xmp.properties("ab" * 16, edited=False)))
     assert "contradict" in verify(swapped).notes[0]
 
 

@@ -10,7 +10,7 @@ from twinset.figure import keypoints as kp
 from twinset.figure import labels as lb
 from twinset.figure import poses
 from twinset.figure.hair import HAIR_STYLES
-from twinset.figure.photo_parsing import Person, body_map, body_maps
+from twinset.figure.photo_parsing import PersonMap, body_map, body_maps
 from twinset.figure.photo_poses import CHIN, CROWN, CUTS, FACE, PARENTS, ordinary, ordinary_preset
 from twinset.figure.retarget import head_share, retarget
 
@@ -335,7 +335,7 @@ def test_two_people_have_two_owners(standing):
     small, large = around(standing, 0, 500, (200, 250)), around(standing, 0, 680, (300, 180))
     small[:, :2] = (standing[:, :2] - standing[kp.NECK, :2]) * 0.7 + (200, 250)
     large[:, :2] = standing[:, :2] - standing[kp.NECK, :2] + (300, 180)
-    labels, owner = body_maps([Person(large, ("dress", "shoes"), "long"), Person(small, OUTFIT)], SIZE)
+    labels, owner = body_maps([PersonMap(large, ("dress", "shoes"), "long"), PersonMap(small, OUTFIT)], SIZE)
     assert labels.dtype == np.uint8 and owner.dtype == np.int8 and labels.shape == owner.shape == SIZE[::-1]
     assert set(np.unique(owner)) == {-1, 0, 1}
     assert ((owner >= 0) == (labels > 0)).all()

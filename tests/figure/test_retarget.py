@@ -13,7 +13,7 @@ from twinset.figure import poses
 from twinset.figure.drawn_parsing import draw_layout
 from twinset.figure.retarget import ORDINARY, head_share, retarget
 from twinset.perception.people.keypoint_files import read_keypoints
-from twinset.pipelines.families.drawn import DrawnPeople
+from twinset.pipelines.families.drawn import StudioBackend
 
 LIMBS = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13), (1, 8), (1, 11), (1, 2), (1, 5))
 #: A standing adult, right arm raised and head tilted, in shares of a stature of 1 (x right, y down from the crown).
@@ -107,7 +107,7 @@ def test_a_pose_file_of_a_photo_is_retargeted_with_a_note(tmp_path):
     path, notes = tmp_path / "photo.json", []
     path.write_text(json.dumps(photo(215).tolist()))
     unused: Any = None
-    made = DrawnPeople(unused).adopt(read_keypoints(path), "photo.json", notes)
+    made = StudioBackend(unused).adopt(read_keypoints(path), "photo.json", notes)
     assert head_share(made) == pytest.approx(1, abs=0.12)
     assert len(notes) == 1 and "'photo.json'" in notes[0]
-    assert DrawnPeople(unused).adopt(made, "photo.json", notes) is made and len(notes) == 1
+    assert StudioBackend(unused).adopt(made, "photo.json", notes) is made and len(notes) == 1

@@ -21,11 +21,11 @@ from twinset.training.core.training_run import Trained
 from twinset.training.lora.options import LoraOptions, read_options
 from twinset.training.lora.train import train_lora
 from twinset.training.mannequin.render import render_parsing, render_picture
-from twinset.training.mannequin.spec import Garment, Spec, draw_garment, draw_spec
+from twinset.training.mannequin.spec import GarmentDesign, Spec, draw_garment, draw_spec
 
 STRAIGHT: dict[str, Any] = {"steps": 8, "ema": 0.5, "dropout": 0.1}
 """A run to compare with: everything that has a state is on."""
-JACKET = Garment("hoodie", "red", (205, 30, 40), (250, 250, 250), "stripes")
+JACKET = GarmentDesign("hoodie", "red", (205, 30, 40), (250, 250, 250), "stripes")
 
 
 @cache

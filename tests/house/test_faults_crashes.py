@@ -27,7 +27,7 @@ from twinset.common.atomic_files import write_atomic
 from twinset.errors import InputError
 from twinset.pipelines.batch.ledger import Ledger
 from twinset.pipelines.batch.manifest import Item
-from twinset.pipelines.batch.run import Outcome, run_batch
+from twinset.pipelines.batch.run import BatchOutcome, run_batch
 from twinset.serving.queue import JobQueue
 from twinset.serving.repository import Repository
 from twinset.training.core.checkpoints import Checkpoints
@@ -102,7 +102,7 @@ def test_a_batch_killed_between_rename_and_its_last_word(tmp_path: Path, monkeyp
         patch.setattr(Ledger, "forget_failure", lambda ledger, item: die() if item is wanted[0] else None)
         killed(lambda: run_batch(wanted, out, drawn, retry=True))
     assert Ledger(out).failure(wanted[0].name) and Ledger(out).entry(wanted[0].name)
-    assert run_batch(wanted, out, drawn) == Outcome(0, len(wanted), {}) and whole(out, wanted)
+    assert run_batch(wanted, out, drawn) == BatchOutcome(0, len(wanted), {}) and whole(out, wanted)
 
 
 def test_a_full_disk_pauses_a_batch(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_full_disk_pauses_a_batch(tmp_path: Path) -> None:
     assert len(asked) == 4, "the disk is full for the next items too"
     assert [item.name for item in wanted if ledger.entry(item.name)] == asked[:3]
     assert not list(ledger.failures.iterdir()) and not list(ledger.unfinished.iterdir())
-    assert run_batch(wanted, out, drawn) == Outcome(len(wanted) - 3, 3, {}) and whole(out, wanted)
+    assert run_batch(wanted, out, drawn) == BatchOutcome(len(wanted) - 3, 3, {}) and whole(out, wanted)
 
 
 def test_the_command_says_so_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -20,7 +20,7 @@ from tests.helpers.tiny import noise_picture, save_tiny
 from tests.pipelines.test_batch import manifest
 from twinset.errors import InputError
 from twinset.pipelines import generate as generating
-from twinset.pipelines.batch.manifest import items_of, read_manifest
+from twinset.pipelines.batch.manifest import items_of, read_batch_manifest
 from twinset.pipelines.generate import generate
 from twinset.pipelines.loading import load as loading
 from twinset.pipelines.loading.load import load_pipeline
@@ -180,5 +180,5 @@ def test_manifests_cannot_fill_the_memory(text: str, fault: str, tmp_path: Path)
     path = manifest(tmp_path)
     path.write_text(path.read_text("utf-8") + text + "\n", encoding="utf-8")
     with pytest.raises(InputError, match=fault) as error:
-        items_of(read_manifest(path), tmp_path)
+        items_of(read_batch_manifest(path), tmp_path)
     assert len(str(error.value)) < 500 and "\n" not in str(error.value)

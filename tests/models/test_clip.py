@@ -156,7 +156,7 @@ def test_training_lowers_the_loss_and_is_written(store: dict[str, np.ndarray], t
     )
     model = training.ClipWithHeads(StudioCLIP.new(32, 32, 2), 30)
     antonyms = token_ids(model.clip.tokenizer, [word for pair in ANTONYMS.values() for word in pair])
-    batch = training.draw_batch(store, 8, settings, model.clip, np.random.default_rng(0))
+    batch = training.draw_captioned(store, 8, settings, model.clip, np.random.default_rng(0))
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(4):
@@ -167,5 +167,5 @@ def test_training_lowers_the_loss_and_is_written(store: dict[str, np.ndarray], t
         losses.append(loss.item())
     assert losses[-1] < losses[0]
     assert set(named) == {"clip", "picture", "text", "garment", "identity", "colour", "iqa"}
-    folder = training.train_on(store, settings, StudioCLIP.new(32, 32, 2))
+    folder = training.train_clip_on(store, settings, StudioCLIP.new(32, 32, 2))
     assert StudioCLIP.from_pretrained(folder).text_encoder.config.hidden_size == 32

@@ -19,7 +19,7 @@ from tests.helpers.hub import hub as hub
 from tests.helpers.hub import tiny as tiny
 from twinset.errors import InputError
 from twinset.models.hub import lockfile as lock
-from twinset.models.hub.download import check, pull, require_intact
+from twinset.models.hub.download import check_parts, pull_parts, require_intact
 from twinset.models.hub.download_errors import explain
 from twinset.models.hub.parts import Profile
 
@@ -29,11 +29,11 @@ def with_part(profile: Profile, **changes: Any) -> Profile:
 
 
 def pull_all(profile: Profile, hub: Hub, offline: bool = False) -> list[str]:
-    return [report.state for report in pull(profile, profile.parts, endpoint=hub.url, offline=offline)]
+    return [report.state for report in pull_parts(profile, profile.parts, endpoint=hub.url, offline=offline)]
 
 
 def states(profile: Profile) -> list[str]:
-    return [report.state for report in check(profile)]
+    return [report.state for report in check_parts(profile)]
 
 
 def cached(tmp_path: Path, name: str) -> Path:
@@ -85,7 +85,7 @@ def test_damaged_cache_is_found_and_mended(hub: Hub, tiny: Profile, tmp_path: Pa
     pull_all(tiny, hub)
     blob = cached(tmp_path, "unet/model.safetensors").resolve()
     blob.write_bytes(WEIGHTS[:-1] + b"\0")
-    reports = list(check(tiny))
+    reports = list(check_parts(tiny))
     assert [report.state for report in reports] == ["changed"]
     with pytest.raises(InputError, match=r"; run: twinset models pull tiny \(or, "):
         require_intact(tiny, reports)
@@ -174,7 +174,7 @@ def test_proxies_that_fail(proxy: str, words: str, hub: Hub, tiny: Profile, monk
     monkeypatch.setenv("HTTPS_PROXY", f"{proxy}://proxy" if proxy else hub.url)  # the hub connects nobody to others
     close_session()  # a new one reads the variable
     with pytest.raises(InputError, match=words) as error:
-        list(pull(tiny, tiny.parts, endpoint="https://hub.invalid"))
+        list(pull_parts(tiny, tiny.parts, endpoint="https://hub.invalid"))
     close_session()
     assert "\n" not in str(error.value)
 
@@ -206,7 +206,7 @@ def test_no_network(hub: Hub, tiny: Profile, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError, match=r"lacks 'unet/model.safetensors' in the cache .* without --offline"):
         pull_all(tiny, hub, offline=True)
     with pytest.raises(InputError, match=r"from http://127.0.0.1:9 \(ConnectError.*127.0.0.1:9\); check the network"):
-        list(pull(tiny, tiny.parts, endpoint=NOBODY))
+        list(pull_parts(tiny, tiny.parts, endpoint=NOBODY))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="the network is switched off"):
         pull_all(tiny, hub)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from twinset.models.face_encoder import FaceEncoder, crops_to_tensor
-from twinset.models.face_finder import TEMPLATE, FaceFinder, align, face_size, similarity
+from twinset.models.face_finder import TEMPLATE, FaceFinder, align, face_size, similarity_transform
 from twinset.training.core.loop import Checkpoints, FitResult, FitSettings, fit
 from twinset.training.studio import face_encoder, face_finder, judges
 
@@ -31,12 +31,12 @@ def dotted(points: np.ndarray, size: int = 300) -> np.ndarray:
 class TestAlign:
     def test_similarity_maps_the_points_exactly(self) -> None:
         points = turned(TEMPLATE, 0.4, 1.7, (90, 40))
-        matrix = similarity(points, TEMPLATE)
+        matrix = similarity_transform(points, TEMPLATE)
         np.testing.assert_allclose(points @ matrix[:, :2].T + matrix[:, 2], TEMPLATE, atol=1e-3)
 
     def test_similarity_needs_two_different_points(self) -> None:
         with pytest.raises(ValueError, match="two different"):
-            similarity(np.ones((5, 2)), TEMPLATE)
+            similarity_transform(np.ones((5, 2)), TEMPLATE)
 
     @pytest.mark.parametrize("scale", [0.7, 1.0, 2.0])
     def test_landmarks_come_to_lie_on_the_template(self, scale: float) -> None:
@@ -83,7 +83,7 @@ class TestFaceEncoder:
         settings = face_encoder.FaceEncoderOptions(
             data=tmp_path, out=tmp_path, steps=6, people=8, held_out=8, bf16=False, margin_steps=4
         )
-        folder = face_encoder.train_on(store, settings)
+        folder = face_encoder.train_face_encoder_on(store, settings)
         assert FaceEncoder.from_pretrained(folder, torch_dtype=torch.float16).dtype == torch.float16
         assert (folder / "figures.json").read_text().count("rank1") == 1
 
@@ -116,7 +116,7 @@ class TestFaceFinder:
         faces = np.stack([dotted(points, 160) for points in landmarks])
         pool = face_finder.Pool(faces, landmarks, rng.integers(0, 256, (8, 160, 160, 3), dtype=np.uint8))
         settings = face_finder.FaceFinderOptions(out=tmp_path, steps=4, batch_size=8, held_out=2, bf16=False)
-        assert FaceFinder.from_pretrained(face_finder.train_on(pool, settings)).config["longest"] == 256
+        assert FaceFinder.from_pretrained(face_finder.train_face_finder_on(pool, settings)).config["longest"] == 256
 
     def test_pool_from_mannequin_has_faces_where_it_says(self) -> None:
         pool = face_finder.draw_pool(3, first_seed=5)

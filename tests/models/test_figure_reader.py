@@ -17,7 +17,7 @@ from twinset.scoring.pose import mean_iou, pck, torso_length
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec
 from twinset.training.studio import figure_reader
-from twinset.training.studio.figure_reader import FigureReaderOptions, train_on, varied
+from twinset.training.studio.figure_reader import FigureReaderOptions, train_figure_reader_on, varied_pictures
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_variations_move_everything_together(store: dict[str, np.ndarray], monke
     arms = {4: RIGHT_ARM, 7: LEFT_ARM}
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        picture, moved, at = varied(colourise(labels), labels, points, rng)
+        picture, moved, at = varied_pictures(colourise(labels), labels, points, rng)
         same = np.abs(picture - colourise(moved).astype(int)).max(-1) < 8
         assert same.mean() > 0.85  # between two colours the picture has a third, the labels have not
         for joint, label in arms.items():
@@ -67,7 +67,7 @@ def test_training_learns_and_the_model_is_kept(store: dict[str, np.ndarray], tmp
     settings = FigureReaderOptions(
         data=tmp_path, out=tmp_path, steps=8, batch_size=4, held_out=2, bf16=False, learning_rate=4e-3
     )
-    model = FigureReader.from_pretrained(train_on(store, settings))
+    model = FigureReader.from_pretrained(train_figure_reader_on(store, settings))
     parameters = sum(p.numel() for p in model.parameters())
     assert parameters < 300_000
     figure = model.float().eval().read(store["picture"][0])

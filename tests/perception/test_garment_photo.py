@@ -24,13 +24,13 @@ from twinset.perception.garments.cutout import (
 )
 from twinset.perception.garments.outline import class_by_shape, shape_of
 from twinset.perception.garments.tps_warp import pieces, spline_warp, warp_to_pose
-from twinset.training.mannequin.spec import Garment, draw_garment, draw_spec
+from twinset.training.mannequin.spec import GarmentDesign, draw_garment, draw_spec
 
 CLASS_OF = {kind: name for name, kinds in KINDS_OF.items() for kind in kinds}
 DRAWN = [kind for kind in CLASS_OF if kind != "bag"]
 
 
-def garment(kind: str, seed: int = 3) -> Garment:
+def garment(kind: str, seed: int = 3) -> GarmentDesign:
     return draw_garment(kind, np.random.default_rng(seed))
 
 

@@ -18,7 +18,7 @@ from tests.perception.test_onnx_faces import recogniser_graph, red, scrfd_graph
 from twinset.errors import InputError
 from twinset.models.face_finder import TEMPLATE
 from twinset.models.hub.catalog import BUFFALO_L
-from twinset.models.hub.download import pull
+from twinset.models.hub.download import pull_parts
 from twinset.models.hub.profiles import ON_HUB
 from twinset.perception.faces.insightface_package import PARTS, InsightFace, profile_faces
 from twinset.perception.faces.onnx import Detector, Recogniser
@@ -114,7 +114,7 @@ def test_it_runs_the_files_that_the_profile_pulled(hub: Hub, tmp_path: Path, mon
     profile = replace(ON_HUB["sd15"], parts=parts)
     with pytest.raises(InputError, match=r"part 'buffalo_l' .* lacks .*; pull once without --offline"):
         profile_faces(profile)
-    assert len(list(pull(profile, profile.chosen(PARTS), endpoint=hub.url))) == 2
+    assert len(list(pull_parts(profile, profile.chosen(PARTS), endpoint=hub.url))) == 2
     asked = len(hub.requests)
     faces = profile_faces(profile)
     assert faces.name == "buffalo_l" and len(faces.find(np.full((640, 640, 3), 255, np.uint8))) == 2

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from skimage import data
 
-from twinset.common.result_cache import Seen
+from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
 from twinset.models.face_finder import TEMPLATE, Face
 from twinset.perception.faces.onnx import Detector, aligned
-from twinset.pipelines.families.photo import RealPeople
+from twinset.pipelines.families.photo import PhotoBackend
 
 ASTRONAUT = np.array([(205.0, 105), (247, 103), (228, 130), (208, 150), (245, 149)])
 
@@ -31,8 +31,10 @@ class Found:
         return self.faces
 
 
-def people(*landmarks: np.ndarray) -> RealPeople:
-    return RealPeople(cast(Any, SimpleNamespace(seen=Seen())), (64, 64), None, cast(Detector, Found(*landmarks)))
+def people(*landmarks: np.ndarray) -> PhotoBackend:
+    return PhotoBackend(
+        cast(Any, SimpleNamespace(seen=PerceptionCache())), (64, 64), None, cast(Detector, Found(*landmarks))
+    )
 
 
 def test_a_good_selfie_needs_no_words() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.helpers.tiny import dressed, noise_picture, tiny_pipeline
 from twinset.errors import InputError
 from twinset.pipelines.compose import compose, read_selfies
-from twinset.pipelines.families.drawn import DrawnPeople, Selfie
+from twinset.pipelines.families.drawn import Selfie, StudioBackend
 from twinset.pipelines.request import Request, read_request
 
 AXES = np.eye(8, dtype=np.float32)
@@ -72,7 +72,7 @@ def test_the_identity_is_that_of_both(tmp_path: Path) -> None:
         Image.fromarray(noise_picture(112, 112, seed)).save(path)
     both = compose(pipe, Request(prompt="x", seed=1, selfies=tuple(paths)))
     one = compose(pipe, Request(prompt="x", seed=1, selfies=(paths[0],)))
-    people = DrawnPeople(pipe)
+    people = StudioBackend(pipe)
     embeddings = [people.embedding(Selfie(crop, crop)) for crop in (noise_picture(112, 112, s) for s in (0, 1))]
     mean = np.mean(embeddings, axis=0, dtype=np.float32)
     expected = pipe.identity(noise_picture(112, 112, 0), dressed(), embedding=np.asarray(mean / np.linalg.norm(mean)))

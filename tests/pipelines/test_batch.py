@@ -25,11 +25,11 @@ from twinset.compliance.consent import ConsentBook, read_statement
 from twinset.compliance.labels.verify import verify
 from twinset.errors import InputError
 from twinset.pipelines.batch import run as run_room
-from twinset.pipelines.batch.formats import FORMATS, composed
+from twinset.pipelines.batch.formats import FORMATS, in_format
 from twinset.pipelines.batch.ledger import Ledger
-from twinset.pipelines.batch.manifest import Item, items_of, read_manifest, seed_of
+from twinset.pipelines.batch.manifest import Item, item_seed, items_of, read_batch_manifest
 from twinset.pipelines.batch.page import TEMPLATES, write_pages
-from twinset.pipelines.batch.run import Outcome, drawing, run_batch
+from twinset.pipelines.batch.run import BatchOutcome, batch_drawing, run_batch
 from twinset.pipelines.generate import REMEDY
 from twinset.pipelines.record import Record, load_record, save_picture, save_record
 
@@ -48,7 +48,7 @@ def manifest(folder: Path, **more: Any) -> Path:
 
 
 def items(folder: Path, **more: Any) -> list[Item]:
-    return items_of(read_manifest(manifest(folder, **more)), folder)
+    return items_of(read_batch_manifest(manifest(folder, **more)), folder)
 
 
 def drawn(item: Item, folder: Path) -> tuple[Record, tuple[float, float]]:
@@ -96,7 +96,7 @@ def test_an_items_seed_does_not_depend_on_the_others(tmp_path: Path) -> None:
     after = {item.name: item.request.seed for item in items(tmp_path, people=people, variants=3)}
     assert before.items() <= after.items() and len(set(after.values())) == len(after)
     assert {i.request.seed for i in items(tmp_path, seed=1)}.isdisjoint(before.values())
-    assert seed_of(0, "a") == seed_of(0, "a") != seed_of(0, "b")
+    assert item_seed(0, "a") == item_seed(0, "a") != item_seed(0, "b")
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ def test_wrong_manifests_are_refused_in_one_line(fields: dict[str, Any], message
 def test_what_is_no_manifest_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="manifest"):
-        read_manifest(tmp_path / "m.yaml")
+        read_batch_manifest(tmp_path / "m.yaml")
 
 
 @pytest.mark.parametrize("name", ["promo", "team-avatars", "lookbook"])
 def test_templates_are_manifests(name: str, tmp_path: Path) -> None:
-    assert len(items_of(read_manifest(TEMPLATES / f"{name}.yaml"), tmp_path)) >= 3
+    assert len(items_of(read_batch_manifest(TEMPLATES / f"{name}.yaml"), tmp_path)) >= 3
 
 
 # Exactly once
@@ -144,9 +144,9 @@ def test_a_batch_goes_on_where_it_was(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run_batch(wanted, out, counted)
-    assert run_batch(wanted, out, counted) == Outcome(5, 3, {})
+    assert run_batch(wanted, out, counted) == BatchOutcome(5, 3, {})
     assert len(asked) == 9 and asked[3] == asked[4] and whole(out, wanted)
-    assert run_batch(wanted, out, counted) == Outcome(0, 8, {}) and len(asked) == 9
+    assert run_batch(wanted, out, counted) == BatchOutcome(0, 8, {}) and len(asked) == 9
 
 
 def test_a_hundred_kills(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_what_was_damaged_or_asked_otherwise_is_drawn_anew(tmp_path: Path) -> No
     first = out / "items" / wanted[0].name
     (first / f"{wanted[0].request.seed}.png").write_bytes(b"cut off")
     (out / "items" / wanted[1].name / "item.json").write_text("{", encoding="utf-8")
-    assert run_batch(wanted, out, drawn) == Outcome(2, 6, {}) and whole(out, wanted)
+    assert run_batch(wanted, out, drawn) == BatchOutcome(2, 6, {}) and whole(out, wanted)
     changed = items(tmp_path, defaults={"steps": 3})
     assert run_batch(changed, out, drawn).drawn == 8 and whole(out, changed)
 
@@ -208,7 +208,11 @@ def test_failures_have_reasons_and_are_retried_alone(tmp_path: Path) -> None:
     assert "no memory" in page and page.count("<li ") == 8 and 'data-state="refused"' in page
     broken.clear()
     asked.clear()
-    assert run_batch(wanted, out, sometimes, retry=True) == Outcome(2, 0, {}) and len(asked) == 2 and whole(out, wanted)
+    assert (
+        run_batch(wanted, out, sometimes, retry=True) == BatchOutcome(2, 0, {})
+        and len(asked) == 2
+        and whole(out, wanted)
+    )
 
 
 def test_people_who_did_not_agree_are_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +238,7 @@ def test_on_ray_every_item_exists_once_although_workers_die(tmp_path: Path, monk
     house = str(Path(__file__).resolve().parents[2])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (house, os.environ.get("PYTHONPATH")))))
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    from twinset.pipelines.batch.ray_engine import run_on_ray
+    from twinset.pipelines.batch.ray_engine import run_batch_on_ray
 
     wanted, out, deaths = items(tmp_path, variants=4), tmp_path / "out", tmp_path / "deaths"
     deaths.mkdir()
@@ -247,11 +251,11 @@ def test_on_ray_every_item_exists_once_although_workers_die(tmp_path: Path, monk
             os.kill(os.getpid(), signal.SIGKILL)
         return made
 
-    outcome = run_on_ray(wanted, out, lambda: dying, gate=lambda item: None, workers=2, resources={"num_cpus": 1})
+    outcome = run_batch_on_ray(wanted, out, lambda: dying, gate=lambda item: None, workers=2, resources={"num_cpus": 1})
     assert not outcome.failed and outcome.drawn + outcome.kept == len(wanted) and whole(out, wanted)
     assert len(list(deaths.iterdir())) > 3
-    again = run_on_ray(wanted, out, lambda: dying, gate=lambda item: None, workers=2, resources={"num_cpus": 1})
-    assert again == Outcome(0, len(wanted), {})
+    again = run_batch_on_ray(wanted, out, lambda: dying, gate=lambda item: None, workers=2, resources={"num_cpus": 1})
+    assert again == BatchOutcome(0, len(wanted), {})
 
 
 # Looks
@@ -261,7 +265,7 @@ def test_on_ray_every_item_exists_once_although_workers_die(tmp_path: Path, monk
 def test_formats_have_their_size_and_keep_the_head(name: str) -> None:
     picture = Image.new("RGB", (192, 256), (40, 120, 200))
     picture.paste((250, 10, 10), (80, 40, 112, 72))
-    page = composed(picture, name, (0.5, 0.22))
+    page = in_format(picture, name, (0.5, 0.22))
     assert page.size == (FORMATS[name] or picture.size)
     red = (np.abs(np.asarray(page).astype(int) - (250, 10, 10)) < 12).all(-1)
     assert red.mean() > 0.4 * (32 * 32) / (192 * 256)
@@ -294,8 +298,8 @@ def test_the_bundled_model_draws_a_batch(tmp_path: Path, studio: Any, monkeypatc
         tmp_path, looks={"dots": {"garments": [f"dress={garment}"]}}, formats=["original", "story"],
         defaults={"steps": 1, "repair": False, "label_corner": "top_left"},
     )  # fmt: skip
-    outcome = run_batch(wanted, tmp_path / "out", drawing(studio), ("original", "story"))
-    assert outcome == Outcome(4, 0, {}) and len(looked) <= 1
+    outcome = run_batch(wanted, tmp_path / "out", batch_drawing(studio), ("original", "story"))
+    assert outcome == BatchOutcome(4, 0, {}) and len(looked) <= 1
     entry = Ledger(tmp_path / "out").entry(wanted[0].name) or {}
     for file in entry["formats"].values():
         path = tmp_path / "out" / "items" / wanted[0].name / file

@@ -86,7 +86,7 @@ def test_the_bundled_model_offloaded(way: Any, tmp_path: Path, monkeypatch: pyte
         return made
 
     expected = drawn()[0]
-    pipe.memo = type(pipe.memo)()
+    pipe.condition_cache = type(pipe.condition_cache)()
     way(pipe, tmp_path, monkeypatch)
     for made in drawn():
         close(made, expected, 1e-5)

@@ -203,12 +203,12 @@ def test_it_acts_in_the_steps_of_the_face(pipe: Any, base: Any, selfie: Path) ->
 
 def test_keys_of_a_garment_read_by_the_unet_itself_follow(pipe: Any, selfie: Path, tmp_path: Path) -> None:
     """MagicClothing's keys are the UNet's own projections: with a face they are those with the LoRA."""
-    if pipe.draws.family == "sdxl":
+    if pipe.backend.family == "sdxl":
         pytest.skip("MagicClothing is of SD1.5")
     torch.manual_seed(8)
     path = write(tmp_path / NAMES["magic-clothing"], random_state(shapes_of("magic-clothing", plain_unet(pipe))))
     pipe.load_adapter(path, "cloth")
-    cloth = pipe.cloth("cloth", noise_picture(SIZE[1], SIZE[0]), WHOLE)
+    cloth = pipe.garment_condition("cloth", noise_picture(SIZE[1], SIZE[0]), WHOLE)
     prompt, layout, face = face_of(pipe, selfie)
     found = latents(pipe, prompt, layout, [cloth, face])
     pipe.set_adapters(["identity_adapter"], [1.0])  # all the time, so that the keys are projected with it at once

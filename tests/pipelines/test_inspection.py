@@ -19,7 +19,7 @@ from twinset.figure.flat_garments import render_flat
 from twinset.figure.keypoints import KEYPOINT_NAMES
 from twinset.models.face_finder import TEMPLATE, Face
 from twinset.models.figure_reader import Figure
-from twinset.pipelines.inspection import WORN, drawn, inspect, marked, worn_pieces
+from twinset.pipelines.inspection import WORN, inspect_picture, inspection_sheet, marked, worn_pieces
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec
 
@@ -51,14 +51,14 @@ def saved(picture: np.ndarray, folder: Path) -> Path:
 def test_a_dressed_person(tmp_path: Path) -> None:
     truth = Figure(render.true_keypoints(SPEC), render.render_parsing(SPEC))
     face = Face(TEMPLATE, 0.9)
-    found = inspect(eyes(figure=truth, faces=[face]), saved(render.render_picture(SPEC), tmp_path))
+    found = inspect_picture(eyes(figure=truth, faces=[face]), saved(render.render_picture(SPEC), tmp_path))
     told = found.to_json()
     assert found.kind is None and "upper-clothes" in found.pieces and "a person with" in found.summary()
     assert set(told["keypoints"]) == {n for n, p in zip(KEYPOINT_NAMES, truth.keypoints, strict=True) if p[2] > 0}
     assert told["labels"]["face"] == pytest.approx((truth.labels == 11).mean(), abs=1e-3)
     assert told["faces"][0]["landmarks"][0] == pytest.approx(TEMPLATE[0], abs=0.1)
     assert (marked(found) == (255, 215, 0)).all(-1).sum() > 50
-    assert drawn([found]).width > 3 * 288
+    assert inspection_sheet([found]).width > 3 * 288
 
 
 def test_worn_pieces_are_cut_out_on_white() -> None:
@@ -72,14 +72,14 @@ def test_worn_pieces_are_cut_out_on_white() -> None:
 
 
 def test_a_flat_garment(tmp_path: Path) -> None:
-    found = inspect(eyes(), saved(render_flat(SPEC.garments["upper"]), tmp_path))
+    found = inspect_picture(eyes(), saved(render_flat(SPEC.garments["upper"]), tmp_path))
     assert found.figure is None and found.kind == "dress" and list(found.pieces) == ["dress"]
     assert found.summary() == f"0 faces, laid flat: dress ({' and '.join(found.colours['dress'])})"
 
 
 def test_what_cannot_be_seen_is_a_note(tmp_path: Path) -> None:
     blind = eyes(figure=InputError("no reader; pull one"), guess_kind=InputError("say the kind"))
-    found = inspect(blind, saved(np.full((40, 30, 3), 7, np.uint8), tmp_path))
+    found = inspect_picture(blind, saved(np.full((40, 30, 3), 7, np.uint8), tmp_path))
     assert found.notes[:2] == ("no reader; pull one", "say the kind") and not found.pieces
     np.testing.assert_array_equal(marked(found), found.picture)
 

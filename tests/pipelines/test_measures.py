@@ -19,13 +19,13 @@ from twinset.errors import InputError
 from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import BACKGROUND, FACE, UPPER, garment_labels
 from twinset.models.face_finder import align
-from twinset.pipelines.compose import people_of
+from twinset.pipelines.compose import backend_of
 from twinset.pipelines.controller.measures import MEASURES, Measurement, Target, is_blank, measure, region_lights
 from twinset.pipelines.families.drawn import Selfie
 from twinset.pipelines.studio import StudioPipeline
 from twinset.scoring import iqa
 from twinset.scoring.iqa import ANTONYMS, OpenClipIqa
-from twinset.scoring.niqe import FEATURES, NiqeModel, asymmetric_gaussian, fit, mscn, niqe, patch_features
+from twinset.scoring.niqe import FEATURES, NiqeModel, asymmetric_gaussian, fit_niqe, mscn, niqe, patch_features
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_spec
 from twinset.training.studio import niqe as fitting
@@ -42,14 +42,14 @@ def selfie_of(spec) -> Selfie:
 
 @pytest.fixture(scope="module")
 def target(studio: StudioPipeline) -> Target:
-    people, selfie = people_of(studio), selfie_of(PERSON)
+    people, selfie = backend_of(studio), selfie_of(PERSON)
     flats = {KIND: render_flat(PERSON.garments["upper"])}
     keypoints, labels = render.layout_keypoints(PERSON), render.render_layout(PERSON)
     return Target(people.embedding(selfie), people.skin(selfie), flats, keypoints, labels, "a person")
 
 
 def seen(studio: StudioPipeline, picture: np.ndarray, target: Target) -> Measurement:
-    return measure(people_of(studio), picture, target)
+    return measure(backend_of(studio), picture, target)
 
 
 def tinted(labels: tuple[int, ...], gain: tuple[float, float, float]) -> np.ndarray:
@@ -182,7 +182,7 @@ def test_niqe_fits_a_folder_and_refuses_nonsense(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no pictures"):
         list(fitting.pristine(tmp_path / "none", 0))
     with pytest.raises(ValueError, match="sharp patches"):
-        fit([PICTURE], 96)
+        fit_niqe([PICTURE], 96)
     (tmp_path / "bad.npz").write_bytes(b"no")
     with pytest.raises(InputError, match="no NIQE parameters"):
         NiqeModel.load(tmp_path / "bad.npz")
@@ -231,7 +231,7 @@ def test_rn50_way_equals_the_paper_written_out(small_resnet: OpenClipIqa) -> Non
 
 
 def test_the_judge_is_named(studio, small_resnet: OpenClipIqa, monkeypatch: pytest.MonkeyPatch) -> None:
-    people = people_of(studio)
+    people = backend_of(studio)
     assert people.scored_by == "studio-clip"
     own = people.scores(PICTURE)
     monkeypatch.setattr("twinset.pipelines.families.drawn.rn50", lambda: small_resnet)

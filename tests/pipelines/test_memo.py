@@ -11,7 +11,7 @@ from peft import LoraConfig
 from torch import nn
 
 from tests.helpers.tiny import dressed, noise_picture, tiny_pipeline
-from twinset.pipelines.denoising.condition_cache import Memo, fingerprint
+from twinset.pipelines.denoising.condition_cache import ConditionCache, fingerprint
 from twinset.pipelines.studio import StudioPipeline
 
 
@@ -72,7 +72,7 @@ def test_fingerprints_see_writes_casts_and_lora_switches() -> None:
 
 
 def test_the_oldest_result_goes_first() -> None:
-    memo, made = Memo(size=2), []
+    memo, made = ConditionCache(size=2), []
     network = nn.Linear(1, 1)
 
     def make(picture: np.ndarray) -> int:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from tests.helpers.both_families import FAMILIES, close, face, latents, ours, parts_of
 from tests.helpers.diffusers_parts import inputs
-from twinset.models.vae import decode
+from twinset.models.vae import decode_latents
 
 CPU = torch.device("cpu")
 
@@ -168,17 +168,17 @@ def test_a_vae_that_overflows_decodes_in_single_precision(force_upcast: bool, of
     assert not torch.isfinite(raw).all() and torch.isfinite(expected).all()
     if offloaded:
         by_layers(vae)
-    pixels = decode(vae, noise.half())
+    pixels = decode_latents(vae, noise.half())
     assert vae.dtype == pixels.dtype == torch.float16
     torch.testing.assert_close(pixels.float(), expected, rtol=2e-2, atol=2e-2)
-    assert torch.equal(decode(vae, noise.half()), pixels)
+    assert torch.equal(decode_latents(vae, noise.half()), pixels)
 
 
 @pytest.mark.parametrize("force_upcast", [False, True])
 def test_a_picture_that_is_no_number_is_an_error(force_upcast: bool) -> None:
     vae = steep(force_upcast)
     with pytest.raises(FloatingPointError, match="float32"):
-        decode(vae, torch.full((1, 4, 8, 8), float("nan")).half())
+        decode_latents(vae, torch.full((1, 4, 8, 8), float("nan")).half())
     assert vae.dtype == torch.float16
 
 

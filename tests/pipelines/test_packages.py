@@ -84,7 +84,7 @@ def asking(**fields: Any) -> Request:
 
 
 def test_insightface_finds_and_recognises(pipe: Any, insightface: None) -> None:
-    people, picture = pipe.draws, np.full((320, 320, 3), 255, np.uint8)
+    people, picture = pipe.backend, np.full((320, 320, 3), 255, np.uint8)
     before = people.detector, people.recogniser
     with packages_on(pipe, asking(faces="insightface")):
         assert [face.score for face in people.faces(picture)] == [0.5, 1.0]  # as the stand-in has it
@@ -125,8 +125,8 @@ def test_a_detector_of_ones_own(pipe: Any, tmp_path: Path, monkeypatch: pytest.M
     red = np.zeros((640, 640, 3), np.uint8)
     red[..., 0] = 255
     with packages_on(pipe, request):
-        assert pipe.draws.detector.kind == "YOLO-Face" and len(pipe.draws.faces(red)) == 1
-    assert pipe.draws.detector.kind == "SCRFD"
+        assert pipe.backend.detector.kind == "YOLO-Face" and len(pipe.backend.faces(red)) == 1
+    assert pipe.backend.detector.kind == "SCRFD"
     recogniser_graph(tmp_path / "other.onnx")
     with pytest.raises(InputError, match=r"other\.onnx' is no detector"), packages_on(pipe, asking(faces="other.onnx")):
         pass
@@ -148,11 +148,11 @@ def test_a_photo_is_read_by_openpose_and_a_parser_of_ones_own(
     picture = np.zeros((200, 100, 3), np.uint8)
     picture[..., 0] = 255
     with packages_on(pipe, request):
-        figure = pipe.draws.figure(picture)
+        figure = pipe.backend.figure(picture)
     pose._openpose.cache_clear()
     np.testing.assert_allclose(figure.keypoints[1], (50, 54, 0.9), rtol=1e-5)
     assert (figure.labels == atr.DRESS).mean() > 0.9
-    assert pipe.draws.photos.pose_estimator == "rtmlib" and pipe.draws.photos.parser is None
+    assert pipe.backend.photos.pose_estimator == "rtmlib" and pipe.backend.photos.parser is None
     assert list(input_hashes(located(request))) == [str(parser)]
 
 
@@ -245,7 +245,7 @@ def test_commercial_use_refuses(
 
 
 def test_commercial_pipelines_refuse_requests_from_python_too(pipe: Any, insightface: None) -> None:
-    pipe.draws.photos.commercial = True
+    pipe.backend.photos.commercial = True
     with pytest.raises(InputError, match="refused for commercial use"), packages_on(pipe, asking(faces="insightface")):
         pass
 

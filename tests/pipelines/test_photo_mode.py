@@ -14,8 +14,8 @@ from twinset.errors import InputError
 from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import BACKGROUND, DRESS, FACE, HAIR, LEFT_ARM, PANTS, SKIRT, UPPER
 from twinset.models.figure_reader import Figure
-from twinset.pipelines.compose import compose, people_of
-from twinset.pipelines.denoising.kept_photo import Kept, photo_condition
+from twinset.pipelines.compose import backend_of, compose
+from twinset.pipelines.denoising.kept_photo import PreservedRegion, photo_condition
 from twinset.pipelines.families.tryon_photo import Photo, changes, choose_window, dressed_anew, dressed_as
 from twinset.pipelines.generate import generate
 from twinset.pipelines.record import load_record
@@ -130,14 +130,16 @@ def test_what_is_known_has_the_noise_of_the_step() -> None:
     pipe = tiny_pipeline()
     pipe.scheduler.set_timesteps(4)
     noise, clean = torch.randn(2, 16, 32, 24), torch.randn(1, 16, 32, 24)
-    kept = Kept.of(photo_condition(clean, np.zeros((256, 192), bool)), noise, pipe.scheduler.timesteps, pipe.scheduler)
+    kept = PreservedRegion.of(
+        photo_condition(clean, np.zeros((256, 192), bool)), noise, pipe.scheduler.timesteps, pipe.scheduler
+    )
     expected = pipe.scheduler.add_noise(clean, noise, pipe.scheduler.timesteps[2:3])
-    assert torch.equal(kept.laid_over(noise, 2), expected)
-    assert torch.equal(kept.laid_over(noise, 4), clean.expand_as(noise))
+    assert torch.equal(kept.blend(noise, 2), expected)
+    assert torch.equal(kept.blend(noise, 4), clean.expand_as(noise))
     no_latents = photo_condition(clean, np.zeros((256, 192), bool)).weighted(1.0)
     object.__setattr__(no_latents, "draft", None)
     with pytest.raises(ValueError, match=r"pipe\.photo"):
-        Kept.of(no_latents, noise, pipe.scheduler.timesteps, pipe.scheduler)
+        PreservedRegion.of(no_latents, noise, pipe.scheduler.timesteps, pipe.scheduler)
 
 
 @pytest.mark.parametrize("parts", [("selfie",), ("garment",), ("selfie", "garment")])
@@ -166,4 +168,4 @@ def test_photo_mode_says_what_is_missing(studio, given, tmp_path: Path) -> None:
 def test_regions_show_what_is_kept(studio, given) -> None:
     composition = compose(studio, read_request(asked(given, "selfie", "garment")))
     assert list(composition.regions) == ["face", OTHER.garments["upper"].kind, "kept"]
-    assert people_of(studio).size == (192, 256)
+    assert backend_of(studio).size == (192, 256)

@@ -15,10 +15,10 @@ from twinset.adapters.condition import Layout
 from twinset.errors import InputError
 from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import FACE, GARMENT_KINDS
-from twinset.models.vae import decode
+from twinset.models.vae import decode_latents
 from twinset.pipelines.baseline import face_fusion
 from twinset.pipelines.baseline.serial import draw_serially, repair, warped
-from twinset.pipelines.compose import compose, people_of
+from twinset.pipelines.compose import backend_of, compose
 from twinset.pipelines.controller.measures import shading_mismatch
 from twinset.pipelines.draw import draw
 from twinset.pipelines.families.drawn import Selfie
@@ -45,7 +45,7 @@ def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def test_each_stage_changes_its_own_part(studio: StudioPipeline) -> None:
     photo, selfie = render.render_picture(PERSON), Selfie(render.render_crop(OTHER), render.render_crop(OTHER))
     flats = {UPPER.kind: render_flat(UPPER)}
-    stages = draw_serially(studio, people_of(studio), painted, LAYOUT, selfie, flats, photo)
+    stages = draw_serially(studio, backend_of(studio), painted, LAYOUT, selfie, flats, photo)
     assert stages.first is photo
     swapped = differ(stages.swapped, photo)
     face = LAYOUT.labels == FACE
@@ -59,7 +59,7 @@ def test_each_stage_changes_its_own_part(studio: StudioPipeline) -> None:
 
 def test_a_stage_without_anything_to_do_hands_on_what_it_got(studio: StudioPipeline) -> None:
     photo = render.render_picture(PERSON)
-    stages = draw_serially(studio, people_of(studio), painted, LAYOUT, None, {}, photo)
+    stages = draw_serially(studio, backend_of(studio), painted, LAYOUT, None, {}, photo)
     assert stages.repaired is photo
 
 
@@ -67,12 +67,12 @@ def test_the_warp_is_the_draft(studio: StudioPipeline) -> None:
     """A thin-plate warp of a red garment gives a red draft where the garment lies."""
     flat = render_flat(UPPER)
     red = np.where(np.any(flat < 250, axis=-1, keepdims=True), np.array([220, 20, 20], np.uint8), flat)
-    target = Layout(LAYOUT.keypoints, people_of(studio).labels(LAYOUT.keypoints, (UPPER.kind, "trousers"), "short"))
+    target = Layout(LAYOUT.keypoints, backend_of(studio).labels(LAYOUT.keypoints, (UPPER.kind, "trousers"), "short"))
     ours = studio.garment(red, UPPER.kind, target)
     theirs = warped(studio, ours, red, UPPER.kind, target)
     assert theirs.draft is not None and ours.draft is not None and theirs.tokens is ours.tokens
     with torch.no_grad():
-        pixels = decode(studio.vae, theirs.draft)[0].permute(1, 2, 0).numpy() / 2
+        pixels = decode_latents(studio.vae, theirs.draft)[0].permute(1, 2, 0).numpy() / 2
     region = np.isin(target.labels, GARMENT_KINDS[UPPER.kind][1])
     assert (pixels[region][:, 0] - pixels[region][:, 1] > 0.4).mean() > 0.7
 

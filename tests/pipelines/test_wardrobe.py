@@ -20,7 +20,7 @@ from twinset.perception.garments.colours import colour_names, nearest_names
 from twinset.pipelines import compose as composing
 from twinset.pipelines.compose import Composition, compose
 from twinset.pipelines.draw import draw
-from twinset.pipelines.families.photo import RealPeople
+from twinset.pipelines.families.photo import PhotoBackend
 from twinset.pipelines.record import composed
 from twinset.pipelines.request import Request
 from twinset.pipelines.studio import StudioPipeline
@@ -154,7 +154,7 @@ def test_what_cannot_take_pictures_keeps_the_words() -> None:
     pipe.register_modules(garment_adapter=None)
     made = asked(pipe, "red dress, beach")
     assert made.prompt == "red dress, beach" and not made.conditions
-    assert not RealPeople.draws_clothes
+    assert not PhotoBackend.draws_clothes
 
 
 def test_the_outermost_of_several_pieces_is_seen(pipe: StudioPipeline) -> None:

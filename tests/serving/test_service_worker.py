@@ -17,7 +17,7 @@ from PIL import Image
 
 from twinset.common.result_cache import default_folder
 from twinset.pipelines.request import Request
-from twinset.serving.event_log import log
+from twinset.serving.event_log import log_event
 from twinset.serving.out_of_memory import SMALLER
 from twinset.serving.queue import JobQueue
 from twinset.serving.repository import Repository
@@ -187,4 +187,4 @@ def test_two_jobs_on_one_pipeline_give_the_bytes_of_a_serial_run(studio: Any, tm
 
 def test_the_journal_takes_no_personal_data() -> None:
     with pytest.raises(ValueError, match=r"\['prompt'\] may not be logged"):
-        log("job", prompt="Mei in the park")
+        log_event("job", prompt="Mei in the park")

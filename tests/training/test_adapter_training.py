@@ -24,11 +24,11 @@ from twinset.adapters.identity import IdentityAdapter
 from twinset.errors import InputError
 from twinset.figure.labels import DRESS, FACE, LABELS, PALETTE, PANTS, UPPER
 from twinset.models.region_controlnet import RegionControlNetModel
-from twinset.pipelines.families.photo import RealPeople
+from twinset.pipelines.families.photo import PhotoBackend
 from twinset.training.adapters.data import AdapterData
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
 from twinset.training.adapters.prepare import PeopleEncoder
-from twinset.training.adapters.shown import Shown, drawn, sources
+from twinset.training.adapters.shown import Shown, drawn_shown, sources
 from twinset.training.adapters.train import publish_adapter, train_adapter
 from twinset.training.adapters.trained import TrainedAdapter
 from twinset.training.core.checkpoints import Checkpoints
@@ -60,7 +60,7 @@ def full(family: str) -> Any:
         patch_size=14, projection_dim=16,
     )  # fmt: skip
     pipe.register_modules(image_encoder=CLIPVisionModelWithProjection(config).eval())
-    pipe.draws = RealPeople(pipe, (64, 64), Recogniser(), None)  # type: ignore[arg-type]
+    pipe.backend = PhotoBackend(pipe, (64, 64), Recogniser(), None)  # type: ignore[arg-type]
     return pipe
 
 
@@ -94,7 +94,7 @@ def test_an_identity_adapter_is_a_face_id_file(family: str, tmp_path: Path) -> N
     assert same(before, weights(pipe))
     region, face = torch.ones(1, 1, 64, 64), np.ones(512, np.float32)
     pipe.load_adapter(out, "mine", form="face-id")
-    condition = pipe.face("mine", face, region)
+    condition = pipe.face_condition("mine", face, region)
     assert condition.tokens.shape[1] == 4 and pipe.adapters["mine"].adapter.lora
     said = [
         pipe("x", image=[torch.zeros(1, 3, 64, 64)] * len(pipe.nets), conditions=[c], num_inference_steps=1,
@@ -128,12 +128,12 @@ def test_a_garment_adapter_is_an_ip_adapter_plus_file(family: str, tmp_path: Pat
     out = train_adapter(pipe, asked("garment", model=family), tmp_path / "cloth.safetensors").out
     assert same(before, weights(pipe))
     pipe.load_adapter(out, "cloth", form="ip-adapter-plus")
-    looks = [pipe.look("cloth", picture, torch.ones(1, 1, 64, 64)).tokens for picture in two_garments()]
+    looks = [pipe.image_condition("cloth", picture, torch.ones(1, 1, 64, 64)).tokens for picture in two_garments()]
     assert looks[0].shape[1] == 16 and not torch.equal(*looks)
 
 
 def two_garments() -> list[np.ndarray]:
-    return [next(iter((drawn(seed).garments or {}).values())) for seed in (0, 1)]
+    return [next(iter((drawn_shown(seed).garments or {}).values())) for seed in (0, 1)]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -220,10 +220,12 @@ def stop_at(patch: pytest.MonkeyPatch, number: int) -> None:
 
 
 def test_drawn_people_are_wholly_known() -> None:
-    shown = drawn(3)
+    shown = drawn_shown(3)
     assert shown.labels is not None and shown.keypoints is not None and shown.face is not None
     assert shown.picture.shape == (256, 192, 3) and shown.face.shape == (112, 112, 3) and shown.garments
-    assert np.array_equal(shown.picture, drawn(3).picture) and not np.array_equal(shown.picture, drawn(4).picture)
+    assert np.array_equal(shown.picture, drawn_shown(3).picture) and not np.array_equal(
+        shown.picture, drawn_shown(4).picture
+    )
 
 
 def test_viton_hd_is_read_with_either_labels(tmp_path: Path) -> None:
@@ -245,7 +247,7 @@ def test_viton_hd_is_read_with_either_labels(tmp_path: Path) -> None:
 
 
 def test_dresscode_is_read_by_category(tmp_path: Path) -> None:
-    shown, category = drawn(0), tmp_path / "dresses"
+    shown, category = drawn_shown(0), tmp_path / "dresses"
     for name in ("images", "label_maps", "keypoints"):
         (category / name).mkdir(parents=True)
     Image.fromarray(shown.picture).save(category / "images" / "000001_0.jpg")
@@ -259,7 +261,7 @@ def test_dresscode_is_read_by_category(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_ones_own(tmp_path: Path) -> None:
-    shown = drawn(0)
+    shown = drawn_shown(0)
     for folder in ("garments", "selfies"):
         (tmp_path / folder).mkdir()
     Image.fromarray(shown.picture).save(tmp_path / "a.png")
@@ -296,25 +298,25 @@ def test_wrong_folders_and_options_are_refused_in_one_line(tmp_path: Path, studi
 
 def test_pictures_without_a_face_are_left_out(tmp_path: Path, studio_tiny: Any) -> None:
     for seed in range(4):
-        Image.fromarray(drawn(seed).picture).save(tmp_path / f"{seed}.png")
+        Image.fromarray(drawn_shown(seed).picture).save(tmp_path / f"{seed}.png")
     Image.new("RGB", (192, 256), "white").save(tmp_path / "white.png")
-    studio_tiny.draws = None
+    studio_tiny.backend = None
     told: list[str] = []
     people: Any = SimpleNamespace(faces=lambda picture: [] if picture.min() == 255 else [1])
     with pytest.MonkeyPatch.context() as patch:
-        from twinset.pipelines.families.drawn import DrawnPeople, Selfie
+        from twinset.pipelines.families.drawn import Selfie, StudioBackend
 
-        crop: Any = drawn(0).face
-        patch.setattr(DrawnPeople, "faces", lambda self, picture: people.faces(picture))
-        patch.setattr(DrawnPeople, "selfie", lambda self, *given: Selfie(crop, crop))
-        patch.setattr(DrawnPeople, "figure", lambda self, picture: known_figure())
+        crop: Any = drawn_shown(0).face
+        patch.setattr(StudioBackend, "faces", lambda self, picture: people.faces(picture))
+        patch.setattr(StudioBackend, "selfie", lambda self, *given: Selfie(crop, crop))
+        patch.setattr(StudioBackend, "figure", lambda self, picture: known_figure())
         options = asked("identity", model="studio", data=tmp_path, held_out=1, steps=1)
         train_adapter(studio_tiny, options, tmp_path / "faces", report=told.append)
     assert told and told[0].startswith("1 picture(s) left out") and "white.png" in told[0]
 
 
 def known_figure() -> Any:
-    shown = drawn(0)
+    shown = drawn_shown(0)
     return SimpleNamespace(found=True, labels=shown.labels, keypoints=shown.keypoints)
 
 
@@ -352,15 +354,15 @@ def encoded(pipe: Any, options: AdapterOptions, shown: Shown, folder: Path) -> d
 
 def test_faces_are_learnt_at_the_length_that_generation_gives_them(tmp_path: Path) -> None:
     pipe = full("sd15")
-    pipe.draws = RealPeople(pipe, (64, 64), Shouting(), None)  # type: ignore[arg-type]
-    said = encoded(pipe, asked("identity"), drawn(0), tmp_path)["embedding"]
+    pipe.backend = PhotoBackend(pipe, (64, 64), Shouting(), None)  # type: ignore[arg-type]
+    said = encoded(pipe, asked("identity"), drawn_shown(0), tmp_path)["embedding"]
     assert float(said.norm()) == pytest.approx(1, abs=1e-5)
-    condition = Shouting().embed(np.asarray(drawn(0).face))
+    condition = Shouting().embed(np.asarray(drawn_shown(0).face))
     torch.testing.assert_close(said, torch.from_numpy(condition / np.linalg.norm(condition)))
 
 
 def test_sdxl_is_told_what_was_cut_off(tmp_path: Path) -> None:
-    shown = drawn(0)  # 192 × 256
+    shown = drawn_shown(0)  # 192 × 256
     wide = replace(shown, picture=shown.picture[:64], labels=shown.labels[:64])  # type: ignore[index]
     sizes = encoded(full("sdxl"), asked("control", model="sdxl"), wide, tmp_path)["sizes"].tolist()
     height, width, top, left, high, broad = sizes
@@ -369,7 +371,7 @@ def test_sdxl_is_told_what_was_cut_off(tmp_path: Path) -> None:
 
 
 def test_joints_that_nobody_knows_are_not_drawn_after_a_cut(tmp_path: Path) -> None:
-    shown = drawn(0)
+    shown = drawn_shown(0)
     keypoints = np.zeros((18, 3), np.float32)
     keypoints[1] = (96, 32, 1)  # the neck alone
     wide = replace(shown, picture=shown.picture[:64], labels=shown.labels[:64], keypoints=keypoints)  # type: ignore[index]

@@ -17,7 +17,13 @@ from twinset.figure.flat_garments import render_flat
 from twinset.figure.labels import UPPER
 from twinset.training.core.buckets import bucket_sizes, fitted, nearest_bucket
 from twinset.training.core.options import read_recipe, recipe_text
-from twinset.training.lora.captions import automatic_caption, pattern_word, varied, with_trigger, without_trigger
+from twinset.training.lora.captions import (
+    automatic_caption,
+    pattern_word,
+    varied_caption,
+    with_trigger,
+    without_trigger,
+)
 from twinset.training.lora.dataset import Example, read_examples
 from twinset.training.lora.masks import ParsedPicture, garment_mask, likeliest_class, read_parsed
 from twinset.training.lora.options import LoraOptions, read_options
@@ -182,11 +188,11 @@ def test_the_trigger_word_is_taken_out() -> None:
 
 def test_captions_are_dropped_and_shuffled_as_often_as_asked() -> None:
     said, rng = "jckt, a, b, c", np.random.default_rng(0)
-    shuffled = {varied(said, example(Path("x"), shuffle=True, keep_tokens=2), rng) for _ in range(50)}
+    shuffled = {varied_caption(said, example(Path("x"), shuffle=True, keep_tokens=2), rng) for _ in range(50)}
     assert shuffled == {"jckt, a, b, c", "jckt, a, c, b"}
-    dropped = [varied(said, example(Path("x"), caption_dropout=0.3), rng) == "" for _ in range(2000)]
+    dropped = [varied_caption(said, example(Path("x"), caption_dropout=0.3), rng) == "" for _ in range(2000)]
     assert 0.26 < np.mean(dropped) < 0.34
-    assert varied(said, example(Path("x")), rng) == said
+    assert varied_caption(said, example(Path("x")), rng) == said
 
 
 # Masks

@@ -117,7 +117,7 @@ def test_selfie_landmarks_and_crop():
     five = render.selfie_landmarks(spec)
     assert five[0, 0] < five[2, 0] < five[1, 0] and five[3, 1] > five[2, 1] > five[0, 1]
     assert render.render_crop(spec).shape == (112, 112, 3)
-    moved = np.concatenate([five, np.ones((5, 1))], 1) @ render.similarity(five, render.ARCFACE_TEMPLATE).T
+    moved = np.concatenate([five, np.ones((5, 1))], 1) @ render.similarity_matrix(five, render.ARCFACE_TEMPLATE).T
     assert np.abs(moved - render.ARCFACE_TEMPLATE).mean() < 6
 
 

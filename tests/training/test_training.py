@@ -12,13 +12,13 @@ import torch
 from torch.nn import functional as F
 
 from tests.helpers.tiny import tiny_model, tiny_pipeline
-from twinset.adapters.condition import Condition, paint
+from twinset.adapters.condition import Condition, region_hints
 from twinset.adapters.regions import TRACE
 from twinset.errors import InputError
 from twinset.figure.flat_garments import garment_draft, render_flat
 from twinset.figure.labels import garment_labels
-from twinset.models.region_controlnet import Paint, label_masks
-from twinset.models.vae import PatchAutoencoderKL, decode, encode
+from twinset.models.region_controlnet import RegionHints, label_masks
+from twinset.models.vae import PatchAutoencoderKL, decode_latents, encode_picture
 from twinset.pipelines.joint import Layout
 from twinset.pipelines.studio import StudioPipeline
 from twinset.training.core.command_line import options_from_command_line
@@ -27,7 +27,7 @@ from twinset.training.mannequin.store import load_store, render_store
 from twinset.training.studio.joint_data import Dropout, Encoders, JointData, PhotoMode, encode_store
 from twinset.training.studio.joint_model import borders, edge_error, joint_loss, studio_scheduler
 from twinset.training.studio.recipe import Recipe
-from twinset.training.studio.vae import VaeOptions, draw_batch, make_loss, to_pixels
+from twinset.training.studio.vae import VaeOptions, draw_windows, make_loss, to_pixels
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTHING = Dropout(words=0, identity=0, garment=0, pose=0, parsing=0)
@@ -54,10 +54,10 @@ def test_linear_start_is_already_an_autoencoder(data: Path) -> None:
     pictures = to_pixels(load_store(data, ("picture",))["picture"])
     vae = PatchAutoencoderKL().eval()
     with torch.no_grad():
-        untrained = float(F.mse_loss(decode(vae, encode(vae, pictures)), pictures))
+        untrained = float(F.mse_loss(decode_latents(vae, encode_picture(vae, pictures)), pictures))
         vae.start_linear(pictures)
-        error = float(F.mse_loss(decode(vae, encode(vae, pictures)), pictures))
-        assert encode(vae, pictures).shape == (8, 16, 32, 24)
+        error = float(F.mse_loss(decode_latents(vae, encode_picture(vae, pictures)), pictures))
+        assert encode_picture(vae, pictures).shape == (8, 16, 32, 24)
     assert error < 0.02 < untrained  # 23 dB
 
 
@@ -68,7 +68,7 @@ def test_autoencoder_training_lowers_its_loss(data: Path, pipe: StudioPipeline) 
     vae, loss_fn = PatchAutoencoderKL(), make_loss(pipe.face_encoder)
     vae.start_linear(to_pixels(store["picture"]))
     optimiser = torch.optim.Adam(vae.parameters(), 3e-4)
-    batch, losses = draw_batch(store, settings, 0), []
+    batch, losses = draw_windows(store, settings, 0), []
     for _ in range(25):
         loss, _ = loss_fn(vae, batch)
         optimiser.zero_grad()
@@ -127,12 +127,12 @@ def test_without_photos_all_is_drawn(cache: Path, pipe: StudioPipeline) -> None:
 
 
 def test_a_photo_covers_what_conditions_laid_there() -> None:
-    like = Paint.blank(1, 4, 8, (6, 6), torch.zeros(1))
+    like = RegionHints.blank(1, 4, 8, (6, 6), torch.zeros(1))
     everywhere, left = torch.ones(1, 1, 6, 6), torch.ones(1, 1, 6, 6)
     left[..., 3:] = 0
     face = Condition("identity", torch.ones(1, 2, 8), everywhere, None, torch.full((1, 4, 6, 6), 2.0))
     photo = Condition("photo", None, left, None, torch.full((1, 4, 6, 6), 5.0))
-    painted = paint([face, photo], 1, like)
+    painted = region_hints([face, photo], 1, like)
     assert (painted.draft[..., :3] == 5).all() and (painted.draft[..., 3:] == 2).all()
     assert (painted.pooled[..., :3] == 0).all() and (painted.pooled[..., 3:] == 1).all()
     assert painted.given[0, :, 0, 0].tolist() == [0, 0, 1] and painted.given[0, :, 0, 5].tolist() == [1, 0, 0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from twinset.adapters.condition import Condition, Words
+from twinset.adapters.condition import Condition, TextConditioning
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.adapters.options import AdapterOptions
 from twinset.training.adapters.trained import adapter_of
@@ -43,7 +43,7 @@ class AdapterNetworks(PipelineNetworks):
         """The adapter's own."""
         return self.adapter.conditions(batch)
 
-    def controls(self, batch: Batch, words: Words, conditions: Sequence[Condition]) -> list[ControlInput]:
+    def controls(self, batch: Batch, words: TextConditioning, conditions: Sequence[Condition]) -> list[ControlInput]:
         """The ControlNet in training, and those that the bundled model is drawn with."""
         return [*self.adapter.controls(batch), *self.layout_controls(batch, words, conditions)]
 

@@ -30,7 +30,7 @@ from twinset.figure.keypoints import (
 )
 from twinset.figure.labels import colourise, garment_labels, garment_slot
 from twinset.models.face_finder import CROP
-from twinset.pipelines.compose import people_of
+from twinset.pipelines.compose import backend_of
 from twinset.pipelines.families.drawn import Selfie
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
@@ -38,7 +38,7 @@ from twinset.training.adapters.shown import Shown, Source, sources
 from twinset.training.core.batches import EncodedPicture
 from twinset.training.core.buckets import Fit, Size
 from twinset.training.core.encoding import PictureEncoder
-from twinset.training.core.tensor_cache import TensorCache, Tensors, key_of
+from twinset.training.core.tensor_cache import TensorCache, Tensors, tensor_key
 from twinset.training.core.training_run import Report
 
 FEWEST = 16
@@ -87,9 +87,9 @@ class PeopleEncoder(PictureEncoder):
     """
 
     def __init__(self, pipe: JointPass, options: AdapterOptions, store: TensorCache):
-        self.drawn, self.options = people_of(pipe).family == "studio", options
+        self.drawn, self.options = backend_of(pipe).family == "studio", options
         super().__init__(pipe, options, store, self.drawn)
-        self.revision = key_of(type(options).__name__, getattr(options, "kind", None), pipe_revision(pipe))
+        self.revision = tensor_key(type(options).__name__, getattr(options, "kind", None), pipe_revision(pipe))
 
     def row(self, source: Source) -> EncodedPicture:
         """One picture, encoded.
@@ -99,7 +99,7 @@ class PeopleEncoder(PictureEncoder):
         """
         shown = source()
         fit = self.fit(shown.picture)
-        key = key_of(*content(shown), fit, self.revision)
+        key = tensor_key(*content(shown), fit, self.revision)
         size = (shown.picture.shape[1], shown.picture.shape[0])
         self.store(key, lambda: self._tensors(self._cut(shown, fit), size, fit))
         return EncodedPicture(caption=shown.caption, bucket=fit.bucket, keys=(key,))
@@ -177,7 +177,7 @@ class PeopleEncoder(PictureEncoder):
     def _garment(self, shown: Shown, grid: tuple[int, int]) -> tuple[Tensor, Tensors]:
         if not shown.garments:
             raise Unusable(f"{shown.name!r}, of which no garment's picture is there")
-        rng = np.random.default_rng(int(key_of(shown.picture.tobytes())[:12], 16))
+        rng = np.random.default_rng(int(tensor_key(shown.picture.tobytes())[:12], 16))
         kinds = [k for k in shown.garments if not self.drawn or garment_slot(k) in ("upper", "lower")]
         if not kinds:
             raise Unusable(f"{shown.name!r}, whose garments the bundled model does not draw")
@@ -248,5 +248,5 @@ def pipe_revision(pipe: JointPass) -> str:
 
     names = ("vae", "image_encoder", "figure_reader", "face_finder", "face_encoder")
     parts = [getattr(pipe, name, None) for name in names]
-    recogniser = getattr(people_of(pipe), "recogniser", None)
-    return key_of(*(weights_hash(part) for part in parts if part is not None), getattr(recogniser, "sha256", None))
+    recogniser = getattr(backend_of(pipe), "recogniser", None)
+    return tensor_key(*(weights_hash(part) for part in parts if part is not None), getattr(recogniser, "sha256", None))

@@ -76,7 +76,7 @@ def sources(options: AdapterOptions) -> list[Source]:
         InputError: the folder is not laid out so, or holds nothing.
     """
     if options.data is None:
-        return [partial(drawn, seed) for seed in range(min(options.people, options.limit or options.people))]
+        return [partial(drawn_shown, seed) for seed in range(min(options.people, options.limit or options.people))]
     if not options.data.is_dir():
         raise InputError(f"data {str(options.data)!r} is not a folder; give one, or leave --data out for drawn people")
     found = list(LAYOUTS[options.layout](options.data))[: options.limit]
@@ -85,7 +85,7 @@ def sources(options: AdapterOptions) -> list[Source]:
     return found
 
 
-def drawn(seed: int) -> Shown:
+def drawn_shown(seed: int) -> Shown:
     """One of Mannequin's people of the train split."""
     spec = draw_spec(seed, "train")
     rng = np.random.default_rng([11, seed])
@@ -123,7 +123,7 @@ def _own(root: Path, path: Path) -> Shown:
     )
 
 
-def viton_hd(root: Path) -> Iterator[Source]:
+def viton_hd_shown(root: Path) -> Iterator[Source]:
     """The half "train", or "test" where that is all there is; every cloth is the one that the person wears."""
     half = root / ("train" if (root / "train").is_dir() else "test")
     for path in sorted((half / "image").glob("*.jpg")) if half.is_dir() else ():
@@ -140,7 +140,7 @@ def _of_viton(half: Path, path: Path) -> Shown:
     )
 
 
-def dresscode(root: Path) -> Iterator[Source]:
+def dresscode_shown(root: Path) -> Iterator[Source]:
     """All categories, by their `train_pairs.txt`, or `test_pairs_paired.txt` where that is all there is."""
     for category, kind in CATEGORIES.items():
         lists = [root / category / name for name in ("train_pairs.txt", "test_pairs_paired.txt")]
@@ -160,7 +160,7 @@ def _of_dresscode(category: Path, person: str, garment: str, kind: str) -> Shown
 
 
 LAYOUTS: dict[str, Callable[[Path], Iterator[Source]]] = {
-    "folder": folder, "viton-hd": viton_hd, "dresscode": dresscode
+    "folder": folder, "viton-hd": viton_hd_shown, "dresscode": dresscode_shown
 }  # fmt: skip
 
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from twinset.pipelines.denoising.condition_cache import weights_hash
-from twinset.pipelines.denoising.locks import turn
+from twinset.pipelines.denoising.locks import unet_lock
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.buckets import Size
 from twinset.training.core.forward import Batch
 from twinset.training.core.options import DenoisingOptions
-from twinset.training.core.tensor_cache import TensorCache, Tensors, key_of
+from twinset.training.core.tensor_cache import TensorCache, Tensors, tensor_key
 from twinset.training.core.validation import LEVELS
 
 BY_ROW, BY_EPOCH, BY_CHECK = 1, 2, 3
@@ -61,7 +61,7 @@ class TextStates:
     def __init__(self, pipe: JointPass, store: TensorCache):
         self.pipe, self.store = pipe, store
         encoders = [pipe.text_encoder, getattr(pipe, "text_encoder_2", None)]  # type: ignore[attr-defined]
-        self.revision = key_of(*(weights_hash(encoder) for encoder in encoders if encoder is not None))
+        self.revision = tensor_key(*(weights_hash(encoder) for encoder in encoders if encoder is not None))
         self.known: OrderedDict[str, Tensors] = OrderedDict()
 
     def __call__(self, caption: str, keep: bool = True) -> Tensors:
@@ -71,9 +71,9 @@ class TextStates:
             caption: to encode.
             keep: on disk; shuffled captions are too many for that.
         """
-        with turn(self.pipe.unet):  # a tokenizer changes while it works, and previews encode in another thread
+        with unet_lock(self.pipe.unet):  # a tokenizer changes while it works, and previews encode in another thread
             if caption not in self.known:
-                key = key_of("text", caption, self.revision)
+                key = tensor_key("text", caption, self.revision)
                 self.known[caption] = self.store(key, lambda: self._encode(caption)) if keep else self._encode(caption)
             self.known.move_to_end(caption)
             while len(self.known) > REMEMBERED:

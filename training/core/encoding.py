@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from twinset.pipelines.compose import people_of
+from twinset.pipelines.compose import backend_of
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
 from twinset.training.core.latents import latents_of
@@ -24,7 +24,7 @@ class PictureEncoder:
     """
 
     def __init__(self, pipe: JointPass, options: DenoisingOptions, store: TensorCache, one_frame: bool):
-        self.pipe, self.people, self.store = pipe, people_of(pipe), store
+        self.pipe, self.people, self.store = pipe, backend_of(pipe), store
         self.buckets = [self.people.size] if one_frame else bucket_sizes(self._side(options), options.bucket_step)
 
     def _side(self, options: DenoisingOptions) -> int:

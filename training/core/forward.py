@@ -14,10 +14,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from twinset.adapters.condition import Condition, Words, paint
+from twinset.adapters.condition import Condition, TextConditioning, region_hints
 from twinset.adapters.joint_attention import JointAttention
-from twinset.models.region_controlnet import Paint, RegionControlNetModel, embedded_conditions
-from twinset.pipelines.denoising.controlnets import Control, Residuals, ask
+from twinset.models.region_controlnet import RegionControlNetModel, RegionHints, embedded_conditions
+from twinset.pipelines.denoising.controlnets import Control, Residuals, evaluate_controlnet
 from twinset.pipelines.denoising.denoise import denoise, predict
 from twinset.pipelines.denoising.guidance import Branch
 
@@ -96,17 +96,17 @@ class ControlInput:
     embedded: Tensor
     weight: Tensor | None = None
 
-    def residuals(self, noisy: Tensor, timestep: Tensor, words: Words) -> Residuals:
+    def residuals(self, noisy: Tensor, timestep: Tensor, words: TextConditioning) -> Residuals:
         """What the ControlNet adds to the UNet."""
         with embedded_conditions(self.net):
-            residuals = ask(self.net, noisy, timestep, words, self.embedded)
+            residuals = evaluate_controlnet(self.net, noisy, timestep, words, self.embedded)
         return residuals if self.weight is None else residuals.scaled(self.weight)
 
 
 def paint_regions(
     net: RegionControlNetModel,
     palette: Tensor,
-    words: Words,
+    words: TextConditioning,
     conditions: Sequence[Condition],
     size: tuple[int, int],
     masks: Tensor | None = None,
@@ -122,8 +122,8 @@ def paint_regions(
         masks: (B, 18, h, w) shares of the labels, where they are known already.
     """
     text = words.states
-    blank = Paint.blank(len(text), net.latent_channels, text.shape[-1], size, text)
-    return net.embed(palette, text, paint(list(conditions), len(text), blank), masks)
+    blank = RegionHints.blank(len(text), net.latent_channels, text.shape[-1], size, text)
+    return net.embed(palette, text, region_hints(list(conditions), len(text), blank), masks)
 
 
 class DenoisingNetworks(nn.Module):
@@ -132,7 +132,7 @@ class DenoisingNetworks(nn.Module):
     unet: UNet2DConditionModel
     attention: JointAttention
 
-    def words(self, batch: Batch) -> Words:
+    def words(self, batch: Batch) -> TextConditioning:
         """The hidden states of the batch's captions, B rows."""
         raise NotImplementedError
 
@@ -140,7 +140,7 @@ class DenoisingNetworks(nn.Module):
         """Identities, garments and photos of the batch."""
         return []
 
-    def controls(self, batch: Batch, words: Words, conditions: Sequence[Condition]) -> list[ControlInput]:
+    def controls(self, batch: Batch, words: TextConditioning, conditions: Sequence[Condition]) -> list[ControlInput]:
         """The ControlNets and what each sees."""
         return []
 
@@ -164,16 +164,16 @@ class DenoisingNetworks(nn.Module):
         with self.as_base(batch) if base else nullcontext(batch) as inputs:
             words, conditions = self.words(inputs), self.conditions(inputs)
             self._remember(conditions, (noisy.shape[2], noisy.shape[3]))
-            self.attention.set_gates(0, 1, [tuple(c.kind for c in conditions)], len(noisy))
+            self.attention.set_weights(0, 1, [tuple(c.kind for c in conditions)], len(noisy))
             controls = self.controls(inputs, words, conditions)
             residuals = [control.residuals(noisy, timestep, words) for control in controls]
             return predict(self.unet, noisy, timestep, words, Residuals.sum(residuals))
 
     def _remember(self, conditions: Sequence[Condition], size: tuple[int, int]) -> None:
         """Keys and values of the conditions, anew: what is trained has changed since the step before."""
-        self.attention.forget()
+        self.attention.clear()
         for condition in conditions:
-            self.attention.remember(condition, size)
+            self.attention.attach(condition, size)
 
     @torch.no_grad()
     def sample(self, batch: Batch, scheduler: Any, steps: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from twinset.adapters.condition import Condition, Words
+from twinset.adapters.condition import Condition, TextConditioning
 from twinset.errors import InputError
 from twinset.figure.labels import PALETTE
 from twinset.models.region_controlnet import RegionControlNetModel
@@ -42,13 +42,13 @@ class PipelineNetworks(DenoisingNetworks):
         """Parameter groups of the optimiser, each with its learning rate."""
         raise NotImplementedError
 
-    def words(self, batch: Batch) -> Words:
+    def words(self, batch: Batch) -> TextConditioning:
         """What the text encoders say: kept from before the training, or said now where they are trained."""
         states = batch if "states" in batch else text_states(self.pipe, batch["captions"])
         if "pooled" not in states:
-            return Words(states["states"])
+            return TextConditioning(states["states"])
         pooled = states["pooled"]
-        return Words(states["states"], {"text_embeds": pooled, "time_ids": batch["sizes"].to(pooled)})
+        return TextConditioning(states["states"], {"text_embeds": pooled, "time_ids": batch["sizes"].to(pooled)})
 
     @property
     def nets(self) -> list[Any]:
@@ -56,7 +56,7 @@ class PipelineNetworks(DenoisingNetworks):
         return self.pipe.nets
 
     def layout_controls(
-        self, batch: Batch, words: Words, conditions: Sequence[Condition], weight: Tensor | None = None
+        self, batch: Batch, words: TextConditioning, conditions: Sequence[Condition], weight: Tensor | None = None
     ) -> list[ControlInput]:
         """What the bundled model's ControlNets see; none where the batch has no layout.
 
@@ -69,7 +69,7 @@ class PipelineNetworks(DenoisingNetworks):
             return []
         return [ControlInput(net, self._embedded(net, batch, words, conditions), weight) for net in self.nets]
 
-    def _embedded(self, net: Any, batch: Batch, words: Words, conditions: Sequence[Condition]) -> Tensor:
+    def _embedded(self, net: Any, batch: Batch, words: TextConditioning, conditions: Sequence[Condition]) -> Tensor:
         if not isinstance(net, RegionControlNetModel):
             return net.controlnet_cond_embedding(batch["skeleton"].to(net.dtype) / 255)
         text, size = words.states, (batch["latents"].shape[2], batch["latents"].shape[3])

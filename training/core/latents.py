@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from twinset.errors import InputError
-from twinset.models.vae import encode
+from twinset.models.vae import encode_picture
 from twinset.pipelines.joint_pass import JointPass
 
 
@@ -25,7 +25,7 @@ def latents_of(pipe: JointPass, picture: np.ndarray) -> Tensor:
     pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(vae.device, torch.float32) / 127.5 - 1
     if dtype != torch.float32:  # SDXL's own overflows in half precision
         vae.to(torch.float32)
-    latents = encode(vae, pixels)[0].cpu()
+    latents = encode_picture(vae, pixels)[0].cpu()
     if dtype != torch.float32:
         vae.to(dtype)
     if not latents.isfinite().all():

@@ -241,7 +241,9 @@ class _Run:
         _require_finite(mean, self.step, self.checkpoints)
         self.total, self.reported = torch.zeros_like(self.total), self.step
         self.figures = {"loss": mean, **{name: _number(value) for name, value in self.named.items()}}
-        log(self.writer, "train", {**self.figures, "learning_rate": self.optimiser.param_groups[0]["lr"]}, self.step)
+        log_step(
+            self.writer, "train", {**self.figures, "learning_rate": self.optimiser.param_groups[0]["lr"]}, self.step
+        )
         return self.figures
 
     def save(self, every: float = 0.0) -> None:
@@ -262,7 +264,7 @@ class _Run:
             self.bare.eval()
             measured = self.preview(self.step) or {}
         self.bare.train()
-        log(self.writer, "held_out", measured, self.step)
+        log_step(self.writer, "held_out", measured, self.step)
         return {name: float(value) for name, value in measured.items() if np.ndim(value) == 0}
 
     def finish(self) -> FitResult:
@@ -302,7 +304,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def log(writer: SummaryWriter | None, room: str, figures: Mapping[str, float | np.ndarray], step: int) -> None:
+def log_step(writer: SummaryWriter | None, room: str, figures: Mapping[str, float | np.ndarray], step: int) -> None:
     """Writes numbers as tensorboard scalars and uint8 arrays (H, W, 3) as pictures; nothing without a writer."""
     if writer is None:
         return

@@ -49,7 +49,7 @@ class TensorCache:
         return tensors
 
 
-def key_of(*parts: object) -> str:
+def tensor_key(*parts: object) -> str:
     """SHA-256 over byte strings and everything else's `repr`, hexadecimal."""
     content = hashlib.sha256(f"{FORMAT}".encode())
     for part in parts:

@@ -20,7 +20,7 @@ from twinset.training.core.loop import FitResult, fit
 from twinset.training.core.optimisers import fit_settings, optimiser_of, rate_of
 from twinset.training.core.options import DenoisingOptions, recipe_text
 from twinset.training.core.run_folder import claimed, processes, same_run
-from twinset.training.core.tensor_cache import TensorCache, key_of
+from twinset.training.core.tensor_cache import TensorCache, tensor_key
 from twinset.training.core.validation import Validation, stops
 
 Report = Callable[[str], None]
@@ -113,7 +113,7 @@ def run_training(training: PipelineTraining, out: Path, run: Path | None, report
         store, state = TensorCache(run / "cache"), processes()
         with state.main_process_first():  # the others find everything encoded
             rows = training.encode(store, report if state.is_main_process else lambda line: None)
-            content = {"data": key_of(*(row.content for row in rows)), "base": weights_hash(pipe.unet)}
+            content = {"data": tensor_key(*(row.content for row in rows)), "base": weights_hash(pipe.unet)}
             same_run(run, options, content)
         data, networks = training.data(rows, store), training.networks()
         try:

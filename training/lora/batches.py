@@ -10,7 +10,7 @@ import torch
 from twinset.training.core.batches import PictureData, TextStates
 from twinset.training.core.forward import Batch
 from twinset.training.core.tensor_cache import TensorCache
-from twinset.training.lora.captions import calls, varied, without_trigger
+from twinset.training.lora.captions import calls, varied_caption, without_trigger
 from twinset.training.lora.options import LoraOptions
 from twinset.training.lora.prepare import EncodedExample
 
@@ -36,7 +36,7 @@ class LoraData(PictureData):
 
     def caption(self, row: EncodedExample, rng: np.random.Generator) -> str:
         """A row's caption as a step sees it; with `preserve` some lack the trigger word."""
-        caption, uncalled = varied(row.caption, row.example, rng), rng.random() < self.options.uncalled
+        caption, uncalled = varied_caption(row.caption, row.example, rng), rng.random() < self.options.uncalled
         held = self.options.preserve and not row.example.regularisation
         return without_trigger(caption, self.options.word) if held and uncalled else caption
 

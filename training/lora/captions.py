@@ -88,7 +88,7 @@ def calls(caption: str, trigger: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE) is not None
 
 
-def varied(caption: str, example: Example, rng: np.random.Generator) -> str:
+def varied_caption(caption: str, example: Example, rng: np.random.Generator) -> str:
     """The caption as a step sees it: empty, shuffled behind its first parts, or as it is.
 
     Args:

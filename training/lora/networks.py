@@ -11,7 +11,7 @@ from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from twinset.adapters.condition import Condition, Words
+from twinset.adapters.condition import Condition, TextConditioning
 from twinset.adapters.lora.files import COMPONENTS, Layers, LowRank
 from twinset.adapters.lora.install import remove_lora
 from twinset.errors import InputError
@@ -117,7 +117,7 @@ class LoraNetworks(PipelineNetworks):
         )  # fmt: skip
         return [face]
 
-    def controls(self, batch: Batch, words: Words, conditions: Sequence[Condition]) -> list[ControlInput]:
+    def controls(self, batch: Batch, words: TextConditioning, conditions: Sequence[Condition]) -> list[ControlInput]:
         """The bundled model's ControlNets, where somebody is in the picture."""
         on = batch["layout_on"].view(-1, 1, 1, 1) if "layout_on" in batch else None
         return self.layout_controls(batch, words, conditions, on)

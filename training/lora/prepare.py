@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from twinset.adapters.condition import Condition, Layout
 from twinset.figure.keypoints import L_EYE, NOSE, R_EYE, draw_skeleton
 from twinset.models.region_controlnet import RegionControlNetModel
-from twinset.pipelines.compose import people_of
+from twinset.pipelines.compose import backend_of
 from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.batches import EncodedPicture
 from twinset.training.core.buckets import Fit
 from twinset.training.core.encoding import PictureEncoder
-from twinset.training.core.tensor_cache import TensorCache, Tensors, key_of
+from twinset.training.core.tensor_cache import TensorCache, Tensors, tensor_key
 from twinset.training.core.training_run import Report
 from twinset.training.lora.captions import automatic_caption, with_trigger
 from twinset.training.lora.dataset import Example, read_examples
@@ -73,7 +73,7 @@ def encode_examples(
     Raises:
         InputError: a picture, mask or caption cannot be used.
     """
-    people = people_of(pipe)
+    people = backend_of(pipe)
     looks = [read_parsed(example, people) for example in read_examples(options)]
     learnt = [look for look in looks if not look.example.regularisation]
     found = likeliest_class(learnt)
@@ -109,7 +109,7 @@ class ExampleEncoder(PictureEncoder):
         self.options, self.layouts = options, sees_layouts(pipe)
         super().__init__(pipe, options, store, self.layouts)
         parts = [pipe.vae, *(part for part in self._eyes() if part is not None)]
-        self.revision = key_of(*(weights_hash(part) for part in parts))
+        self.revision = tensor_key(*(weights_hash(part) for part in parts))
 
     def _eyes(self) -> list[Any]:
         names = ("figure_reader", "face_finder", "face_encoder", "image_encoder", "identity_adapter")
@@ -139,7 +139,7 @@ class ExampleEncoder(PictureEncoder):
     def _encoded(self, look: ParsedPicture, mask: np.ndarray | None, fit: Fit, mirrored: bool) -> str:
         """The key of its tensors, which are in the store afterwards."""
         pixels = look.picture.tobytes(), None if mask is None else mask.tobytes()
-        key = key_of(*pixels, look.picture.shape, fit, mirrored, self.layouts, self.revision)
+        key = tensor_key(*pixels, look.picture.shape, fit, mirrored, self.layouts, self.revision)
         self.store(key, lambda: self._tensors(look, mask, fit, mirrored))
         return key
 

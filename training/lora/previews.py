@@ -11,7 +11,7 @@ import torch
 from twinset.common.sheets import contact_sheet, in_rows
 from twinset.pipelines.compose import compose
 from twinset.pipelines.draw import draw
-from twinset.pipelines.generate import settled
+from twinset.pipelines.generate import with_model_defaults
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.record import save_picture
 from twinset.pipelines.request import GarmentPicture, Request
@@ -67,7 +67,7 @@ class LoraPreviews(Validation):
             model=o.model,
         )
         if self._composes():
-            request = settled(pipe, request)
+            request = with_model_defaults(pipe, request)
             composition = compose(pipe, request)
             return [draw(pipe, request, composition, index) for index in range(o.samples)]
         return [] if pipe.nets else [self._plain(pipe, request, index) for index in range(o.samples)]
@@ -75,7 +75,7 @@ class LoraPreviews(Validation):
     def _composes(self) -> bool:
         """Whether the family sees people: the bundled model, or a profile's pipeline."""
         pipe: Any = self.networks.pipe
-        return pipe.draws is not None or getattr(pipe, "figure_reader", None) is not None
+        return pipe.backend is not None or getattr(pipe, "figure_reader", None) is not None
 
     def _plain(self, pipe: JointPass, request: Request, index: int) -> Any:
         generator = torch.Generator().manual_seed(self.options.seed + index)

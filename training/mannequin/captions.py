@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twinset.training.mannequin.spec import Garment, Spec
-from twinset.training.mannequin.words import CHINESE, ENGLISH, Words
+from twinset.training.mannequin.spec import GarmentDesign, Spec
+from twinset.training.mannequin.words import CHINESE, ENGLISH, CaptionWords
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ def _pick(words: tuple[str, ...], rng: np.random.Generator) -> str:
     return words[int(rng.integers(len(words)))]
 
 
-def _garment(garment: Garment, words: Words, noun: str, plain: bool) -> str:
+def _garment(garment: GarmentDesign, words: CaptionWords, noun: str, plain: bool) -> str:
     """ "red striped shirt with a star", or "shirt" when plain."""
     if plain:
         return noun
@@ -33,7 +33,7 @@ def _garment(garment: Garment, words: Words, noun: str, plain: bool) -> str:
     return words.with_logo.format(garment=named, logo=words.logos[garment.logo]) if garment.logo else named
 
 
-def _clauses(spec: Spec, words: Words, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+def _clauses(spec: Spec, words: CaptionWords, rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """(full, plain) lists of the caption's clauses in the same wording."""
     hair = _pick(words.hair, rng).format(
         length=words.lengths[spec.hair.length],
@@ -58,7 +58,7 @@ def _clauses(spec: Spec, words: Words, rng: np.random.Generator) -> tuple[list[s
     return tuple([hair, dressed, *rest] if front else [dressed, hair, *rest] for dressed in clothes)  # type: ignore[return-value]
 
 
-def _caption(spec: Spec, words: Words, rng: np.random.Generator) -> tuple[str, str]:
+def _caption(spec: Spec, words: CaptionWords, rng: np.random.Generator) -> tuple[str, str]:
     full, plain = _clauses(spec, words, rng)
     opening = _pick(words.openings, rng)
     return tuple(words.comma.join([opening, *clauses] if opening else clauses) for clauses in (full, plain))  # type: ignore[return-value]

@@ -12,14 +12,14 @@ from twinset.figure.drawn_parsing import draw_layout
 from twinset.figure.garments import garment_parts
 from twinset.figure.hair import hair_parts
 from twinset.figure.keypoints import L_EAR, NOSE, R_EYE, Keypoints, with_visibility
-from twinset.figure.paint import paint
-from twinset.figure.parts import Part, label_map
+from twinset.figure.paint import paint_person
+from twinset.figure.parts import BodyPart, label_map
 from twinset.figure.poses import Arm, Pose, place, placement
 from twinset.figure.raster import matrix_text, rasterise
 from twinset.figure.rig import Rig, build_rig
 from twinset.training.mannequin import face
 from twinset.training.mannequin.scenes import scene_svg
-from twinset.training.mannequin.spec import Garment, Light, Spec, white_light
+from twinset.training.mannequin.spec import GarmentDesign, Light, Spec, white_light
 
 #: ArcFace's 5-point template in a 112x112 crop (insightface, face_align.py).
 ARCFACE_TEMPLATE = np.array(
@@ -54,7 +54,7 @@ def true_keypoints(spec: Spec) -> Keypoints:
     return with_visibility(points)
 
 
-def person_parts(spec: Spec, rig: Rig, hair: bool = True) -> list[Part]:
+def person_parts(spec: Spec, rig: Rig, hair: bool = True) -> list[BodyPart]:
     """Parts of the person with the own head."""
     identity = spec.identity
     parts = body_parts(rig) + head_parts(rig, face.outline(identity), face.ears(identity))
@@ -65,7 +65,7 @@ def person_parts(spec: Spec, rig: Rig, hair: bool = True) -> list[Part]:
 def _person_svg(spec: Spec, rig: Rig, hair: bool = True) -> str:
     features = face.features(spec.identity, spec.expression, spec.head_turn)
     parts = person_parts(spec, rig, hair)
-    return paint(parts, face.skin_colour(spec.identity), spec.hair.colour, spec.garments, features)
+    return paint_person(parts, face.skin_colour(spec.identity), spec.hair.colour, spec.garments, features)
 
 
 def render_picture(spec: Spec) -> np.ndarray:
@@ -95,7 +95,7 @@ def _selfie_spec(spec: Spec) -> Spec:
     return replace(spec, pose=pose, framing="portrait", where=placement("portrait", _SELFIE_ZOOM))
 
 
-def _upper_only(parts: Sequence[Part]) -> list[Part]:
+def _upper_only(parts: Sequence[BodyPart]) -> list[BodyPart]:
     """Without legs and shoes, which a close-up never shows."""
     return [part for part in parts if part.role not in ("lower", "shoes") and not part.name.endswith(("shin", "thigh"))]
 
@@ -104,7 +104,7 @@ def _close_up(spec: Spec, hair: bool = True) -> str:
     near = _selfie_spec(spec)
     parts = _upper_only(person_parts(near, build_rig(layout_keypoints(near)), hair))
     features = face.features(near.identity, near.expression, near.head_turn)
-    return paint(parts, face.skin_colour(near.identity), near.hair.colour, near.garments, features)
+    return paint_person(parts, face.skin_colour(near.identity), near.hair.colour, near.garments, features)
 
 
 def render_selfie(spec: Spec) -> np.ndarray:
@@ -120,7 +120,7 @@ def selfie_landmarks(spec: Spec) -> np.ndarray:
     return (local @ frame[:, :2].T + frame[:, 2]).astype(np.float32)
 
 
-def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def similarity_matrix(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(2, 3) least-squares similarity from source to target points (Umeyama 1991, no reflection)."""
     centre, goal = source.mean(0), target.mean(0)
     a, b = source - centre, target - goal
@@ -131,7 +131,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _crop(spec: Spec, background: str, hair: bool) -> np.ndarray:
-    matrix = similarity(selfie_landmarks(spec).astype(np.float64), ARCFACE_TEMPLATE)
+    matrix = similarity_matrix(selfie_landmarks(spec).astype(np.float64), ARCFACE_TEMPLATE)
     return lit(rasterise(background + _close_up(spec, hair), (112, 112), matrix_text(matrix)), spec.light)
 
 
@@ -142,6 +142,6 @@ def render_crop(spec: Spec) -> np.ndarray:
 
 def render_neutral_crop(spec: Spec) -> np.ndarray:
     """The same person bald, neutral, frontal, in white light on grey, aligned; uint8 (112, 112, 3)."""
-    grey = Garment("t_shirt", "grey", (150, 150, 150), (250, 250, 250))
+    grey = GarmentDesign("t_shirt", "grey", (150, 150, 150), (250, 250, 250))
     plain = replace(spec, pose=Pose(), expression="neutral", light=white_light(), garments={"upper": grey})
     return _crop(plain, '<rect x="-500" y="-500" width="2000" height="2000" fill="#b0b0b0"/>', False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from twinset.figure import colours
 from twinset.figure.colours import RGB
-from twinset.figure.garments import Garment
+from twinset.figure.garments import GarmentDesign
 from twinset.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.poses import Placement, Pose, placement, random_pose
 
@@ -101,7 +101,7 @@ class Spec:
     identity: Identity
     hair: Hair
     expression: str
-    garments: dict[str, Garment]
+    garments: dict[str, GarmentDesign]
     pose_name: str
     pose: Pose
     framing: str
@@ -154,18 +154,18 @@ def _second_colour(first: RGB, rng: np.random.Generator) -> RGB:
     return plain if rng.random() < 0.5 else colours.jittered(choices[int(rng.integers(len(choices)))], rng)
 
 
-def draw_garment(kind: str, rng: np.random.Generator) -> Garment:
+def draw_garment(kind: str, rng: np.random.Generator) -> GarmentDesign:
     """A garment of a kind in a jittered named colour with pattern or logo."""
     name = str(rng.choice(list(colours.CLOTH)))
     colour = colours.jittered(colours.CLOTH[name], rng)
     pattern = "plain" if kind == "shoes" or rng.random() < 0.5 else str(rng.choice(PATTERNS[1:]))
     with_logo = kind in ("t_shirt", "tank_top", "hoodie") and pattern == "plain" and rng.random() < 0.6
-    return Garment(
+    return GarmentDesign(
         kind, name, colour, _second_colour(colour, rng), pattern, str(rng.choice(LOGOS)) if with_logo else None
     )
 
 
-def draw_garments(rng: np.random.Generator) -> dict[str, Garment]:
+def draw_garments(rng: np.random.Generator) -> dict[str, GarmentDesign]:
     """(dress, shoes) or (upper, lower, shoes), keyed by slot."""
     kinds = (
         {"upper": "dress"}

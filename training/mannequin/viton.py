@@ -25,7 +25,7 @@ from twinset.figure.labels import PALETTE
 from twinset.figure.parts import in_order, part_map
 from twinset.figure.rig import build_rig
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import Garment, draw_spec
+from twinset.training.mannequin.spec import GarmentDesign, draw_spec
 from twinset.training.mannequin.store import HELD_OUT_START, Speed
 
 #: Split -> VITON-HD's half and the first seed, which is sample 00000.
@@ -122,7 +122,7 @@ def _png(picture: np.ndarray, palette: np.ndarray | None = None) -> bytes:
 def _cloth_mask(kind: str) -> np.ndarray:
     """uint8 (256, 192): 255 where the flat picture of a kind shows the garment, its outline included."""
     owner = part_map(in_order(garment_parts(kind, build_rig(flat_keypoints(kind)))))
-    ink = render_flat(Garment(kind, "black", (0, 0, 0), (0, 0, 0))).max(-1) < 128
+    ink = render_flat(GarmentDesign(kind, "black", (0, 0, 0), (0, 0, 0))).max(-1) < 128
     return np.where((owner > 0) | ink, 255, 0).astype(np.uint8)
 
 

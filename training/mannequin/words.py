@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Words:
+class CaptionWords:
     """One language's vocabulary: names are keyed by the classes of a Spec, phrases are alternatives."""
 
     colours: dict[str, str]
@@ -58,7 +58,7 @@ _COLOUR_NAMES = (
 _HAIR_NAMES = ("black", "brown", "blonde", "red", "grey", "blue", "pink", "green", "purple", "orange")
 _STYLE_NAMES = ("short", "bob", "long", "ponytail", "twin_tails", "bun", "curly", "buns", "spiky", "centre")
 
-ENGLISH = Words(
+ENGLISH = CaptionWords(
     colours={name: {"navy": "navy blue"}.get(name, name) for name in _COLOUR_NAMES},
     hair_colours={name: {"grey": "silver grey"}.get(name, name) for name in _HAIR_NAMES},
     lengths={"short": "short", "medium": "medium-length", "long": "long"},
@@ -95,7 +95,7 @@ ENGLISH = Words(
     joiner=" ", list_joiner=" and ", comma=", ", article=english_article,
 )  # fmt: skip
 
-CHINESE = Words(
+CHINESE = CaptionWords(
     colours=dict(zip(_COLOUR_NAMES, ("红色", "橙色", "黄色", "绿色", "青色", "蓝色", "藏青色", "紫色", "粉色", "棕色", "白色", "灰色", "黑色", "米色"), strict=True)),
     hair_colours=dict(zip(_HAIR_NAMES, ("黑色", "棕色", "金色", "红色", "银灰色", "蓝色", "粉色", "绿色", "紫色", "橙色"), strict=True)),
     lengths={"short": "短发", "medium": "中长发", "long": "长发"},

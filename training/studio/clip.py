@@ -81,13 +81,13 @@ def _heads(width: int, classes: Mapping[str, tuple[str, ...]]) -> nn.ModuleDict:
     return nn.ModuleDict({name: nn.Linear(width, len(names)) for name, names in classes.items()})
 
 
-def train(options: ClipOptions) -> Path:
+def train_clip(options: ClipOptions) -> Path:
     """Trains and measures a CLIP; returns the folder of the model, in half precision."""
-    return train_on(load_store(options.data, FIELDS), options)
+    return train_clip_on(load_store(options.data, FIELDS), options)
 
 
-def train_on(store: Mapping[str, np.ndarray], options: ClipOptions, clip: StudioCLIP | None = None) -> Path:
-    """As `train`, on a store in memory, and with a CLIP of other sizes if one is given."""
+def train_clip_on(store: Mapping[str, np.ndarray], options: ClipOptions, clip: StudioCLIP | None = None) -> Path:
+    """As `train_clip`, on a store in memory, and with a CLIP of other sizes if one is given."""
     torch.manual_seed(options.seed)
     clip = clip or StudioCLIP.new()
     # fused attention has no fast bfloat16 gradient on CPUs: written out it is twice as fast
@@ -99,19 +99,19 @@ def train_on(store: Mapping[str, np.ndarray], options: ClipOptions, clip: Studio
     antonyms = token_ids(clip.tokenizer, [word for pair in ANTONYMS.values() for word in pair])
 
     def batch_fn(step: int) -> dict[str, Tensor]:
-        return draw_batch(store, train_count, options, clip, np.random.default_rng((options.seed, step)))
+        return draw_captioned(store, train_count, options, clip, np.random.default_rng((options.seed, step)))
 
     def loss_fn(model: ClipWithHeads, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         return clip_losses(model, batch, antonyms)
 
     def measured() -> dict[str, float]:
-        return measure(clip, store, np.arange(train_count, count)) if count > train_count else {}
+        return measure_clip(clip, store, np.arange(train_count, count)) if count > train_count else {}
 
     loop = options.loop(warmup=50, weight_decay=0.02, betas=(0.9, 0.98), preview_every=300)
     return NetworkTask(clip, model, batch_fn, loss_fn, measured).train(loop, options.out / "clip")
 
 
-def draw_batch(
+def draw_captioned(
     store: Mapping[str, np.ndarray], train_count: int, options: ClipOptions, clip: StudioCLIP, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Draws pictures with a caption each, garments with a caption each, faces, and spoiled pictures."""
@@ -193,7 +193,7 @@ def _classification(heads: nn.ModuleDict, states: Tensor, classes: Tensor) -> Te
 
 
 @torch.no_grad()
-def measure(clip: StudioCLIP, store: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, float]:
+def measure_clip(clip: StudioCLIP, store: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, float]:
     """Measures on held-out samples.
 
     Returns:
@@ -226,4 +226,4 @@ def _parts(rows: np.ndarray) -> list[np.ndarray]:
 
 
 if __name__ == "__main__":
-    print(train(options_from_command_line(ClipOptions, __doc__)))
+    print(train_clip(options_from_command_line(ClipOptions, __doc__)))

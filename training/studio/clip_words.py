@@ -11,7 +11,7 @@ from transformers import CLIPTokenizer
 
 from twinset.models.clip import LENGTH
 from twinset.training.mannequin.attributes import ATTRIBUTES
-from twinset.training.mannequin.words import CHINESE, ENGLISH, Words
+from twinset.training.mannequin.words import CHINESE, ENGLISH, CaptionWords
 
 #: Languages of the columns of a store's `captions`: full, full, plain, plain.
 LANGUAGES = (ENGLISH, CHINESE, ENGLISH, CHINESE)
@@ -55,7 +55,7 @@ def mentioned_attributes(text: str, values: Sequence[int] | np.ndarray, column: 
     return [any(re.search(pattern, text) for pattern in phrases.get(name, ())) for name in ATTRIBUTES]
 
 
-def _phrases(names: Mapping[str, str], words: Words, plain: bool) -> dict[str, tuple[str, ...]]:
+def _phrases(names: Mapping[str, str], words: CaptionWords, plain: bool) -> dict[str, tuple[str, ...]]:
     """Regular expressions, any of which says an attribute; none for those that the language leaves open."""
     length, hair_colour = words.lengths[names["hair_length"]], words.hair_colours[names["hair_colour"]]
     hair = (f"{length} {hair_colour} hair", f"{hair_colour} {length} hair", f"{hair_colour}的?{length}")
@@ -78,7 +78,7 @@ def _phrases(names: Mapping[str, str], words: Words, plain: bool) -> dict[str, t
     return phrases
 
 
-def _dressed(names: Mapping[str, str], slot: str, pattern: str | None, words: Words) -> tuple[str, ...]:
+def _dressed(names: Mapping[str, str], slot: str, pattern: str | None, words: CaptionWords) -> tuple[str, ...]:
     """ "red striped shirt": colour, pattern (any where None) and each noun of the garment in a slot."""
     pieces = [words.patterns[pattern]] if pattern else ["(" + "|".join(words.patterns.values()) + ")"]
     front = [words.colours[names[f"{slot}_colour"]], *(piece for piece in pieces if piece)]

@@ -58,13 +58,13 @@ class IdentityRegression(nn.Module):
         self.identity = nn.Linear(encoder.config["embedding"], parameters)
 
 
-def train(options: FaceEncoderOptions) -> Path:
+def train_face_encoder(options: FaceEncoderOptions) -> Path:
     """Trains and measures a face encoder; returns the folder of the model, in half precision."""
-    return train_on(load_store(options.data, ("crops", "neutral", "identity_vector")), options)
+    return train_face_encoder_on(load_store(options.data, ("crops", "neutral", "identity_vector")), options)
 
 
-def train_on(store: Mapping[str, np.ndarray], options: FaceEncoderOptions) -> Path:
-    """As `train`, on a store in memory: `crops` (N, 2, 112, 112, 3), `neutral`, `identity_vector` (N, K)."""
+def train_face_encoder_on(store: Mapping[str, np.ndarray], options: FaceEncoderOptions) -> Path:
+    """As `train_face_encoder`, on a store in memory: `crops` (N, 2, 112, 112, 3), `neutral`, `identity_vector`."""
     pictures, truth = (store["crops"], store["neutral"]), store["identity_vector"].astype(np.float32)
     train_count = max(1, len(truth) - options.held_out)
     torch.manual_seed(options.seed)
@@ -161,14 +161,14 @@ def augment(crops: Tensor, generator: torch.Generator) -> Tensor:
     grid = F.affine_grid(matrix, list(crops.shape), align_corners=False)
     crops = F.grid_sample(crops, grid, padding_mode="border", align_corners=False)
     crops = (crops + 1) * (1 + 0.08 * uniform(3, 1, 1)) * (1 + 0.1 * uniform(1, 1, 1)) - 1
-    crops = soften(crops.clamp(-1, 1), generator)
+    crops = soften_crops(crops.clamp(-1, 1), generator)
     for row in torch.nonzero(torch.rand(len(crops), generator=generator) < 1 / 7).flatten().tolist():
         side, y, x = (int(v) for v in torch.randint(12, 80, (3,), generator=generator))
         crops[row, :, y : y + side // 2, x : x + side // 2] = float(uniform()[0])
     return crops
 
 
-def soften(pictures: Tensor, generator: torch.Generator, share: float = 0.33) -> Tensor:
+def soften_crops(pictures: Tensor, generator: torch.Generator, share: float = 0.33) -> Tensor:
     """Blurs a share of the pictures by sampling them down, as small faces and decoders do."""
     size = pictures.shape[-1]
     small = int(torch.randint(size // 3, size, (), generator=generator))
@@ -220,4 +220,4 @@ def _blocks(cosine: Tensor, size: int) -> list[Tensor]:
 
 
 if __name__ == "__main__":
-    print(train(options_from_command_line(FaceEncoderOptions, __doc__)))
+    print(train_face_encoder(options_from_command_line(FaceEncoderOptions, __doc__)))

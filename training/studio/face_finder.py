@@ -19,7 +19,16 @@ from torch.nn import functional as F
 
 from twinset.figure.flat_garments import render_flat
 from twinset.figure.rig import build_rig
-from twinset.models.face_finder import STRIDE, WINDOW, WINDOW_FACE, FaceFinder, face_centre, face_size, similarity, warp
+from twinset.models.face_finder import (
+    STRIDE,
+    WINDOW,
+    WINDOW_FACE,
+    FaceFinder,
+    face_centre,
+    face_size,
+    similarity_transform,
+    warp,
+)
 from twinset.training.core.command_line import options_from_command_line
 from twinset.training.mannequin import face
 from twinset.training.mannequin.render import (
@@ -63,10 +72,10 @@ class Pool:
     empty: np.ndarray
 
 
-def train(options: FaceFinderOptions) -> Path:
+def train_face_finder(options: FaceFinderOptions) -> Path:
     """Draws a pool of pictures, then trains and measures a face finder; returns the folder of the model."""
     pool = draw_pool(options.scenes + options.held_out, first_seed=100_000_000)
-    return train_on(pool, options)
+    return train_face_finder_on(pool, options)
 
 
 def draw_pool(count: int, first_seed: int) -> Pool:
@@ -85,8 +94,8 @@ def picture_landmarks(spec: Spec) -> np.ndarray:
     return local @ frame[:, :2].T + frame[:, 2]
 
 
-def train_on(pool: Pool, options: FaceFinderOptions) -> Path:
-    """As `train`, on a pool in memory."""
+def train_face_finder_on(pool: Pool, options: FaceFinderOptions) -> Path:
+    """As `train_face_finder`, on a pool in memory."""
     train_count = max(1, len(pool.faces) - options.held_out)
     train_pool = Pool(pool.faces[:train_count], pool.landmarks[:train_count], pool.empty[:train_count])
     held_out_pool = Pool(pool.faces[train_count:], pool.landmarks[train_count:], pool.empty[train_count:])
@@ -112,7 +121,7 @@ def train_on(pool: Pool, options: FaceFinderOptions) -> Path:
         size_error = (near * difference).sum() / near.sum().clamp(min=1)
         return found + size_error, {"heat": found, "size": size_error}
 
-    task = NetworkTask(model, model, batch_fn, loss_fn, lambda: measure(model, held_out_pool))
+    task = NetworkTask(model, model, batch_fn, loss_fn, lambda: measure_face_finder(model, held_out_pool))
     return task.train(options.loop(clip=10.0, preview_every=400), options.out / "face_finder")
 
 
@@ -159,7 +168,7 @@ def quality_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure(model: FaceFinder, pool: Pool) -> dict[str, float]:
+def measure_face_finder(model: FaceFinder, pool: Pool) -> dict[str, float]:
     """Measures finding on whole pictures.
 
     Returns:
@@ -183,7 +192,7 @@ def measure(model: FaceFinder, pool: Pool) -> dict[str, float]:
 def _about(centre: np.ndarray, scale: float, turn: float, target: np.ndarray) -> np.ndarray:
     """The similarity (2, 3) that scales and turns about `centre` and brings it to `target`."""
     across = scale * np.array([np.cos(turn), np.sin(turn)])
-    return similarity(np.stack([centre, centre + np.array([1, 0])]), np.stack([target, target + across]))
+    return similarity_transform(np.stack([centre, centre + np.array([1, 0])]), np.stack([target, target + across]))
 
 
 def _footprint(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -214,4 +223,4 @@ def _jitter(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    print(train(options_from_command_line(FaceFinderOptions, __doc__)))
+    print(train_face_finder(options_from_command_line(FaceFinderOptions, __doc__)))

@@ -51,20 +51,20 @@ class FigureReaderOptions(StudioOptions):
     seed: int = Field(default=11, ge=0, lt=2**32)
 
 
-def train(options: FigureReaderOptions) -> Path:
+def train_figure_reader(options: FigureReaderOptions) -> Path:
     """Trains and measures a reader; returns the folder of the model, in half precision."""
-    return train_on(load_store(options.data, ("picture", "parsing", "keypoints")), options)
+    return train_figure_reader_on(load_store(options.data, ("picture", "parsing", "keypoints")), options)
 
 
-def train_on(store: Store, options: FigureReaderOptions) -> Path:
-    """As `train`, on a store in memory."""
+def train_figure_reader_on(store: Store, options: FigureReaderOptions) -> Path:
+    """As `train_figure_reader`, on a store in memory."""
     torch.manual_seed(options.seed)
     model, train_count = FigureReader(), max(1, len(store["picture"]) - options.held_out)
 
     def batch_fn(step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((options.seed, step))
         rows = rng.integers(train_count, size=options.batch_size)
-        drawn = [varied(store["picture"][r], store["parsing"][r], store["keypoints"][r], rng) for r in rows]
+        drawn = [varied_pictures(store["picture"][r], store["parsing"][r], store["keypoints"][r], rng) for r in rows]
         pictures, labels, points = (np.stack(column) for column in zip(*drawn, strict=True))
         return {
             "pictures": torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(),
@@ -79,11 +79,11 @@ def train_on(store: Store, options: FigureReaderOptions) -> Path:
         return found + 2 * named, {"keypoints": found, "labels": named}
 
     held_out = {name: column[train_count:] for name, column in store.items()}
-    task = NetworkTask(model, model, batch_fn, loss_fn, lambda: measure(model, held_out))
+    task = NetworkTask(model, model, batch_fn, loss_fn, lambda: measure_figure_reader(model, held_out))
     return task.train(options.loop(clip=10.0, preview_every=500), options.out / "figure_reader")
 
 
-def varied(
+def varied_pictures(
     picture: np.ndarray, labels: np.ndarray, keypoints: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A sample mirrored, moved, turned, smaller or larger, under another exposure, sometimes soft or noisy.
@@ -140,7 +140,7 @@ def _exposed(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 @torch.no_grad()
-def measure(model: FigureReader, store: Store) -> dict[str, float]:
+def measure_figure_reader(model: FigureReader, store: Store) -> dict[str, float]:
     """Means over a store's pictures: PCK at a tenth of the torso, and the parsing maps' mIoU."""
     right, same = [], []
     for picture, labels, points in zip(store["picture"], store["parsing"], store["keypoints"], strict=True):
@@ -151,4 +151,4 @@ def measure(model: FigureReader, store: Store) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(train(options_from_command_line(FigureReaderOptions, __doc__)))
+    print(train_figure_reader(options_from_command_line(FigureReaderOptions, __doc__)))

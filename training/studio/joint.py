@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
-from twinset.models.vae import PatchAutoencoderKL, decode
+from twinset.models.vae import PatchAutoencoderKL, decode_latents
 from twinset.training.core.checkpoints import Checkpoints
 from twinset.training.core.command_line import options_from_command_line
 from twinset.training.core.loop import fit
@@ -64,7 +64,7 @@ def new_model(wide: int = 1) -> JointModel:
     return JointModel(JointShape(widths=tuple(wide * c for c in JointShape().widths)))
 
 
-def train(options: JointOptions) -> JointModel:
+def train_joint(options: JointOptions) -> JointModel:
     """Encode the store, train, return the model with its averaged weights (also in the run's checkpoints)."""
     encoders = load_encoders(options.parts)
     encode_store(options.data, options.out / "cache", encoders)
@@ -146,9 +146,9 @@ def preview(
 
 
 def _pictures(encoders: Encoders, latents: torch.Tensor) -> np.ndarray:
-    pixels = decode(encoders.vae, latents)
+    pixels = decode_latents(encoders.vae, latents)
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 if __name__ == "__main__":
-    train(options_from_command_line(JointOptions, __doc__))
+    train_joint(options_from_command_line(JointOptions, __doc__))

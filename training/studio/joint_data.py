@@ -24,7 +24,7 @@ from twinset.figure.keypoints import draw_skeleton
 from twinset.figure.labels import LEFT_ARM, LEFT_LEG, PALETTE, RIGHT_ARM, RIGHT_LEG, garment_labels
 from twinset.models.clip import StudioCLIP, letterbox, token_ids
 from twinset.models.face_encoder import FaceEncoder
-from twinset.models.vae import encode
+from twinset.models.vae import encode_picture
 from twinset.training.mannequin.store import load_store
 from twinset.training.studio.clip_words import shortened
 from twinset.training.studio.vae import to_pixels
@@ -56,7 +56,7 @@ class Encoders:
     def latents(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 (B, H, W, 3) → scaled latents (B, C, H/8, W/8), float16."""
         with torch.autocast("cpu", torch.bfloat16):  # rounding of 0.4 % is far below what the decoder shows
-            latents = encode(self.vae, to_pixels(pictures))
+            latents = encode_picture(self.vae, to_pixels(pictures))
         return latents.half().numpy()
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from twinset.adapters.condition import Condition, Words
+from twinset.adapters.condition import Condition, TextConditioning
 from twinset.adapters.garment import GarmentAdapter, reference_features
 from twinset.adapters.identity import IdentityAdapter
 from twinset.adapters.joint_attention import JointAttention, site_names
@@ -149,14 +149,16 @@ class JointModel(DenoisingNetworks):
 
     def references(self, batch: Batch) -> dict[str, Tensor]:
         """Reference features of both garments, (2·B, m, C) by site; without gradient."""
-        self.attention.forget()
-        return reference_features(self.attention, self.unet, batch["flats"].flatten(0, 1), Words(batch["empty"]))
+        self.attention.clear()
+        return reference_features(
+            self.attention, self.unet, batch["flats"].flatten(0, 1), TextConditioning(batch["empty"])
+        )
 
-    def words(self, batch: Batch) -> Words:
+    def words(self, batch: Batch) -> TextConditioning:
         """The encoded captions."""
-        return Words(batch["words"])
+        return TextConditioning(batch["words"])
 
-    def controls(self, batch: Batch, words: Words, conditions: Sequence[Condition]) -> list[ControlInput]:
+    def controls(self, batch: Batch, words: TextConditioning, conditions: Sequence[Condition]) -> list[ControlInput]:
         """The skeleton, and the parsing map with the conditions laid into their regions."""
         pose: Any = self.pose_net.controlnet_cond_embedding
         painted = paint_regions(

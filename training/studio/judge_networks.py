@@ -148,7 +148,7 @@ def flat_mask(flat: np.ndarray) -> np.ndarray:
     return np.any(flat < 250, axis=-1)
 
 
-def peaks(heat: Tensor, threshold: float = 0.3) -> Tensor:
+def heatmap_peaks(heat: Tensor, threshold: float = 0.3) -> Tensor:
     """Keypoints from their heat maps.
 
     Args:

@@ -32,7 +32,7 @@ from twinset.training.studio.judge_networks import (
     PictureJudge,
     flat_mask,
     garment_crop,
-    peaks,
+    heatmap_peaks,
 )
 from twinset.training.studio.options import NetworkTask, StudioOptions
 
@@ -76,14 +76,14 @@ class JudgeOptions(StudioOptions):
     seed: int = Field(default=20_001, ge=0, lt=2**32)
 
 
-def train(options: JudgeOptions) -> Path:
+def train_judges(options: JudgeOptions) -> Path:
     """Trains and measures one judge or all; returns the folder above the models, which are in half precision."""
     for judge in FIELDS if options.judge == "all" else (options.judge,):
-        train_on(load_store(options.data, FIELDS[judge]), judge, options)
+        train_judges_on(load_store(options.data, FIELDS[judge]), judge, options)
     return options.out
 
 
-def train_on(store: Store, judge: str, options: JudgeOptions) -> Path:
+def train_judges_on(store: Store, judge: str, options: JudgeOptions) -> Path:
     """Trains one judge on a store in memory; returns the folder of the model."""
     torch.manual_seed(options.seed)
     train_count = max(1, len(next(iter(store.values()))) - options.held_out)
@@ -157,7 +157,7 @@ def picture_judge(store: Store, train_count: int, options: JudgeOptions) -> Netw
         for part in np.array_split(rows, max(1, len(rows) // 50)):
             heat, parsing, attributes = judge(_pixels(store["picture"][part]).to(judge.device))
             truth = store["keypoints"][part]
-            distance = np.linalg.norm(peaks(heat).cpu().numpy()[..., :2] - truth[..., :2], axis=-1)
+            distance = np.linalg.norm(heatmap_peaks(heat).cpu().numpy()[..., :2] - truth[..., :2], axis=-1)
             hits.append(distance[truth[..., 2] > 0] < 0.1 * 60)
             labels = store["parsing"][part][:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
             right.append(parsing.argmax(1).cpu().numpy() == labels)
@@ -172,7 +172,7 @@ def picture_judge(store: Store, train_count: int, options: JudgeOptions) -> Netw
 def garment_judge(store: Store, train_count: int, options: JudgeOptions) -> NetworkTask:
     """Contrast between garments as worn and as flat pictures, beside what they are."""
     judge = GarmentJudge({name: len(names) for name, names in GARMENT_CLASSES.items()})
-    pieces = worn_pieces(store)
+    pieces = worn_crops(store)
     train_pieces, held_out_pieces = pieces[pieces[:, 0] < train_count], pieces[pieces[:, 0] >= train_count]
 
     def crops(chosen: np.ndarray) -> dict[str, Tensor]:
@@ -219,7 +219,7 @@ def keypoint_heat(keypoints: np.ndarray, height: int = 64, width: int = 48, spre
     return (np.exp(-squared / (2 * spread**2)) * (keypoints[:, 2, None, None] > 0)).astype(np.float32)
 
 
-def worn_pieces(store: Store, least: int = 400) -> np.ndarray:
+def worn_crops(store: Store, least: int = 400) -> np.ndarray:
     """Rows and slots (0 upper, 1 lower) of garments of which at least `least` pixels are seen, (M, 2)."""
     areas = np.array([[_owned(parsing, slot).sum() for slot in (0, 1)] for parsing in store["parsing"]])
     return np.argwhere(areas >= least)
@@ -266,4 +266,4 @@ def _mean(parts: list[np.ndarray]) -> float:
 
 
 if __name__ == "__main__":
-    print(train(options_from_command_line(JudgeOptions, __doc__)))
+    print(train_judges(options_from_command_line(JudgeOptions, __doc__)))

@@ -15,7 +15,7 @@ from rich.progress import track
 
 from twinset.common.image_io import read_picture
 from twinset.errors import InputError
-from twinset.scoring.niqe import fit
+from twinset.scoring.niqe import fit_niqe
 from twinset.training.core.command_line import options_from_command_line
 from twinset.training.core.options import RecipeOptions
 from twinset.training.mannequin.render import render_picture
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Fit and write."""
     options = options_from_command_line(NiqeOptions, __doc__, arguments)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    fit(pristine(options.pictures, options.people), options.patch).save(options.out)
+    fit_niqe(pristine(options.pictures, options.people), options.patch).save(options.out)
     print(options.out)
 
 

@@ -61,13 +61,14 @@ class Recipe:
         parts = self.parts
         self.networks: dict[str, tuple[StudioOptions, Callable[[Any], Path]]] = {
             "face_encoder": (
-                self._table("face_encoder", face_encoder.FaceEncoderOptions, data=data), face_encoder.train
+                self._table("face_encoder", face_encoder.FaceEncoderOptions, data=data), face_encoder.train_face_encoder
             ),
-            "vae": (self._table("vae", vae.VaeOptions, data=data, faces=parts / "face_encoder"), vae.train),
-            "clip": (self._table("clip", clip.ClipOptions, data=data), clip.train),
-            "face_finder": (self._table("face_finder", face_finder.FaceFinderOptions), face_finder.train),
+            "vae": (self._table("vae", vae.VaeOptions, data=data, faces=parts / "face_encoder"), vae.train_vae),
+            "clip": (self._table("clip", clip.ClipOptions, data=data), clip.train_clip),
+            "face_finder": (self._table("face_finder", face_finder.FaceFinderOptions), face_finder.train_face_finder),
             "figure_reader": (
-                self._table("figure_reader", figure_reader.FigureReaderOptions, data=data), figure_reader.train
+                self._table("figure_reader", figure_reader.FigureReaderOptions, data=data),
+                figure_reader.train_figure_reader,
             ),
         }  # fmt: skip
         self.joint_options = self._table("joint", joint.JointOptions, data=data, parts=parts)
@@ -86,7 +87,7 @@ class Recipe:
         return {
             "render": self.render,
             **{name: partial(self.part, name) for name in self.networks},
-            "joint": lambda: joint.train(self.joint_options),
+            "joint": lambda: joint.train_joint(self.joint_options),
             "assemble": self.assemble,
             "judges": self.judges,
         }
@@ -116,4 +117,4 @@ class Recipe:
 
     def judges(self) -> None:
         """Train the benchmark's judges, which take no part in generation."""
-        shutil.copytree(judges.train(self.judge_options), JUDGES, dirs_exist_ok=True)
+        shutil.copytree(judges.train_judges(self.judge_options), JUDGES, dirs_exist_ok=True)

@@ -47,7 +47,7 @@ def to_pixels(pictures: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def draw_batch(store: dict[str, np.ndarray], options: VaeOptions, step: int) -> dict[str, Tensor]:
+def draw_windows(store: dict[str, np.ndarray], options: VaeOptions, step: int) -> dict[str, Tensor]:
     """Random crops (half of them at a face, a few of flat garments) and aligned faces at random picture size."""
     rng = np.random.default_rng([options.seed, step])
     rows = rng.integers(len(store["picture"]), size=options.crops)
@@ -110,7 +110,7 @@ def _cosine(faces: FaceEncoder, rebuilt: Tensor, truth: Tensor) -> Tensor:
     return (embed(rebuilt) * target).sum(-1).mean()
 
 
-def train(options: VaeOptions) -> Path:
+def train_vae(options: VaeOptions) -> Path:
     """Train, then write the model with its latents scaled to unit variance; returns the model's folder."""
     result = options.out / "model"
     store = load_store(options.data, ("picture", "parsing", "keypoints", "flats", "crops"))
@@ -120,7 +120,7 @@ def train(options: VaeOptions) -> Path:
     faces = FaceEncoder.from_pretrained(options.faces).eval().requires_grad_(False)
     fit(
         model,
-        lambda step: draw_batch(store, options, step),
+        lambda step: draw_windows(store, options, step),
         make_loss(faces),
         options.loop(ema=0.998),
     )
@@ -132,4 +132,4 @@ def train(options: VaeOptions) -> Path:
 
 
 if __name__ == "__main__":
-    print(train(options_from_command_line(VaeOptions, __doc__)))
+    print(train_vae(options_from_command_line(VaeOptions, __doc__)))

@@ -16,15 +16,15 @@ from twinset.cli.brief import brief
 from twinset.cli.cache import cache_app
 from twinset.cli.consent import consent_app
 from twinset.cli.console import mishap, say
-from twinset.cli.draw import generate, replay, tryon
-from twinset.cli.inspect import inspect, poses
+from twinset.cli.draw import generate_command, replay_command, tryon_command
+from twinset.cli.inspect import inspect_command, poses
 from twinset.cli.lora import lora_app
 from twinset.cli.mannequin import mannequin
 from twinset.cli.models import models_app
 from twinset.cli.score import score
-from twinset.cli.serve import keys_app, serve
+from twinset.cli.serve import keys_app, serve_command
 from twinset.cli.train import train_app
-from twinset.cli.verify import verify
+from twinset.cli.verify import verify_command
 from twinset.errors import InputError
 
 app = typer.Typer(
@@ -34,8 +34,19 @@ app = typer.Typer(
     add_completion=False,
     help="A person's face and a garment in one picture, from one denoising pass.",
 )
-for command in (generate, tryon, replay, brief, inspect, score, verify, poses, mannequin, serve):
-    app.command()(command)
+for command in (
+    generate_command,
+    tryon_command,
+    replay_command,
+    brief,
+    inspect_command,
+    score,
+    verify_command,
+    poses,
+    mannequin,
+    serve_command,
+):
+    app.command(command.__name__.removesuffix("_command"))(command)
 for name, group in {
     "batch": batch_app, "train": train_app, "lora": lora_app, "models": models_app, "consent": consent_app,
     "cache": cache_app, "serve-keys": keys_app,

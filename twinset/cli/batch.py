@@ -17,7 +17,7 @@ from twinset.errors import InputError
 
 if TYPE_CHECKING:
     from twinset.pipelines.batch.manifest import Item, Manifest
-    from twinset.pipelines.batch.run import Draw, Outcome
+    from twinset.pipelines.batch.run import BatchOutcome, Draw
     from twinset.pipelines.request import Request
 
 TEMPLATES = ("promo", "team-avatars", "lookbook")
@@ -53,8 +53,8 @@ def template(
     print((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), end="")
 
 
-@batch_app.command()
-def run(
+@batch_app.command("run")
+def run_command(
     manifest: Annotated[Path, typer.Argument(help="The manifest, YAML or JSON.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the batch.")] = Path("out/batch"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Draw nothing; tell number and time.")] = False,
@@ -81,12 +81,12 @@ def run(
 
         twinset batch promo.yaml -o out/promo --retry-failed
     """
-    from twinset.pipelines.batch.manifest import items_of, read_manifest
+    from twinset.pipelines.batch.manifest import items_of, read_batch_manifest
     from twinset.pipelines.batch.page import write_pages
 
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r} is unknown; choose local or ray")
-    asked = read_manifest(manifest)
+    asked = read_batch_manifest(manifest)
     items = items_of(asked, manifest.parent)
     make = partial(_draw, items[0].request, commercial, offline)
     if dry_run:
@@ -105,18 +105,18 @@ def run(
 
 def _draw(request: Request, commercial: bool, offline: bool) -> Draw:
     """The function that draws, the pipeline of a request loaded."""
-    from twinset.pipelines.batch.run import drawing
+    from twinset.pipelines.batch.run import batch_drawing
     from twinset.pipelines.loading.packages import require_packages
 
     require_packages(request, commercial)
-    return drawing(load(request.model, commercial, offline))
+    return batch_drawing(load(request.model, commercial, offline))
 
 
 def _run(
     asked: Manifest, items: Sequence[Item], out: Path, make: Callable[[], Draw], engine: str, workers: int | None,
     retry: bool,
-) -> Outcome:  # fmt: skip
-    from twinset.pipelines.batch.ray_engine import run_on_ray
+) -> BatchOutcome:  # fmt: skip
+    from twinset.pipelines.batch.ray_engine import run_batch_on_ray
     from twinset.pipelines.batch.run import consented, run_batch
 
     try:
@@ -128,7 +128,7 @@ def _run(
                     say.print(f"{state}: {item.name}", style="yellow", markup=False)
 
             if engine == "ray":
-                return run_on_ray(
+                return run_batch_on_ray(
                     items, out, make, asked.formats, retry=retry, gate=consented, told=told, workers=workers
                 )
             return run_batch(items, out, make(), asked.formats, retry=retry, told=told)
@@ -164,7 +164,7 @@ def _tell_estimate(items: Sequence[Item], out: Path, make: Callable[[], Draw], a
     )
 
 
-def _tell(done: Outcome, count: int, page: Path) -> None:
+def _tell(done: BatchOutcome, count: int, page: Path) -> None:
     say.print(f"{count} pictures: {done.drawn} drawn, {done.kept} were there, {len(done.failed)} missing")
     for name, reason in list(done.failed.items())[:20]:
         say.print(f"  {name}: {reason}", style="yellow", markup=False)

@@ -19,7 +19,7 @@ SECONDS = {"m": 60, "h": 3600, "d": 86400}
 
 
 @cache_app.callback()
-def show(context: typer.Context, as_json: Json = False) -> None:
+def show_cache(context: typer.Context, as_json: Json = False) -> None:
     """Faces, embeddings and parsing maps found before are kept, so that the same picture is not looked at twice.
 
     They describe people: `twinset cache clear` deletes them. `TWINSET_CACHE` names another folder.
@@ -30,10 +30,10 @@ def show(context: typer.Context, as_json: Json = False) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from twinset.common.result_cache import LIMIT, Seen, counted, default_folder
+    from twinset.common.result_cache import LIMIT, PerceptionCache, counted, default_folder
 
     folder = default_folder()
-    found = counted(Seen(folder).entries())
+    found = counted(PerceptionCache(folder).entries())
     total = sum(size for _, size in found.values())
     if as_json:
         results = {what: {"number": number, "bytes": size} for what, (number, size) in found.items()}
@@ -54,12 +54,12 @@ def clear(
 
     Example: `twinset cache clear --older-than 7d`
     """
-    from twinset.common.result_cache import Seen, default_folder
+    from twinset.common.result_cache import PerceptionCache, default_folder
 
     length = re.fullmatch(r"(\d+)([mhd])", older_than)
     if length is None:
         raise InputError(f"--older-than {older_than!r} is no length of time; give 30m, 12h or 7d")
-    number, size = Seen(default_folder()).clear(int(length[1]) * SECONDS[length[2]])
+    number, size = PerceptionCache(default_folder()).clear(int(length[1]) * SECONDS[length[2]])
     if as_json:
         print(json.dumps({"deleted": number, "bytes": size}))
     else:

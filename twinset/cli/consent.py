@@ -22,8 +22,8 @@ def consent() -> None:
     """Record consents to the use of a face, withdraw them, and delete what was made of it."""
 
 
-@consent_app.command()
-def add(
+@consent_app.command("add")
+def add_consent(
     person: Annotated[str, typer.Argument(help="Who agrees.")],
     purpose: Annotated[list[str], typer.Option(help="try-on, promotion or training; repeatable.")],
     until: Annotated[str, typer.Option(help="The last day, as in 2027-12-31.")],
@@ -66,8 +66,8 @@ def list_consents(as_json: AsJson = False) -> None:
         say.print("no consents; enter one with twinset consent add")
 
 
-@consent_app.command()
-def show(reference: Reference) -> None:
+@consent_app.command("show")
+def show_consent(reference: Reference) -> None:
     """An entry as JSON. Example: `twinset consent show 1f0c9a7be2d34568`"""
     from twinset.compliance.consent import ConsentBook
 

@@ -42,7 +42,7 @@ def load(model: str, commercial: bool = False, offline: bool = False) -> JointPa
     import transformers
     from huggingface_hub.utils import logging
 
-    from twinset.common.result_cache import Seen, default_folder
+    from twinset.common.result_cache import PerceptionCache, default_folder
     from twinset.pipelines.loading.load import load_pipeline
 
     diffusers.utils.logging.disable_progress_bar()  # one status line says it all
@@ -52,7 +52,7 @@ def load(model: str, commercial: bool = False, offline: bool = False) -> JointPa
         told = status.update if model != "studio" else None
         pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told)
     pipe.set_progress_bar_config(disable=True)  # the command shows its own
-    pipe.seen = Seen(default_folder())
+    pipe.perception_cache = PerceptionCache(default_folder())
     return pipe
 
 

@@ -1,4 +1,4 @@
-"""`twinset generate`, `tryon` and `replay`: from options to pictures with their records."""
+"""`twinset generate`, `tryon_command` and `replay_command`: from options to pictures with their records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twinset.pipelines.request import read_request
 
 
 @with_request("scene")
-def generate(
+def generate_command(
     commercial: Commercial = False,
     offline: Offline = False,
     out: Out = Path("out"),
@@ -41,7 +41,7 @@ def generate(
 
 
 @with_request("photo", arguments=("photo",), defaults={"prompt": "a person"})
-def tryon(
+def tryon_command(
     commercial: Commercial = False, offline: Offline = False, out: Out = Path("out/tryon"), as_json: Json = False,
     **fields: Any,
 ) -> None:  # fmt: skip
@@ -66,18 +66,18 @@ def draw_request(fields: dict[str, Any], commercial: bool, offline: bool, out: P
     request = read_request({name: value for name, value in fields.items() if value is not None})
 
     from twinset.pipelines.generate import generate as draw_all
-    from twinset.pipelines.generate import settled
+    from twinset.pipelines.generate import with_model_defaults
     from twinset.pipelines.loading.packages import require_packages
 
     require_packages(request, commercial)
     pipe = load(request.model, commercial, offline)
-    request = settled(pipe, request)
+    request = with_model_defaults(pipe, request)
     with steps_bar("drawing", request.num * (request.steps or 0)) as advance:
         records = draw_all(pipe, request, out, progress=lambda *_: advance())
     report(records, out, as_json)
 
 
-def replay(
+def replay_command(
     record: Annotated[Path, typer.Argument(help="The JSON record beside a picture.")],
     out: Out = Path("out/replay"),
     model: Annotated[str | None, typer.Option(help="The model, if it lies elsewhere now.")] = None,

@@ -12,7 +12,7 @@ from twinset.cli.console import Json, load, save_sheet, say
 from twinset.errors import InputError
 
 
-def inspect(
+def inspect_command(
     pictures: Annotated[list[Path], typer.Argument(help="Selfies, photographs, garments.")],
     model: Annotated[str, typer.Option(help="Whose eyes: studio for drawn people, sd15 or sdxl.")] = "studio",
     offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
@@ -25,14 +25,14 @@ def inspect(
 
     Example: `twinset inspect examples/selfie.png examples/garment.png -o out/seen.png`
     """
-    from twinset.pipelines.compose import people_of
-    from twinset.pipelines.inspection import drawn
-    from twinset.pipelines.inspection import inspect as look
+    from twinset.pipelines.compose import backend_of
+    from twinset.pipelines.inspection import inspect_picture as look
+    from twinset.pipelines.inspection import inspection_sheet
 
-    people = people_of(load(model, offline=offline))
+    people = backend_of(load(model, offline=offline))
     found = [look(people, path) for path in pictures]
     out.parent.mkdir(parents=True, exist_ok=True)
-    drawn(found).save(out)
+    inspection_sheet(found).save(out)
     if as_json:
         print(json.dumps([one.to_json() for one in found], indent=2, ensure_ascii=False))
         return

@@ -73,13 +73,13 @@ def convert(
 
         twinset lora convert peft/adapter_model.safetensors jacket.safetensors --to kohya
     """
-    from twinset.adapters.lora.bases import base_models, family_of, named_layers
+    from twinset.adapters.lora.bases import base_models, lora_family, named_layers
     from twinset.adapters.lora.files import read_lora
     from twinset.adapters.lora.write import write_lora
 
     form, precision = _form(to), _dtype(dtype)
     read = read_lora(source)
-    models = base_models(_family(family) or family_of(read))
+    models = base_models(_family(family) or lora_family(read))
     kept = {key: value for key, value in read.metadata.items() if key not in ("format", "lora_adapter_metadata")}
     write_lora(out, named_layers(read, models), models, form, kept, precision)
     say.print(f"{out}: {read.form} → {form}", markup=False)
@@ -102,7 +102,7 @@ def merge(
 
         twinset lora merge jacket.safetensors --rank 8 -o smaller.safetensors
     """
-    from twinset.adapters.lora.bases import base_models, family_of, named_layers
+    from twinset.adapters.lora.bases import base_models, lora_family, named_layers
     from twinset.adapters.lora.files import read_lora
     from twinset.adapters.lora.write import merged, standard_metadata, write_lora
     from twinset.pipelines.request import LoraChoice
@@ -111,7 +111,7 @@ def merge(
     form, precision = _form(to), _dtype(dtype)
     choices = [LoraChoice.model_validate(source) for source in sources]
     files = [read_lora(choice.path) for choice in choices]
-    base = _family(family) or family_of(files[0])
+    base = _family(family) or lora_family(files[0])
     models = base_models(base)
     parts: list[Any] = [(c.weight, named_layers(file, models)) for c, file in zip(choices, files, strict=True)]
     joined = merged(parts, rank)
@@ -121,11 +121,11 @@ def merge(
 
 
 def _keys(file: LoraFile) -> dict[str, Any]:
-    from twinset.adapters.lora.bases import family_of
+    from twinset.adapters.lora.bases import lora_family
     from twinset.pipelines.request_loras import trigger_word
 
     try:
-        family = family_of(file)
+        family = lora_family(file)
     except InputError:
         family = None
     components = {

@@ -55,8 +55,8 @@ def list_profiles(as_json: Json = False) -> None:
         Console(soft_wrap=False).print(table)
 
 
-@models_app.command()
-def pull(
+@models_app.command("pull")
+def pull_command(
     profile: Name,
     part: Parts = None,
     offline: Annotated[bool, typer.Option("--offline", help="Take what is in the cache; use no network.")] = False,
@@ -70,7 +70,7 @@ def pull(
 
     A file without a known SHA-256 is compared with what the hub announces, recorded at its first pull, and refused if
     it differs later. A damaged file is downloaded anew. Run the command again after an interruption: complete files are
-    kept. JSON: as of `check`.
+    kept. JSON: as of `check_command`.
 
     Examples:
 
@@ -97,8 +97,8 @@ def pull(
         print(json.dumps(_report_keys(found, reports), indent=2))
 
 
-@models_app.command()
-def check(profile: Name, part: Parts = None, as_json: Json = False) -> None:
+@models_app.command("check")
+def check_command(profile: Name, part: Parts = None, as_json: Json = False) -> None:
     """Tell whether a profile's files are here and have the right SHA-256; exit code 2 when not.
 
     Optional parts count when they are here or named. JSON: `{profile, ok, parts}`; a part is `{part, repo, optional,

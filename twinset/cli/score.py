@@ -14,7 +14,7 @@ from twinset.cli.console import Face, Garments, Model, Offline, Selfies, load, s
 
 if TYPE_CHECKING:
     from twinset.pipelines.controller.measures import Measurement, Target
-    from twinset.pipelines.families.drawn import People
+    from twinset.pipelines.families.drawn import FamilyBackend
     from twinset.pipelines.request import Request
 
 
@@ -43,11 +43,11 @@ def score(
         twinset score photo.png --selfie me.png --garment coat=coat.png --prompt "in the park" -o scores.json
     """
     from twinset.common.image_io import read_picture
-    from twinset.pipelines.compose import people_of
+    from twinset.pipelines.compose import backend_of
     from twinset.pipelines.controller.measures import measure
     from twinset.pipelines.request import read_request
 
-    people, notes = people_of(load(model, offline=offline)), []
+    people, notes = backend_of(load(model, offline=offline)), []
     asked = {"selfies": selfie or (), "face": face, "garments": garment or (), "prompt": prompt or "a person"}
     told = read_request(asked) if selfie or garment or prompt else None
     found = []
@@ -75,7 +75,7 @@ def _recorded(picture: Path) -> Request | None:
     return load_record(beside).request if beside.is_file() else None
 
 
-def _wanted(people: People, request: Request | None, prompt: str | None, notes: list[str]) -> Target:
+def _wanted(people: FamilyBackend, request: Request | None, prompt: str | None, notes: list[str]) -> Target:
     """What a request's pictures should show, its layout aside, which only generation knows."""
     from twinset.pipelines.compose import read_garments, read_selfies
     from twinset.pipelines.controller.measures import Target

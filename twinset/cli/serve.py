@@ -27,8 +27,8 @@ def keys() -> None:
     """Make and remove the API keys of `twinset serve`."""
 
 
-@keys_app.command()
-def add(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root = None) -> None:
+@keys_app.command("add")
+def add_key(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root = None) -> None:
     """Make a key and print it; it is kept as a hash alone. Example: `twinset serve-keys add shop`"""
     from twinset.serving.api_keys import Keys
 
@@ -51,7 +51,7 @@ def secret(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root =
     print(Secrets(_root(root) / "webhooks.key").encoded(name))
 
 
-def serve(
+def serve_command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
     open_: Annotated[bool, typer.Option("--open", help="Ask for no keys; on this machine's own address only.")] = False,

@@ -74,9 +74,9 @@ def base(
             stage()
 
 
-@train_app.command()
+@train_app.command("lora")
 @with_options(LoraOptions)
-def lora(
+def train_lora_command(
     out: File,
     recipe: RecipeFile = None,
     run: Run = None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from twinset.compliance.labels.verify import Verified
 
 
-def verify(
+def verify_command(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG, WebP.")],
     as_json: Json = False,
 ) -> None:
