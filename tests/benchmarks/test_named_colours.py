@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twinset.benchmarks import named_colours
 from twinset.benchmarks.judges import Judges
-from twinset.benchmarks.named_colours import (
+from twinset.benchmarks.named_colours import run as named_colours
+from twinset.benchmarks.named_colours.run import (
     WAYS,
     Judged,
     cases,
     colour_key,
+    colour_table,
     estimate,
     figures,
     judge_case,
     shares,
-    table,
 )
-from twinset.benchmarks.named_sentences import HELD_OUT, SPEECH, named_sentence
+from twinset.benchmarks.named_colours.sentences import HELD_OUT, SPEECH, named_sentence
 from twinset.figure.colours import CLOTH
 from twinset.figure.poses import placement
 from twinset.perception.garments.colours import COLOURS
@@ -94,7 +94,7 @@ def test_figures_are_shares_of_garments_resampled_by_sentence() -> None:
     right = np.arange(len(made)) % 2 * 1.0
     share = estimate(made, right)
     assert share.low < share.mean < share.high and share.mean == right.mean()
-    text = table({"en": {"drawn from words": rows}})
+    text = colour_table({"en": {"drawn from words": rows}})
     assert "| all named garments | 100 [100, 100] of" in text
 
 

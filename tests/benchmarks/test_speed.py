@@ -16,13 +16,13 @@ from diffusers.models.attention_processor import Attention
 from torch import nn
 
 from tests.helpers.tiny import batches
+from twinset.benchmarks.speed import count as speed_count
+from twinset.benchmarks.speed import run as speed
 from twinset.benchmarks.speed.count import Lap, count, flops_of, lap, on_the_clock, weights
 from twinset.benchmarks.speed.economy import ECONOMICAL, away, described
 from twinset.benchmarks.speed.page import ratio
 from twinset.benchmarks.speed.parts import NetworkParts, Setting
 from twinset.benchmarks.speed.peers import Concatenated, Contestant, Diffusers, Naive, Ours
-from twinset.benchmarks.speed.run import count as speed_count
-from twinset.benchmarks.speed.run import run as speed
 
 SETTING = Setting("sd15", 64, 2, tiny=True)
 
@@ -169,7 +169,7 @@ def test_the_command_writes_results_and_keeps_what_it_has(tmp_path: Path, monkey
     assert section["flops"].keys() == field.keys() and section["times"].keys() == {speed.PLAIN}
     assert 1 < ratio(section, "ours, full stack", speed.PLAIN)["flops"] < ratio(section, names[1], speed.PLAIN)["flops"]
     assert "economical, against plain SD" in (tmp_path / "speed.md").read_text(encoding="utf-8")
-    monkeypatch.setattr(speed, "measure", None)  # would fail if called
+    monkeypatch.setattr(speed, "measure_setting", None)  # would fail if called
     speed.main(command)
 
 

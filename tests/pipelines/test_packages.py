@@ -31,9 +31,9 @@ from twinset.figure import labels as atr
 from twinset.models.hub.profiles import ON_HUB
 from twinset.perception.faces import insightface_package
 from twinset.perception.people import pose
-from twinset.pipelines import load
-from twinset.pipelines.assembly import Parts
-from twinset.pipelines.packages import packages_on, require_packages
+from twinset.pipelines.loading import load
+from twinset.pipelines.loading.assembly import Parts
+from twinset.pipelines.loading.packages import packages_on, require_packages
 from twinset.pipelines.record import input_hashes, located
 from twinset.pipelines.request import Request, read_request
 
