@@ -19,7 +19,6 @@ from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
 
 FAMILIES = ("sd15", "sdxl")
-ADAPTERS = ("identity_adapter", "garment_adapter", "face_encoder", "face_finder", "figure_reader")
 
 
 @cache
@@ -43,8 +42,7 @@ def ours(family: str, parts: dict[str, Any] | None = None) -> Any:
 def theirs(family: str, parts: dict[str, Any] | None = None) -> Any:
     """diffusers' own ControlNet pipeline."""
     cls: Any = StableDiffusionXLControlNetPipeline if family == "sdxl" else StableDiffusionControlNetPipeline
-    given = {name: part for name, part in (parts or parts_of(family)).items() if name not in ADAPTERS}
-    pipe = cls(**given, **({} if family == "sdxl" else {"requires_safety_checker": False}))
+    pipe = cls(**(parts or parts_of(family)), **({} if family == "sdxl" else {"requires_safety_checker": False}))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -51,12 +51,11 @@ def components() -> dict[str, Any]:
         block_out_channels=(4, 8), layers_per_block=2, sample_size=32, cross_attention_dim=32, norm_num_groups=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
     )  # fmt: skip
-    own = ("identity_adapter", "garment_adapter", "face_encoder", "face_finder", "figure_reader", "safety_checker")
     scheduler = DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
         steps_offset=1,
     )  # fmt: skip
-    return _shared(unet) | {"scheduler": scheduler} | dict.fromkeys(own)
+    return _shared(unet) | {"scheduler": scheduler, "safety_checker": None}
 
 
 def components_xl() -> dict[str, Any]:
