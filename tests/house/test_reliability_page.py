@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMED = re.compile(r"`(tests/\w+\.py)::((?:\w+::)?\w+)`")
+NAMED = re.compile(r"`(tests/\w+/\w+\.py)::((?:\w+::)?\w+)`")
 
 
 def written_in(file: str) -> set[str]:
