@@ -127,6 +127,19 @@ def test_other_folders_are_refused_by_name(
     refused(monkeypatch, capsys, model, fault)
 
 
+@pytest.mark.parametrize("entry", ["_class_name", "text_encoder"])
+def test_code_in_a_folder_of_plain_stable_diffusion_is_not_run(
+    entry: str, small_folder: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    model, mark = Path(shutil.copytree(small_folder, tmp_path / "model")), tmp_path / "mark"
+    for place in (model, model / "text_encoder"):
+        (place / "evil.py").write_text(f"open({str(mark)!r}, 'w').close()\nclass Evil:\n    pass\n")
+    index = model / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {entry: ["evil", "Evil"]}))
+    refused(monkeypatch, capsys, model, "does not load")
+    assert not mark.exists()
+
+
 def test_a_model_without_a_licence_is_not_commercial(small_file: Path) -> None:
     with pytest.raises(InputError, match="states no licence"):
         load_pipeline(str(small_file), commercial=True)
