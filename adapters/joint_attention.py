@@ -13,11 +13,9 @@ remembered the result is diffusers' own, digit for digit.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, cast
 
 import torch
@@ -27,6 +25,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from twinset.adapters.attention_faults import does_not_run
 from twinset.adapters.attention_memory import EVERY_ROW, ConditionKV, RegionTokens
 from twinset.adapters.condition import Condition
 from twinset.adapters.lora.install import weigh_lora
@@ -168,22 +167,6 @@ def site_names(unet: UNet2DConditionModel) -> tuple[dict[str, int], dict[str, in
     return self_sites, {n: m.to_q.in_features for n, m in modules.items() if n.endswith("attn2")}
 
 
-def _fault(error: Exception) -> str:
-    """Why a backend does not run, in one line; xformers gives its reasons below the tensors, kernel by kernel."""
-    reasons = re.findall(r"^ {4}(\S.*)$", str(error), re.MULTILINE)
-    if isinstance(error, NotImplementedError) and reasons:
-        return "; ".join(dict.fromkeys(reasons))
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-def _remedy(backend: AttentionBackendName) -> str:
-    if backend is not AttentionBackendName.XFORMERS:
-        return "use 'native'"
-    if find_spec("xformers") is None:
-        return "pip install 'twinset[xformers]', or use 'native'"
-    return f"it needs a CUDA device and the xformers built for torch {torch.__version__}; or use 'native'"
-
-
 class SiteProjections(nn.Module):
     """Key and value projections of one kind of condition, a pair per attention site.
 
@@ -248,11 +231,11 @@ class JointAttention:
         if backend not in AttentionBackendName.__members__.values():
             known = ", ".join(b.value for b in AttentionBackendName)
             raise InputError(f"attention {backend!r} is unknown; choose one of {known}")
-        chosen, probe = AttentionBackendName(backend), self._probe()
+        chosen, probe = AttentionBackendName(backend), next(self.unet.parameters()).new_ones(1, 16, 1, 64)
         try:
             dispatch_attention_fn(probe, probe, probe, backend=chosen)
         except Exception as error:  # each library fails in its own way
-            raise InputError(f"attention {backend!r} does not run here ({_fault(error)}); {_remedy(chosen)}") from error
+            raise does_not_run(chosen, error) from error
         self.frame.backend = chosen
 
     @contextmanager
@@ -264,9 +247,6 @@ class JointAttention:
             yield
         finally:
             self.frame.backend = before
-
-    def _probe(self) -> Tensor:
-        return next(self.unet.parameters()).new_ones(1, 16, 1, 64)
 
     def inject(self) -> JointAttention:
         """Replace every site's processor, keeping the old one for `eject`; does nothing a second time."""

@@ -55,12 +55,13 @@ class PhotoBackend:
         self,
         pipe: PublicAdapterMixin,
         size: tuple[int, int],
-        recogniser: Recogniser | InsightFace | None,
-        detector: Detector | InsightFace | None,
+        recogniser: Recogniser | None,
+        detector: Detector | None,
         photos: PhotoReader | None = None,
     ):
         self.family = "sd15" if getattr(pipe, "text_encoder_2", None) is None else "sdxl"
         self.pipe, self.size, self.recogniser, self.detector, self.photos = pipe, size, recogniser, detector, photos
+        self.chosen_faces: Detector | InsightFace | None = None
 
     @property
     def commercial(self) -> bool:
@@ -72,23 +73,30 @@ class PhotoBackend:
         """The packages and files by which a request wants faces, poses and parsing maps, while this is open.
 
         Raises:
-            InputError: one of them does not load, or the photo's networks are not this model's to choose.
+            InputError: one of them does not load, or this model reads no photographs.
         """
         photos = self.photos
         if photos is None:
             raise InputError("this model has no networks that read people; leave --faces and the like out")
-        before = self.recogniser, self.detector, photos.pose_estimator, photos.parser
+        before = self.chosen_faces, photos.pose_estimator, photos.parser
         try:
             if request.faces == "insightface":
-                self.detector = profile_faces(photos.profile)
-                self.recogniser = self.recogniser and self.detector
+                self.chosen_faces = profile_faces(photos.profile)
             elif request.faces != "profile":
-                self.detector = Detector(request.faces)
+                self.chosen_faces = Detector(request.faces)
             photos.pose_estimator = request.pose_estimator
             photos.parser = onnx_parser(request.parser.path, request.parser.form) if request.parser else photos.parser
             yield
         finally:
-            self.recogniser, self.detector, photos.pose_estimator, photos.parser = before
+            self.chosen_faces, photos.pose_estimator, photos.parser = before
+
+    def _finds(self) -> Detector | InsightFace | None:
+        return self.chosen_faces or self.detector
+
+    def _recognises(self) -> Recogniser | InsightFace | None:
+        """InsightFace's package stands in for the profile's recogniser, not for its absence."""
+        chosen = self.chosen_faces
+        return chosen if self.recogniser is not None and isinstance(chosen, InsightFace) else self.recogniser
 
     def preset(self, name: str, framing: str) -> Keypoints:
         """A named pose in ordinary proportions."""
@@ -110,7 +118,7 @@ class PhotoBackend:
 
     def embedding(self, selfie: Selfie) -> np.ndarray:
         """By the recogniser that the identity adapter was trained with, as long as it gives it."""
-        recogniser = self.recogniser
+        recogniser = self._recognises()
         if recogniser is None:
             raise InputError("this model has no recogniser; pull one: twinset models pull <profile> --part recogniser")
 
@@ -121,9 +129,9 @@ class PhotoBackend:
 
     def faces(self, picture: np.ndarray) -> list[Face]:
         """The faces of a photograph, the largest first."""
-        if self.detector is None:
+        detector = self._finds()
+        if detector is None:
             raise InputError("this model has no face detector; pull one: twinset models pull <profile>")
-        detector = self.detector
         return found_faces(lambda: detector.find(picture), picture, self.pipe.perception_cache, detector.sha256)
 
     def figure(self, picture: np.ndarray) -> Figure:
@@ -190,10 +198,11 @@ class PhotoBackend:
 
     def embedded(self, picture: np.ndarray) -> np.ndarray | None:
         """By the recogniser, of the largest face that the detector finds."""
-        if self.detector is None or self.recogniser is None:
+        detector, recogniser = self._finds(), self._recognises()
+        if detector is None or recogniser is None:
             return None
-        faces = self.detector.find(picture)
-        return self.recogniser.embed(aligned(picture, faces[0].landmarks, 112)) if faces else None
+        faces = detector.find(picture)
+        return recogniser.embed(aligned(picture, faces[0].landmarks, 112)) if faces else None
 
     def skin(self, selfie: Selfie) -> np.ndarray | None:
         """Not told: the light of a photograph is unknown."""

@@ -64,7 +64,9 @@ class PartsOnDemand:
         if request.pose or request.selfies or request.garments or request.photo:
             names += ["pose_controlnet"] if self.own_net is None else []
         if request.photo or _is_picture(request.pose or ""):
-            names += PERCEPTION
+            own = {"parser"} if request.parser else set()
+            own |= {"person_detector", "pose_estimator"} if request.pose_estimator == "openpose" else set()
+            names += [name for name in PERCEPTION if name not in own]
         if request.selfies:
             identity = self.profile.part("identity_adapter")
             detector = next(part.name for part in self.profile.chosen() if part.name in DETECTORS)

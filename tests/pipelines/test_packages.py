@@ -30,6 +30,7 @@ from twinset.errors import InputError
 from twinset.figure import labels as atr
 from twinset.models.hub.profiles import ON_HUB
 from twinset.perception.faces import insightface_package
+from twinset.perception.faces.onnx import Detector
 from twinset.perception.people import pose
 from twinset.pipelines.loading import load
 from twinset.pipelines.loading.assembly import Parts
@@ -83,18 +84,22 @@ def asking(**fields: Any) -> Request:
 # Faces
 
 
-def test_insightface_finds_and_recognises(pipe: Any, insightface: None) -> None:
+def test_insightface_finds_and_recognises(pipe: Any, insightface: None, tmp_path: Path) -> None:
     people, picture = pipe.backend, np.full((320, 320, 3), 255, np.uint8)
-    before = people.detector, people.recogniser
     with packages_on(pipe, asking(faces="insightface")):
+        people.detector = Detector(tmp_path / "buffalo_l" / "det_10g.onnx")  # as a base of one's own takes it in late
         assert [face.score for face in people.faces(picture)] == [0.5, 1.0]  # as the stand-in has it
-        crop = np.full((112, 112, 3), 50, np.uint8)
-        assert people.recogniser.embed(crop).tolist() == [50, 50, 50] and people.recogniser.name == "buffalo_l"
-    assert (people.detector, people.recogniser) == before
-    assert [round(face.score, 2) for face in people.faces(picture)] == [0.93, 0.96]  # and nothing remains of it
-    people.recogniser = None  # what looks at faces through CLIP has none
+        selfie = people.selfie(picture, Path("me.png"), [])
+        assert people.embedding(selfie).tolist() == [255, 255, 255]
+    assert [round(face.score, 2) for face in people.faces(picture)] == [0.93, 0.97]  # and nothing remains of it
+    assert people.embedding(selfie).shape == (512,)
+
+
+def test_insightface_stands_in_for_a_recogniser_only_where_there_is_one(pipe: Any, insightface: None) -> None:
+    pipe.backend.recogniser = None  # a model whose adapter sees the face through CLIP
     with packages_on(pipe, asking(faces="insightface")):
-        assert people.recogniser is None and len(people.faces(picture)) == 2
+        assert len(pipe.backend.faces(np.full((320, 320, 3), 255, np.uint8))) == 2
+        assert pipe.backend.embedded(np.full((320, 320, 3), 255, np.uint8)) is None
 
 
 def test_a_request_draws_by_insightface(
@@ -125,8 +130,8 @@ def test_a_detector_of_ones_own(pipe: Any, tmp_path: Path, monkeypatch: pytest.M
     red = np.zeros((640, 640, 3), np.uint8)
     red[..., 0] = 255
     with packages_on(pipe, request):
-        assert pipe.backend.detector.kind == "YOLO-Face" and len(pipe.backend.faces(red)) == 1
-    assert pipe.backend.detector.kind == "SCRFD"
+        assert pipe.backend.chosen_faces.kind == "YOLO-Face" and len(pipe.backend.faces(red)) == 1
+    assert len(pipe.backend.faces(red)) == 2
     recogniser_graph(tmp_path / "other.onnx")
     with pytest.raises(InputError, match=r"other\.onnx' is no detector"), packages_on(pipe, asking(faces="other.onnx")):
         pass

@@ -89,9 +89,7 @@ def test_without_networks_one_line_says_so(photo: Path, monkeypatch: pytest.Monk
 
 
 def test_commercial_use_leaves_the_parser_out(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "twinset.pipelines.families.photo_pose.keypoints_of", lambda picture, profile: [figure_of().keypoints]
-    )
+    monkeypatch.setattr("twinset.pipelines.families.photo_pose.keypoints_of", lambda *_: [figure_of().keypoints])
     _, keypoints, labels = chosen(PhotoReader(resolve("sd15"), commercial=True), photo)
     assert labels is None and keypoints[kp.NECK, 2] == 1
 
