@@ -27,11 +27,11 @@ SHADES: dict[str, RGB] = {
     "denim blue": (66, 104, 168),
     "violet": (138, 78, 198), "lavender": (192, 170, 226), "lilac": (196, 164, 222), "dark purple": (84, 38, 124),
     "plum": (108, 46, 118),
-    "light pink": (250, 190, 210), "hot pink": (238, 84, 152), "magenta": (222, 70, 150), "fuchsia": (226, 74, 160),
+    "light pink": (254, 180, 192), "hot pink": (238, 84, 152), "magenta": (222, 70, 150), "fuchsia": (226, 74, 160),
     "tan": (168, 118, 76), "chestnut": (116, 66, 42), "dark brown": (82, 52, 36), "light brown": (156, 104, 66),
     "off-white": (240, 240, 236),
     "silver": (192, 195, 201), "silver grey": (180, 183, 190), "charcoal": (76, 78, 84), "light grey": (188, 190, 195),
-    "cream": (248, 238, 212), "ivory": (250, 242, 222), "khaki": (172, 152, 106), "camel": (206, 176, 130),
+    "cream": (246, 230, 196), "ivory": (250, 240, 214), "khaki": (172, 152, 106), "camel": (206, 176, 130),
     "blonde": (236, 202, 96),
 }  # fmt: skip
 HAIR: dict[str, RGB] = {

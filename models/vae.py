@@ -27,7 +27,7 @@ class PatchAutoencoderKL(AutoencoderKL):
     patches into channels makes a step about five times cheaper, and the linear path, set by `start_linear` from the
     principal components of real patches, is a usable autoencoder before the first step.
 
-    The interface is AutoencoderKL's: `encode_picture(x).latent_dist`, `decode_latents(z).sample`, `config.scaling_factor`,
+    The interface is AutoencoderKL's: `encode(x).latent_dist`, `decode(z).sample`, `config.scaling_factor`,
     tiling, slicing, `save_pretrained`. Pictures are (B, 3, H, W) in [-1, 1], H and W divisible
     by `factor`; latents (B, latent_channels, H / factor, W / factor).
     """

@@ -29,7 +29,13 @@ from rich.progress import track
 from twinset.benchmarks.drawing import studio_pipeline
 from twinset.benchmarks.figures import Estimate
 from twinset.benchmarks.judges import FOLDER, Judges
-from twinset.benchmarks.named_colours.sentences import FRAMING_SHARES, HELD_OUT, NamedSentence, named_sentence
+from twinset.benchmarks.named_colours.sentences import (
+    FRAMING_SHARES,
+    HELD_OUT,
+    NamedPiece,
+    NamedSentence,
+    named_sentence,
+)
 from twinset.benchmarks.page import grid
 from twinset.figure.colours import HAIR
 from twinset.figure.drawn_parsing import draw_layout
@@ -63,6 +69,8 @@ LIGHTS = {
     for word, warmths in WARMTHS.items()
 }
 """Class of light to gains (warmth, brightness, 3) that it may have in Mannequin."""
+AMBIGUOUS = {"silver": ("grey", "white")}
+"""Names that are either of two colours as long as nobody knows how bright the light is."""
 LEAST_SHARE = 1 / 8
 """Of a patterned garment that a colour must have: of checks the ground is a third, and lines blend with it."""
 
@@ -169,35 +177,51 @@ def judge_case(judges: Judges, case: Case, picture: np.ndarray, labels: np.ndarr
         labels: uint8 (256, 192), where its clothes should be.
     """
     reading = judges.read(picture[None])
-    said = {name: ATTRIBUTES[name][classes[0]] for name, classes in reading.attributes.items()}
-    lights = LIGHTS[said["light"]].reshape(-1, 3)
+    attributes = {name: ATTRIBUTES[name][classes[0]] for name, classes in reading.attributes.items()}
     found = []
     for piece in case.sentence.pieces:
         region = region_inside(labels, garment_labels(piece.kind))
-        if region.sum() < IN_SIGHT:
-            continue
-        region &= np.isin(reading.parsing[0], garment_labels(piece.kind))
-        seen, kind = {"rule": (), "network": ()}, 0.0
-        if region.sum() >= FOUND:
-            seen["rule"] = named_colours(colour_shares(picture, region, lights), piece.pattern)
-            classes = {
-                name: GARMENT_CLASSES[name][k[0]] for name, k in judges.garment_classes([picture], [region]).items()
-            }
-            seen["network"] = (said["shoes_colour"] if piece.slot == "shoes" else classes["colour"],)
-            kind = float(classes["kind"] == piece.kind)
-        found.append(Judged(case, piece.slot, (piece.colour,), seen, float("nan") if piece.slot == "shoes" else kind))
+        if region.sum() >= IN_SIGHT:
+            region &= np.isin(reading.parsing[0], garment_labels(piece.kind))
+            found.append(judge_piece(judges, case, piece, picture, region, attributes))
     worn = tuple({piece.colour for piece in case.sentence.pieces} & set(HAIR))
     wanted = (case.sentence.hair_colour,) if case.sentence.hair_colour else worn
-    return [*found, *([Judged(case, "hair", wanted, {"network": (said["hair_colour"],)})] if wanted else [])]
+    return [*found, *([Judged(case, "hair", wanted, {"network": (attributes["hair_colour"],)})] if wanted else [])]
+
+
+def judge_piece(
+    judges: Judges, case: Case, piece: NamedPiece, picture: np.ndarray, region: np.ndarray, attributes: dict[str, str]
+) -> Judged:
+    """One garment.
+
+    Args:
+        judges: who look.
+        case: of the picture.
+        piece: what was asked for.
+        picture: uint8 (256, 192, 3).
+        region: bool (256, 192), where it should be and the parser sees such a thing.
+        attributes: what the network sees in the picture as a whole; it knows shoes in no other way.
+    """
+    shoes, wanted = piece.slot == "shoes", (piece.colour,)
+    if region.sum() < FOUND:
+        return Judged(case, piece.slot, wanted, {"rule": (), "network": ()}, float("nan") if shoes else 0.0)
+    lights = LIGHTS[attributes["light"]].reshape(-1, 3)
+    rule = named_colours(colour_shares(picture, region, lights), piece.pattern)
+    if shoes:
+        return Judged(case, piece.slot, wanted, {"rule": rule, "network": (attributes["shoes_colour"],)})
+    classes = judges.garment_classes([picture], [region])
+    colour, kind = (GARMENT_CLASSES[name][int(classes[name][0])] for name in ("colour", "kind"))
+    return Judged(case, piece.slot, wanted, {"rule": rule, "network": (colour,)}, float(kind == piece.kind))
 
 
 def named_colours(found: Sequence[tuple[str, float]], pattern: str) -> tuple[str, ...]:
     """The colours that a garment may be called by: of plain cloth the main one, else all with a fair share."""
     shares: dict[str, float] = {}
     for name, share in found:
-        shares[colour_key(name)] = shares.get(colour_key(name), 0.0) + share
-    main = max(shares, key=lambda name: shares[name])
-    return (main,) if pattern == "plain" else tuple(name for name in shares if shares[name] >= LEAST_SHARE)
+        for key in AMBIGUOUS.get(name) or (colour_key(name),):
+            shares[key] = shares.get(key, 0.0) + share
+    least = max(shares.values()) if pattern == "plain" else LEAST_SHARE
+    return tuple(key for key in shares if shares[key] >= least)
 
 
 def colour_key(name: str) -> str:
