@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-from tests.helpers.both_families import ADAPTERS, parts_of
+from tests.helpers.both_families import parts_of
 from tests.helpers.diffusers_parts import inputs
 from tests.helpers.ldm_layout import original_state
 from twinset.pipelines.joint import JointPipeline
@@ -29,7 +29,7 @@ from twinset.pipelines.joint_xl import JointXLPipeline
 
 
 def sd15() -> dict[str, Any]:
-    return {name: part for name, part in parts_of("sd15").items() if name not in ADAPTERS}
+    return parts_of("sd15")
 
 
 def sdxl() -> dict[str, Any]:
