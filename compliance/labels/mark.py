@@ -54,7 +54,7 @@ class Marked:
     """
 
     picture: np.ndarray
-    mark_psnr: float
+    psnr: float
     margin: float
 
 
