@@ -123,7 +123,7 @@ def test_two_processes_may_bind_at_once(book: ConsentBook) -> None:
 def test_a_request_is_drawn_under_its_consent_only(
     book: ConsentBook, selfie: Path, tmp_path: Path, studio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studio, "seen", PerceptionCache(tmp_path / "seen"), raising=False)
+    monkeypatch.setattr(studio, "perception_cache", PerceptionCache(tmp_path / "seen"), raising=False)
     far = date.today() + timedelta(days=9)
     reference = book.record(statement(until=far))
     fields = {"prompt": "short hair", "selfie": selfie, "seed": 3, "steps": 1, "repair": False, "labels": False}
