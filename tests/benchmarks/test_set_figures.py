@@ -89,7 +89,7 @@ def test_peak_memory_is_counted_anew() -> None:
 
 def test_cost_of_a_way_and_its_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pipe = tiny_pipeline()
-    monkeypatch.setattr(costing, "load_pipeline", lambda model: pipe)
+    monkeypatch.setattr(costing, "studio_pipeline", lambda model: pipe)
     plan = Drawing("tiny", tmp_path, people=1, steps=1, guidance=1.0, first_seed=60_000)
     found = {way: costing.cost(plan, way, 1) for way in costing.COSTED}
     assert found["serial"].cold_calls["unet"] > found["joint"].cold_calls["unet"]

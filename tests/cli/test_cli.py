@@ -109,7 +109,7 @@ def test_request_survives_json() -> None:
 
 def test_largest_of_several_faces_is_taken(selfie: Path) -> None:
     faces = [Face(TEMPLATE * 2, 0.6), Face(TEMPLATE, 0.9)]  # the finder's order: the largest first
-    finder: Any = SimpleNamespace(face_finder=SimpleNamespace(find=lambda picture: faces), seen=PerceptionCache())
+    finder: Any = SimpleNamespace(face_finder=SimpleNamespace(find=lambda picture: faces), perception_cache=PerceptionCache())
     notes: list[str] = []
     drawn = people.StudioBackend(finder)
     assert composing.read_selfies(drawn, [selfie], "largest", notes).face.shape == (112, 112, 3)
@@ -291,7 +291,7 @@ def test_generate_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(cli, "load", lambda *_: pipe)
+    monkeypatch.setattr(cli.draw, "load", lambda *_: pipe)
     arguments = ["--prompt", "beach", "--garment", dress, "--num", 2, "--seed", 7, "--steps", 1]
     assert run(monkeypatch, "generate", *arguments, "-o", tmp_path / "out", "--json") == 0
     records = json.loads(capsys.readouterr().out)
@@ -324,7 +324,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
     Image.new("RGB", (64, 64), "white").save(tmp_path / "white.png")
     (tmp_path / "text.png").write_text("not a picture")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "load", lambda *_: pipe)
+    monkeypatch.setattr(cli.draw, "load", lambda *_: pipe)
     assert run(monkeypatch, "generate", "--prompt", "x", *arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and words in lines[0] and lines[0].startswith("twinset: ")

@@ -215,7 +215,7 @@ class TestJudges:
     def test_peaks_find_the_keypoints(self) -> None:
         keypoints = np.array([[50.3, 71.8, 1], [120.0, 200.5, 1], [0, 0, 0]], np.float32)
         heat = torch.from_numpy(judges.keypoint_heat(keypoints)).clamp(1e-4, 1 - 1e-4)
-        found = judges.peaks(torch.logit(heat)[None])[0].numpy()
+        found = judges.heatmap_peaks(torch.logit(heat)[None])[0].numpy()
         np.testing.assert_allclose(found[:2], keypoints[:2], atol=0.5)
         assert found[2, 2] == 0
 

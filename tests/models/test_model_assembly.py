@@ -311,7 +311,7 @@ class TestFaults:
             if parts[0].name == "buffalo_l":
                 recogniser_graph(weights_of(profile, parts[0].name), seed=99)
 
-        monkeypatch.setattr(assembly, "pull", swap)
+        monkeypatch.setattr(assembly, "pull_parts", swap)
         with pytest.raises(InputError, match=r"w600k_r50.onnx' has SHA-256 .*, expected .*; delete it"):
             load(profile, shelf)
 

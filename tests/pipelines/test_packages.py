@@ -74,7 +74,7 @@ def insightface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package in insightface's place, and small files in the place of buffalo_l's."""
     fake_insightface(monkeypatch)
     file = SimpleNamespace(local=pack(tmp_path / "buffalo_l") / "w600k_r50.onnx")
-    monkeypatch.setattr(insightface_package, "pull", lambda *_, **__: [SimpleNamespace(files=[file])] * 2)
+    monkeypatch.setattr(insightface_package, "pull_parts", lambda *_, **__: [SimpleNamespace(files=[file])] * 2)
 
 
 def asking(**fields: Any) -> Request:

@@ -70,7 +70,7 @@ def test_flat_pictures_stay_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.skipif(not (BUNDLED / "figure_reader").is_dir(), reason="the bundled model has no figure reader")
 def test_the_bundled_reader_tells_worn_from_flat() -> None:
     reader = FigureReader.from_pretrained(BUNDLED / "figure_reader").eval()
-    people = StudioBackend(SimpleNamespace(figure_reader=reader, seen=PerceptionCache()))  # type: ignore[arg-type]
+    people = StudioBackend(SimpleNamespace(figure_reader=reader, perception_cache=PerceptionCache()))  # type: ignore[arg-type]
     specs = [draw_spec(900_730_000 + index, "held_out") for index in range(12)]
     flats = [people.worn(render_flat(garment)) for spec in specs for garment in spec.garments.values()]
     worn = [people.worn(render.render_picture(spec)) for spec in specs]

@@ -92,7 +92,7 @@ def pull_command(
     from twinset.models.hub import download
 
     logging.set_verbosity_error()  # what went wrong is said once, by us
-    reports = _told(download.pull(found, parts, offline=offline, endpoint=endpoint))
+    reports = _told(download.pull_parts(found, parts, offline=offline, endpoint=endpoint))
     if as_json:
         print(json.dumps(_report_keys(found, reports), indent=2))
 
@@ -115,7 +115,7 @@ def check_command(profile: Name, part: Parts = None, as_json: Json = False) -> N
     from twinset.models.hub.profiles import resolve
 
     found = resolve(profile)
-    reports = _told(download.check(found, part or ()))
+    reports = _told(download.check_parts(found, part or ()))
     if as_json:
         print(json.dumps(_report_keys(found, reports), indent=2))
     download.require_intact(found, reports)
