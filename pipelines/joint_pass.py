@@ -71,12 +71,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         self.condition_cache = ConditionCache()
 
     def encode_texts(
-        self,
-        prompt: Text,
-        negative_prompt: Text,
-        each: int,
-        size: tuple[int, int],
-        **given: Any,
+        self, prompt: Text, negative_prompt: Text, each: int, size: tuple[int, int], **given: Any
     ) -> tuple[TextConditioning, TextConditioning]:
         """What the family's text encoders say of prompts and negative prompts.
 

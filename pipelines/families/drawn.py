@@ -81,7 +81,9 @@ class FamilyBackend(Protocol):
     family: str
 
     @property
-    def draws_clothes(self) -> bool: ...
+    def draws_clothes(self) -> bool:
+        """Whether clothes that only words name are drawn as pictures for it."""
+        ...
 
     @property
     def scored_by(self) -> str:

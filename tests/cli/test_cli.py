@@ -109,7 +109,8 @@ def test_request_survives_json() -> None:
 
 def test_largest_of_several_faces_is_taken(selfie: Path) -> None:
     faces = [Face(TEMPLATE * 2, 0.6), Face(TEMPLATE, 0.9)]  # the finder's order: the largest first
-    finder: Any = SimpleNamespace(face_finder=SimpleNamespace(find=lambda picture: faces), perception_cache=PerceptionCache())
+    found = SimpleNamespace(find=lambda picture: faces)
+    finder: Any = SimpleNamespace(face_finder=found, perception_cache=PerceptionCache())
     notes: list[str] = []
     drawn = people.StudioBackend(finder)
     assert composing.read_selfies(drawn, [selfie], "largest", notes).face.shape == (112, 112, 3)

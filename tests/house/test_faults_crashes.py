@@ -61,7 +61,7 @@ def test_a_write_is_a_temporary_file_fsync_rename_and_fsync_of_the_folder(
     fsync, replace = os.fsync, os.replace
 
     def synced(descriptor: int) -> None:
-        did.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name.partition(".")[0])
+        did.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name.lstrip(".").partition(".")[0])
         fsync(descriptor)
 
     def renamed(old: Any, new: Any) -> None:

@@ -33,7 +33,10 @@ class Found:
 
 def people(*landmarks: np.ndarray) -> PhotoBackend:
     return PhotoBackend(
-        cast(Any, SimpleNamespace(perception_cache=PerceptionCache())), (64, 64), None, cast(Detector, Found(*landmarks))
+        cast(Any, SimpleNamespace(perception_cache=PerceptionCache())),
+        (64, 64),
+        None,
+        cast(Detector, Found(*landmarks)),
     )
 
 

@@ -277,7 +277,7 @@ def test_a_package_that_is_not_there(
     "fields", [{"faces": "insightface"}, {"pose_estimator": "openpose"}, {"parser": "schp=a.onnx"}]
 )
 def test_drawn_people_are_not_for_them(fields: dict[str, str]) -> None:
-    drawn: Any = SimpleNamespace(draws=None)
+    drawn: Any = SimpleNamespace(backend=None)
     with (
         pytest.raises(InputError, match="leave them out, or take --model sd15 or sdxl"),
         packages_on(drawn, asking(**fields)),
