@@ -304,7 +304,7 @@ class TestFaults:
     def test_file_swapped_between_its_hash_and_its_loading(
         self, profile: Profile, shelf: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        pull = assembly.pull
+        pull = assembly.pull_parts
 
         def swap(profile: Profile, parts: list[Part], **more: Any) -> Iterator[Any]:
             yield from pull(profile, parts, **more)

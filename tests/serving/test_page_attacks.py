@@ -219,8 +219,8 @@ def test_own_uploads_go_through_and_come_back_as_pictures(scene: Scene) -> None:
     body["data"][event["inputs"].index(prompt)] = "a dress"
     assert one.http.post("/gradio_api/queue/join", json=body).status_code == 200
     shown = {path for path in paths_in(one.outcome()) if path.endswith(".png")}
-    (row,) = scene.service.queue.reading("SELECT request FROM jobs")
-    (garment,) = json.loads(row["request"])["garments"]
+    (order,) = scene.service.files.repository.jobs.requests()
+    (garment,) = json.loads(order)["garments"]
     assert (scene.service.files.uploads / garment["upload"]).read_bytes() == png(1)
 
     assert shown
