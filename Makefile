@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow lint docs train benchmark speed clean
+.PHONY: help setup demo test test-slow lint types docs train benchmark speed clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -32,9 +32,11 @@ test: $(READY)  ## Run the tests, without the slow ones, on two cores
 test-slow: $(READY)  ## Run the slow tests only
 	$(BIN)/python -m pytest -m slow
 
-lint: $(READY)  ## Check style and types
+lint: $(READY)  ## Check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(READY)  ## Check types
 	$(BIN)/pyright
 
 docs: $(READY)  ## Build the documentation as a site into build/site
