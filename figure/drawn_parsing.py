@@ -9,7 +9,7 @@ import numpy as np
 from twinset.figure.body import body_parts, ears_path, head_outline, head_parts
 from twinset.figure.garments import garment_parts
 from twinset.figure.hair import HAIR_STYLES, hair_parts
-from twinset.figure.keypoints import Keypoints
+from twinset.figure.keypoints import FRAME, Keypoints
 from twinset.figure.parts import BodyPart, label_map
 from twinset.figure.rig import build_rig
 
@@ -23,18 +23,21 @@ def layout_parts(keypoints: Keypoints, garments: Sequence[str], hair: str) -> li
     return body_parts(rig) + clothes + head_parts(rig, head_outline(), ears_path()) + hair_parts(rig, hair)
 
 
-def draw_layout(keypoints: Keypoints, garments: Sequence[str], hair: str = "short") -> np.ndarray:
+def draw_layout(
+    keypoints: Keypoints, garments: Sequence[str], hair: str = "short", size: tuple[int, int] = FRAME
+) -> np.ndarray:
     """Draws the average head and dressed body as ATR labels.
 
     Args:
-        keypoints: float32 (18, 3) in the 192x256 frame; unknown joints (0, 0, 0) are filled.
+        keypoints: float32 (18, 3) in pixels; unknown joints (0, 0, 0) are filled.
         garments: garment kinds, for instance ("t_shirt", "trousers", "shoes") or ("dress", "shoes").
         hair: one of HAIR_STYLES.
+        size: (width, height) of the map in pixels.
 
     Returns:
-        uint8 (256, 192).
+        uint8 (height, width).
 
     Raises:
         ValueError: for unknown kinds or styles, or if fewer than two joints are known.
     """
-    return label_map(layout_parts(keypoints, garments, hair))
+    return label_map(layout_parts(keypoints, garments, hair), size)

@@ -70,16 +70,19 @@ def _sample(flat: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack(channels, axis=-1)
 
 
-def warp_flat(flat: np.ndarray, kind: str, keypoints: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+def warp_flat(
+    flat: np.ndarray, kind: str, keypoints: Keypoints, size: tuple[int, int] = FRAME
+) -> tuple[np.ndarray, np.ndarray]:
     """Lays a flat garment picture onto a pose.
 
     Args:
         flat: uint8 (256, 192, 3), the garment on white in the pose of `flat_keypoints(kind)`.
         kind: garment kind.
-        keypoints: float32 (18, 3) of the target.
+        keypoints: float32 (18, 3) of the target, in its pixels.
+        size: (width, height) of the target.
 
     Returns:
-        uint8 (256, 192, 3), white outside; float32 (256, 192) coverage in 0..1.
+        uint8 (height, width, 3), white outside; float32 (height, width) coverage in 0..1.
 
     Raises:
         ValueError: if the kind is unknown or the flat has another shape.
@@ -88,8 +91,8 @@ def warp_flat(flat: np.ndarray, kind: str, keypoints: Keypoints) -> tuple[np.nda
         raise ValueError(f"flat picture has shape {flat.shape}; expected (256, 192, 3)")
     worn = in_order(garment_parts(kind, build_rig(keypoints)))
     laid = {part.name: part.matrix for part in garment_parts(kind, build_rig(flat_keypoints(kind)))}
-    owner, source = part_map(worn), flat.astype(np.float32)
-    picture = np.full(flat.shape, 255, dtype=np.uint8)
+    owner, source = part_map(worn, size), flat.astype(np.float32)
+    picture = np.full((*owner.shape, 3), 255, dtype=np.uint8)
     for index, part in enumerate(worn):
         rows, columns = np.nonzero(owner == index + 1)
         if len(rows):
@@ -103,13 +106,13 @@ def garment_draft(labels: np.ndarray, keypoints: Keypoints, flats: Mapping[str, 
     """Flat pictures warped into the layout: grey wherever no garment (with a flat) is.
 
     Args:
-        labels: uint8 (256, 192) parsing map of the layout.
+        labels: uint8 (H, W) parsing map of the layout.
         keypoints: the layout's keypoints.
         flats: garment kind -> uint8 (256, 192, 3).
     """
     draft = np.full((*labels.shape, 3), GREY, dtype=np.uint8)
     for kind, flat in flats.items():
-        warped, coverage = warp_flat(flat, kind, keypoints)
+        warped, coverage = warp_flat(flat, kind, keypoints, (labels.shape[1], labels.shape[0]))
         owned = np.isin(labels, GARMENT_KINDS[kind][1]) & (coverage > 0.5)
         draft[owned] = warped[owned]
     return draft

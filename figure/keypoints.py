@@ -67,14 +67,23 @@ def with_visibility(points: np.ndarray, size: tuple[int, int] = FRAME) -> Keypoi
     return np.concatenate([points, inside[:, None]], axis=1).astype(np.float32)
 
 
+def resized(keypoints: Keypoints, before: tuple[int, int], after: tuple[int, int]) -> Keypoints:
+    """Keypoints of a picture of one size (width, height) in the same picture at another size."""
+    return (keypoints * np.array([after[0] / before[0], after[1] / before[1], 1.0])).astype(np.float32)
+
+
 def draw_skeleton(keypoints: Keypoints, size: tuple[int, int] = FRAME) -> np.ndarray:
-    """OpenPose's coloured skeleton on black, uint8 (height, width, 3).
+    """OpenPose's coloured skeleton on black, uint8 (height, width, 3), as the bundled model's pose net learnt it.
 
     Limbs to a known joint outside the frame are drawn up to the border, since that direction is known.
+
+    Args:
+        keypoints: (18, 3) in pixels of the picture.
+        size: (width, height) of the picture.
     """
     array = check_keypoints(keypoints)
     known, scale = known_joints(array), 2
-    points = array[:, :2] * (np.array(size) / np.array(FRAME)) * scale
+    points = array[:, :2] * scale
     image = Image.new("RGB", (size[0] * scale, size[1] * scale))
     draw = ImageDraw.Draw(image)
     for index, (a, b) in enumerate(LIMBS):

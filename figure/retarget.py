@@ -54,11 +54,12 @@ def head_share(keypoints: Keypoints) -> float | None:
     return head / body if head and body and known[kp.NECK] else None
 
 
-def retarget(keypoints: Keypoints) -> Keypoints:
+def retarget(keypoints: Keypoints, size: tuple[int, int] = FRAME) -> Keypoints:
     """Gives the figure's proportions to a pose taken from a photograph.
 
     Args:
-        keypoints: (18, 3) px in the frame, unknown joints 0, 0, 0.
+        keypoints: (18, 3) px in the picture, unknown joints 0, 0, 0.
+        size: (width, height) of the picture.
 
     Returns:
         float32 (18, 3); the same joints are known. A pose that has the figure's proportions already (a
@@ -76,8 +77,8 @@ def retarget(keypoints: Keypoints) -> Keypoints:
     figure = _body(away, known, torso)
     figure[_HEAD] = _head(away, known, up)
     goal = np.concatenate([away[known], anchor[None] * _ADULT_CROWN]) + points[kp.NECK]
-    scale, neck = _fit(np.concatenate([figure[known], up[None] * EAR_RISE * _FIGURE_CROWN]), goal)
-    placed = with_visibility(figure * scale + neck)
+    scale, neck = _fit(np.concatenate([figure[known], up[None] * EAR_RISE * _FIGURE_CROWN]), goal, size)
+    placed = with_visibility(figure * scale + neck, size)
     return np.where(known[:, None], placed, 0).astype(np.float32)
 
 
@@ -141,16 +142,17 @@ def turn_of(away: np.ndarray, known: np.ndarray, across: np.ndarray) -> float:
     return 0.0
 
 
-def _fit(figure: np.ndarray, goal: np.ndarray) -> tuple[float, np.ndarray]:
+def _fit(figure: np.ndarray, goal: np.ndarray, frame: tuple[int, int]) -> tuple[float, np.ndarray]:
     """Scale and shift that give the figure the goal's box: as long on its longer side, nowhere further outside the frame.
 
     Args:
         figure: (N, 2) in head heights.
         goal: (N, 2) px.
+        frame: (width, height) of the picture.
     """
     low, high = figure.min(0), figure.max(0)
     size, box = np.maximum(high - low, 1e-6), (goal.min(0), goal.max(0))
-    floor, ceiling = np.minimum(box[0], 0.0), np.maximum(box[1], np.array(FRAME) - 1.0)
+    floor, ceiling = np.minimum(box[0], 0.0), np.maximum(box[1], np.array(frame) - 1.0)
     longer = int(np.argmax(box[1] - box[0]))
     scale = float(min((box[1] - box[0])[longer] / size[longer], *((ceiling - floor) / size)))
     middle = (box[0] + box[1]) / 2

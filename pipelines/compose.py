@@ -27,6 +27,8 @@ from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.parts_on_demand import prepared
 from twinset.pipelines.request import GarmentPicture, Request
+from twinset.pipelines.sizes import size_of
+from twinset.pipelines.stages import Stage, View, face_view, stages_of
 from twinset.pipelines.wardrobe import (
     DrawnGarment,
     draw_clothes,
@@ -53,14 +55,15 @@ class Composition:
 
     Attributes:
         sentence: The words, understood; `prompt` and `negative` are for the text encoder.
-        layout: Keypoints and parsing map.
-        conditions: Identity and garments.
+        layout: Keypoints and parsing map, at the size that is drawn.
+        conditions: Identity and garments, laid there.
         pose: Name of the preset, the keypoint file or the picture.
         hair: Hair style drawn in the layout.
         kinds: Garment kinds the person wears, given, named or drawn from the seed.
         selfie: The aligned face, or None.
         flats: Garment kind to its picture, uint8 (h, w, 3), as the family takes it; those given, then those drawn.
         notes: Lines the user should see.
+        stages: Those of the pass, the conditions laid at the size of each.
         photo: Of which a part is drawn anew, or None.
         drawn: Clothes that no picture shows, drawn flat and given as if one did.
         posed: Whether the pass obeys the layout. Without any ControlNet the words alone decide; pose, hair and kinds
@@ -76,6 +79,7 @@ class Composition:
     selfie: Selfie | None
     flats: dict[str, np.ndarray]
     notes: tuple[str, ...]
+    stages: tuple[Stage, ...]
     photo: Photo | None = None
     drawn: tuple[DrawnGarment, ...] = ()
     posed: bool = True
@@ -109,7 +113,7 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     """
     notes: list[str] = []
     prepared(pipe, request)
-    people = backend_of(pipe)
+    people = backend_at(pipe, request)
     flats = read_garments(people, request.garments, notes)
     sentence = understand(request.prompt, people.family, request.seed or 0, colours_of(flats))
     brief, notes = sentence.brief, [*notes, *sentence.notes]
@@ -126,6 +130,49 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     else:
         photo, layout, kinds = read_photo(people, request.photo, tuple(flats), selfie is not None, notes)
         pose, hair = str(request.photo), "the photo's"
+
+    def lay(view: View, there: Layout) -> list[Condition]:
+        return lay_conditions(pipe, people, request, selfie, flats, photo, view, there)
+
+    stages = stages_of(layout, lay, views_of(people, request, layout, selfie), request.hires_strength)
+    if not pipe.nets:
+        pose, hair, kinds = "", "", ()
+        notes.append("the pose is not used: words alone draw without a pose net; --pose brings it in")
+    whole = [stage for stage in stages if stage.view.window is None][-1]
+    inputs = sentence, whole.layout, whole.conditions, pose, hair, kinds, selfie, flats, tuple(notes), stages
+    return Composition(*inputs, photo, drawn, posed=bool(pipe.nets))
+
+
+def backend_of(pipe: JointPass) -> FamilyBackend:
+    """How the pipeline's family sees people."""
+    return StudioBackend(cast("StudioPipeline", pipe)) if pipe.backend is None else pipe.backend
+
+
+def backend_at(pipe: JointPass, request: Request) -> FamilyBackend:
+    """The family for pictures of the size that a request's last stage draws."""
+    people = backend_of(pipe)
+    asked = people.at(size_of(request.size, people.usual_size, people.frame))
+    return people.at(asked.stage_sizes()[-1])
+
+
+def views_of(people: FamilyBackend, request: Request, layout: Layout, selfie: Selfie | None) -> list[View]:
+    """What the stages see: the whole picture at growing sizes, then perhaps the face closely."""
+    views = [View(size) for size in people.stage_sizes()]
+    close = face_view(layout, people.frame) if request.detail == "face" and selfie is not None else None
+    return [*views, *([close] if close else [])]
+
+
+def lay_conditions(
+    pipe: JointPass,
+    people: FamilyBackend,
+    request: Request,
+    selfie: Selfie | None,
+    flats: Mapping[str, np.ndarray],
+    photo: Photo | None,
+    view: View,
+    layout: Layout,
+) -> list[Condition]:
+    """The conditions of a request, laid at what a stage sees."""
     conditions = []
     if selfie is not None and request.identity_strength > 0:
         face = people.identity(selfie, layout, request.identity_strength)
@@ -133,17 +180,8 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     if request.garment_strength > 0:
         conditions += [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
     if photo is not None:
-        conditions.append(pipe.photo(photo.seen, photo.redrawn))
-    if not pipe.nets:
-        pose, hair, kinds = "", "", ()
-        notes.append("the pose is not used: words alone draw without a pose net; --pose brings it in")
-    inputs = sentence, layout, tuple(conditions), pose, hair, kinds, selfie, flats, tuple(notes), photo, drawn
-    return Composition(*inputs, posed=bool(pipe.nets))
-
-
-def backend_of(pipe: JointPass) -> FamilyBackend:
-    """How the pipeline's family sees people."""
-    return StudioBackend(cast("StudioPipeline", pipe)) if pipe.backend is None else pipe.backend
+        conditions.append(pipe.photo(view.picture(photo.seen), view.mask(photo.redrawn)))
+    return conditions
 
 
 # Selfie and garments

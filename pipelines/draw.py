@@ -1,4 +1,4 @@
-"""One denoising pass of one picture of a request: what the family's pipeline is called with."""
+"""One picture of a request, drawn in the stages of a single pass: what the family's pipeline is called with."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from twinset.adapters.condition import Condition
 from twinset.models.region_controlnet import RegionControlNetModel
-from twinset.pipelines.baseline.serial import passes, serially
+from twinset.pipelines.baseline.serial import serially
 from twinset.pipelines.compose import Composition, backend_of
 from twinset.pipelines.denoising.economy import EXACT, LEAN
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import LARGEST_SEED, Request
+from twinset.pipelines.stages import OnePass, Stage, draw_stages, steps_of
 from twinset.prompts.sentence import Sentence
 from twinset.prompts.weighting import is_weighted, weighted_embeddings
 
-Progress = Callable[[int, int], None]
-"""Called with the picture's index and the number of steps done."""
+Progress = Callable[[int, int, int], None]
+"""Called with the picture's index, the number of steps done, and how many it takes in all stages."""
+STAGE_SEEDS = 2**40
+"""Between the seeds of two stages of one picture."""
 
 
 def draw(
@@ -29,9 +31,9 @@ def draw(
     index: int,
     progress: Progress | None = None,
     attempt: int = 0,
-    conditions: Sequence[Condition] | None = None,
+    stages: Sequence[Stage] | None = None,
 ) -> np.ndarray:
-    """Draw one picture of a request once, uint8 (H, W, 3) of the family's size.
+    """Draw one picture of a request once, uint8 (H, W, 3) of its last stage's size.
 
     It is the same picture whether it is drawn alone or among others, which is what lets a record give it again
     byte for byte.
@@ -43,14 +45,8 @@ def draw(
         index: Which of its pictures.
         progress: Told after each step of the first try.
         attempt: Each try has its own noise.
-        conditions: In place of the composition's.
+        stages: In place of the composition's.
     """
-
-    def told(_pipe: object, step: int, _timestep: object, given: dict[str, Any]) -> dict[str, Any]:
-        if progress is not None:
-            progress(index, step + 1)
-        return given
-
     arguments = {
         **prompt_arguments(pipe, composition.sentence),
         "num_inference_steps": request.steps,
@@ -59,13 +55,52 @@ def draw(
         "controlnet_conditioning_scale": [
             1.0 if isinstance(net, RegionControlNetModel) else request.pose_strength for net in pipe.nets
         ],
-        "callback_on_step_end": None if attempt or progress is None or conditions is not None else told,
     }
-    noise = seed_of(request, index) + attempt * (LARGEST_SEED + 1)
-    one_pass = passes(pipe, arguments, lambda: torch.Generator().manual_seed(noise))
-    if request.way == "serial" and conditions is None:
+    chosen = composition.stages if stages is None else stages
+    first_try = progress is not None and stages is None and not attempt
+    count = _StepCount(index, progress, steps_of(chosen, request.steps or 0)) if first_try else None
+    one_pass = passes(pipe, arguments, seed_of(request, index) + attempt * (LARGEST_SEED + 1), count)
+    if request.way == "serial" and stages is None:
         return serially(pipe, backend_of(pipe), one_pass, composition)
-    return one_pass(composition.layout, composition.conditions if conditions is None else conditions)
+    return draw_stages(one_pass, chosen)
+
+
+def passes(pipe: JointPass, arguments: dict[str, Any], seed: int, callback: Callable[..., Any] | None = None) -> OnePass:
+    """`pipe` as a function of a stage; the noise of each of a picture's stages has a seed of its own.
+
+    Args:
+        pipe: The model.
+        arguments: Of all stages.
+        seed: Of the first stage's noise.
+        callback: Of diffusers' kind, called after each step.
+    """
+
+    def draw_stage(number: int, stage: Stage, begin: np.ndarray | None) -> np.ndarray:
+        output: Any = pipe(
+            **arguments,
+            layout=stage.layout,
+            conditions=list(stage.conditions),
+            init_image=begin,
+            strength=stage.strength,
+            generator=torch.Generator().manual_seed(seed + number * STAGE_SEEDS),
+            callback_on_step_end=callback,
+        )
+        return np.array(output.images[0])
+
+    return draw_stage
+
+
+class _StepCount:
+    """Counts the steps of all stages of a picture, as a callback of its passes."""
+
+    def __init__(self, index: int, progress: Progress | None, steps: int):
+        self.index, self.progress, self.steps, self.done = index, progress, steps, 0
+
+    def __call__(self, _pipe: object, _step: int, _timestep: object, given: dict[str, Any]) -> dict[str, Any]:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.index, self.done, max(self.steps, self.done))
+        return given
 
 
 def prompt_arguments(pipe: JointPass, sentence: Sentence) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from twinset.pipelines.record import (
 from twinset.pipelines.request import Request
 from twinset.pipelines.request_loras import loras_on, trigger_notes
 from twinset.pipelines.safety import Safety, safety_of
+from twinset.pipelines.sizes import size_of
 
 InputHashes = Callable[[], dict[str, str]]
 """Gives the hashes of a request's files, see `unchanging`."""
@@ -247,9 +248,12 @@ def under_consent(pipe: JointPass, request: Request) -> Iterator[None]:
 
 
 def finished(request: Request, composition: Composition, outcome: Outcome) -> Image.Image:
-    """The picture as it is saved: in photo mode the photo with its part drawn anew."""
-    picture, photo = outcome.picture, composition.photo
-    return Image.fromarray(picture if photo is None else photo.with_part(picture, request.blend))
+    """The picture as it is saved: at the size asked for; in photo mode the photo with its part drawn anew."""
+    if composition.photo is not None:
+        return Image.fromarray(composition.photo.with_part(outcome.picture, request.blend))
+    picture = Image.fromarray(outcome.picture)
+    size = size_of(request.size, picture.size, composition.stages[0].view.size)
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def labelled(request: Request, composition: Composition, picture: Image.Image, name: str) -> Labelled:
@@ -274,8 +278,9 @@ def check_label(request: Request, composition: Composition) -> None:
 
 
 def with_model_defaults(pipe: JointPass, request: Request) -> Request:
-    """The request with the model's own steps and guidance where it has none."""
-    return request.settled(pipe.config["default_steps"], pipe.config["default_guidance"])
+    """The request with the model's own steps, guidance and size where it has none."""
+    own = pipe.config["default_steps"], pipe.config["default_guidance"], backend_of(pipe).usual_size
+    return request.settled(*own)
 
 
 def picture_name(out: Path, seed: int, request: Request) -> str:

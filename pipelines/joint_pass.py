@@ -25,7 +25,7 @@ from twinset.models.vae import decode_latents, encode_picture
 from twinset.pipelines.denoising.callbacks import AfterStep, Callback
 from twinset.pipelines.denoising.condition_cache import ConditionCache
 from twinset.pipelines.denoising.controlnets import Control
-from twinset.pipelines.denoising.denoise import denoise
+from twinset.pipelines.denoising.denoise import denoise, noisy_start
 from twinset.pipelines.denoising.economy import EXACT, Economy
 from twinset.pipelines.denoising.guidance import Branch, Guidance
 from twinset.pipelines.denoising.kept_photo import PreservedRegion, photo_condition
@@ -104,6 +104,8 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         num_images_per_prompt: int = 1,
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: Tensor | None = None,
+        init_image: np.ndarray | None = None,
+        strength: float = 1.0,
         # how strictly it obeys
         guidance_scale: float | Guidance | None = None,
         controlnet_conditioning_scale: float | Sequence[float] = 1.0,
@@ -137,6 +139,9 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
             controlnet_reads: for each ControlNet a condition whose tokens it reads in place of the words, or None;
                 InstantID's IdentityNet reads the face.
             num_inference_steps: denoising steps; the model's own default without it.
+            init_image: uint8 (H, W, 3), a picture to go on from; its noise is that of `strength`.
+            strength: share of the schedule that is run, as in diffusers' image-to-image pipelines: 1 starts from noise
+                alone, 0.4 keeps what is large.
             generator: one for all, or one per picture; with its own a picture is the same alone or among others.
             economy: what may be reused although the picture comes out a little different.
             callback_on_step_end: may set `_interrupt` and `_guidance_scale` of the pipeline, and give back latents and
@@ -154,6 +159,8 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         self._asked = asked if isinstance(asked, Guidance) else None
         self._guidance_scale = asked.text if isinstance(asked, Guidance) else asked  # a callback may change it
         self._check(prompt, prompt_embeds, callback_on_step_end_tensor_inputs)
+        if not 0 < strength <= 1 or (strength < 1 and init_image is None):
+            raise ValueError(f"strength = {strength}: give more than 0 and at most 1, and an init_image below 1")
         conditions = [c for c in conditions if isinstance(c.weight, Tensor) or c.weight]
         count = num_images_per_prompt * (1 if isinstance(prompt, str) else len(cast(Any, prompt or prompt_embeds)))
         pictures = self._pictures_for_nets(image, layout, height, width, count, num_images_per_prompt)
@@ -166,16 +173,17 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         scales = (controlnet_conditioning_scale, control_guidance_start, control_guidance_end)
         reads = controlnet_reads or [None] * len(pictures)
         controls = self._controls(pictures, reads, conditions, words, empty, scales)
-        schedule = self._schedule(num_inference_steps, timesteps, sigmas)
-        latents = self._noise(generator, count, size) if latents is None else latents
+        schedule, passed = self._schedule(num_inference_steps, timesteps, sigmas, strength)
+        noise = (self._noise(generator, count, size) if latents is None else latents).to(words.states)
+        clean = None if init_image is None else self.encode(init_image)
         kinds = sorted({c.kind for c in conditions})
-        photos = [PreservedRegion.of(c, latents, schedule, self.scheduler) for c in conditions if c.kind == "photo"]
-        with self._remembering(conditions, latents), self.progress_bar(total=len(schedule)) as bar:
+        photos = [PreservedRegion.of(c, noise, schedule, self.scheduler) for c in conditions if c.kind == "photo"]
+        with self._remembering(conditions, noise), self.progress_bar(total=len(schedule)) as bar:
             clean = denoise(
                 *(self.unet, controls, self.attention, self.scheduler),
-                *(latents.to(words.states), schedule),
+                *(noisy_start(self.scheduler, noise, schedule, clean), schedule),
                 *(words, empty, lambda step, steps: self._guidance().at(step, steps, kinds)),
-                *(photos[-1] if photos else None, economy),
+                *(photos[-1] if photos else None, passed, economy),
                 {**self._unet_options(count), "cross_attention_kwargs": cross_attention_kwargs},
                 self.prepare_extra_step_kwargs(generator, eta),
                 AfterStep(self, bar, callback_on_step_end, callback_on_step_end_tensor_inputs, pictures),
@@ -330,13 +338,20 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
                 self.attention.attach(condition, (latents.shape[2], latents.shape[3]))
             yield
 
-    def _schedule(self, steps: int | None, timesteps: list[int] | None, sigmas: list[float] | None) -> Tensor:
-        """The scheduler's timesteps, (T,)."""
+    def _schedule(
+        self, steps: int | None, timesteps: list[int] | None, sigmas: list[float] | None, strength: float
+    ) -> tuple[Tensor, int]:
+        """The scheduler's timesteps (T,) that a pass of some strength takes, and how many are left out before them."""
         retrieve: Any = retrieve_timesteps
         steps = steps or self.config["default_steps"]
-        schedule, _ = retrieve(self.scheduler, steps, self._execution_device, timesteps, sigmas)
-        self._num_timesteps = len(schedule)
-        return schedule
+        schedule, count = retrieve(self.scheduler, steps, self._execution_device, timesteps, sigmas)
+        passed = 0
+        if strength < 1:
+            passed = (count - max(1, int(count * strength))) * self.scheduler.order
+            if hasattr(self.scheduler, "set_begin_index"):
+                self.scheduler.set_begin_index(passed)
+        self._num_timesteps = len(schedule) - passed
+        return schedule[passed:], passed
 
     def _noise(self, generator: Any, count: int, size: tuple[int, int]) -> Tensor:
         """Unit noise (count, C, h, w); with CPU generators the same on every device."""

@@ -20,11 +20,12 @@ from twinset.common.hashing import file_hash
 from twinset.common.sheets import contact_sheet, in_rows
 from twinset.compliance.labels.xmp import encode_png
 from twinset.errors import InputError
-from twinset.figure.keypoints import FRAME, draw_skeleton, openpose_skeleton
+from twinset.figure.keypoints import openpose_skeleton, stick_of
 from twinset.figure.labels import colourise
 from twinset.models.hub.profiles import ON_HUB
 from twinset.pipelines.compose import Composition
 from twinset.pipelines.request import Request
+from twinset.pipelines.sizes import FRAME_WORD
 
 LIBRARIES = ("twinset", "torch", "diffusers", "transformers", "numpy", "pillow", "resvg_py")
 
@@ -55,7 +56,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 3
+    format: int = 4
     picture: str
     sha256: str
     index: int
@@ -76,10 +77,12 @@ class Record(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_older(cls, fields: Any) -> Any:
-        """Pictures of format 2 had no labels, and are replayed without."""
-        if not isinstance(fields, dict) or fields.get("format") != 2 or not isinstance(fields.get("request"), dict):
+        """Pictures of format 2 had no labels, those of format 3 one stage, and are replayed so."""
+        if not isinstance(fields, dict) or not isinstance(fields.get("request"), dict):
             return fields
-        return fields | {"request": {"labels": False} | fields["request"]}
+        unlabelled = {"labels": False} if fields.get("format") == 2 else {}
+        one_stage = {"size": FRAME_WORD, "detail": "none"} if fields.get("format") in (2, 3) else {}
+        return fields | {"request": unlabelled | one_stage | fields["request"]}
 
 
 def located(request: Request) -> Request:
@@ -182,7 +185,7 @@ def request_sheet(composition: Composition, pictures: Sequence[Image.Image]) -> 
     layout = composition.layout
     selfie = [] if composition.selfie is None else [composition.selfie.crop]
     size = (layout.labels.shape[1], layout.labels.shape[0])
-    skeleton = draw_skeleton(layout.keypoints) if size == FRAME else openpose_skeleton(layout.keypoints, size)
+    skeleton = openpose_skeleton(layout.keypoints, size, stick_of(size, thick=True))
     pose = [skeleton, colourise(layout.labels)] if composition.posed else []
     asked = [*selfie, *composition.flats.values(), *pose]
     drawn = [np.asarray(picture) for picture in pictures]

@@ -13,6 +13,7 @@ from twinset.common.validation import one_line
 from twinset.compliance.labels.visible import WORDINGS, Corner
 from twinset.errors import InputError
 from twinset.pipelines.options import Blend, Option
+from twinset.pipelines.sizes import FORMATS, SIZE_PATTERN
 
 Framing = Literal["portrait", "half", "three_quarter", "full"]
 LARGEST_SEED = 2**32 - 1
@@ -183,6 +184,27 @@ class Request(BaseModel):
         Field(ge=-1.0, le=1.0, description="Refuse pictures whose face is less like the selfie (cosine)."),
         Option(label=("Refuse faces less like the selfie than", "低于此相似度则不采用"), advanced=True),
     ] = None
+    size: Annotated[
+        str | None,
+        Field(
+            pattern=SIZE_PATTERN,
+            description=f"Width and height in pixels (384x512), or one of {', '.join(FORMATS)}; frame is what the model "
+            "draws in one stage. The model's own size when absent. Larger pictures are drawn in stages.",
+        ),
+        Option(label=("Size: width x height, or a format", "尺寸：宽x高，或版式名")),
+    ] = None
+    hires_strength: Annotated[
+        float,
+        Field(
+            ge=0.1, le=0.9, description="Share of the steps that each stage after the first runs on the enlarged picture."
+        ),
+        Option(label=("Steps of each further stage, as a share", "后续阶段的步数占比"), advanced=True),
+    ] = 0.42
+    detail: Annotated[
+        Literal["face", "none"],
+        Field(description="face: a small face is drawn once more, enlarged, and laid back; none: it is not."),
+        Option(label=("Draw small faces once more, enlarged", "小脸放大重绘"), advanced=True),
+    ] = "face"
     num: Annotated[
         int, Field(ge=1, le=256, description="Number of pictures."), Option(label=("Number of pictures", "图片数量"))
     ] = 1
@@ -328,9 +350,10 @@ class Request(BaseModel):
             raise ValueError("has no words; say what to draw, as in 'short hair, red dress, beach'")
         return prompt.strip()
 
-    def settled(self, steps: int, guidance: float) -> Request:
-        """The same request with the model's own steps and guidance where it has none."""
+    def settled(self, steps: int, guidance: float, size: tuple[int, int]) -> Request:
+        """The same request with the model's own steps, guidance and size where it has none."""
         own = {"steps": self.steps or steps, "guidance": guidance if self.guidance is None else self.guidance}
+        own |= {"size": self.size or f"{size[0]}x{size[1]}"}
         return self.model_copy(update=own)
 
     @property

@@ -241,7 +241,7 @@ def _without_paths(text: str, files: Files) -> str:
 def job_drawing(model: str, commercial: bool = False, offline: bool = False, keeps: bool = True) -> DrawRequest:
     """Draws by a pipeline, loaded now; `keeps` what perception finds, from one job to the next."""
     from twinset.common.result_cache import PerceptionCache, default_folder
-    from twinset.pipelines.generate import generate, with_model_defaults
+    from twinset.pipelines.generate import generate
     from twinset.pipelines.loading.load import load_pipeline
 
     pipe: Any = load_pipeline(model, commercial=commercial, offline=offline)
@@ -249,10 +249,9 @@ def job_drawing(model: str, commercial: bool = False, offline: bool = False, kee
     pipe.perception_cache = PerceptionCache(default_folder() if keeps else None)
 
     def draw(request: Request, out: Path, report: ReportProgress) -> tuple[list[Record], list[str]]:
-        steps = with_model_defaults(pipe, request).steps
         with pipe.perception_cache.watched() as names:
             try:
-                return generate(pipe, request, out, lambda *done: report(*done, steps)), sorted(names)
+                return generate(pipe, request, out, report), sorted(names)
             except Exception as error:
                 raise UndrawnError(error, sorted(names)) from error
 

@@ -6,9 +6,8 @@ all that follow, as the chained programs do (FaceFusion's swap, VITON-HD's thin-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -24,16 +23,17 @@ from twinset.pipelines.controller.colour_repair import even_shading, match_skin,
 from twinset.pipelines.families.drawn import FamilyBackend, Selfie
 from twinset.pipelines.families.tryon_photo import changes, dressed_anew, dressed_as
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.stages import Lay, OnePass, View, draw_stages, stages_of
 from twinset.scoring.skin import LIMBS
 
-Pass = Callable[..., np.ndarray]
-"""One pass of the model over (layout, conditions): uint8 (H, W, 3)."""
+DrawLayout = Callable[[Layout, Lay], np.ndarray]
+"""One pass of the model in all its stages, over a layout and what lays the conditions: uint8 (H, W, 3)."""
 Swap = Callable[[Selfie, np.ndarray], np.ndarray]
 """Another program's swap: the selfie's face put into a picture uint8 (H, W, 3)."""
 
 
 @dataclass(frozen=True)
-class Stages:
+class SerialPictures:
     """What the serial way made, in order.
 
     Attributes:
@@ -52,14 +52,14 @@ class Stages:
 def draw_serially(
     pipe: JointPass,
     people: FamilyBackend,
-    draw: Pass,
+    draw: DrawLayout,
     layout: Layout,
     selfie: Selfie | None,
     flats: Mapping[str, np.ndarray],
     photo: np.ndarray | None = None,
     swap: Swap | None = None,
     face_lora_strength: float = 1.0,
-) -> Stages:
+) -> SerialPictures:
     """Run the chain; a stage without anything to do hands on what it got.
 
     Args:
@@ -73,7 +73,7 @@ def draw_serially(
         swap: another program's face swap in place of our identity pass.
         face_lora_strength: see `Request`.
     """
-    first = draw(layout, []) if photo is None else photo
+    first = draw(layout, lambda view, there: ()) if photo is None else photo
     seen = people.figure(first)
     here = Layout(seen.keypoints, seen.labels) if seen.found else layout
     swapped = first
@@ -83,11 +83,16 @@ def draw_serially(
         swapped = swap_face(pipe, people, draw, here, selfie, first, face_lora_strength)
     dressed = try_on(pipe, people, draw, here, flats, swapped) if flats else swapped
     repaired = repair(dressed, here.labels) if selfie is not None else dressed
-    return Stages(first, swapped, dressed, repaired)
+    return SerialPictures(first, swapped, dressed, repaired)
 
 
-def serially(pipe: JointPass, people: FamilyBackend, draw: Pass, composition: Composition) -> np.ndarray:
+def serially(pipe: JointPass, people: FamilyBackend, one_pass: OnePass, composition: Composition) -> np.ndarray:
     """A composition drawn by the chain instead of in one pass, uint8 (H, W, 3)."""
+    views, strength = [stage.view for stage in composition.stages], composition.stages[-1].strength
+
+    def draw(layout: Layout, lay: Lay) -> np.ndarray:
+        return draw_stages(one_pass, stages_of(layout, lay, views, strength))
+
     photo = None if composition.photo is None else composition.photo.seen
     swap = face_fusion() if composition.selfie is not None else None
     given = composition.layout, composition.selfie, composition.flats
@@ -98,7 +103,7 @@ def serially(pipe: JointPass, people: FamilyBackend, draw: Pass, composition: Co
 def swap_face(
     pipe: JointPass,
     people: FamilyBackend,
-    draw: Pass,
+    draw: DrawLayout,
     layout: Layout,
     selfie: Selfie,
     picture: np.ndarray,
@@ -106,14 +111,18 @@ def swap_face(
 ) -> np.ndarray:
     """The identity pass: only the face is drawn anew, as face swappers do."""
     anew = changes(np.where(layout.labels == FACE, BACKGROUND, layout.labels), layout.labels, (), face=False)
-    face = replace(people.identity(selfie, layout, 1.0), lora_weight=face_lora_strength)
-    return np.where(anew[..., None], draw(layout, [face, pipe.photo(picture, anew)]), picture)
+
+    def lay(view: View, there: Layout) -> list[Condition]:
+        face = replace(people.identity(selfie, there, 1.0), lora_weight=face_lora_strength)
+        return [face, pipe.photo(view.picture(picture), view.mask(anew))]
+
+    return np.where(anew[..., None], draw(layout, lay), picture)
 
 
 def try_on(
     pipe: JointPass,
     people: FamilyBackend,
-    draw: Pass,
+    draw: DrawLayout,
     layout: Layout,
     flats: Mapping[str, np.ndarray],
     picture: np.ndarray,
@@ -123,8 +132,13 @@ def try_on(
     dressed = people.labels(layout.keypoints, dressed_as(layout.labels, kinds), "short")
     wanted = Layout(layout.keypoints, dressed_anew(layout.labels, dressed, kinds))
     anew = changes(layout.labels, wanted.labels, kinds, face=False)
-    worn = [warped(pipe, people.garment(flat, kind, wanted, 1.0), flat, kind, wanted) for kind, flat in flats.items()]
-    return np.where(anew[..., None], draw(wanted, [*worn, pipe.photo(picture, anew)]), picture)
+
+    def lay(view: View, there: Layout) -> list[Condition]:
+        garments = {kind: (flat, people.garment(flat, kind, there, 1.0)) for kind, flat in flats.items()}
+        worn = [warped(pipe, garment, flat, kind, there) for kind, (flat, garment) in garments.items()]
+        return [*worn, pipe.photo(view.picture(picture), view.mask(anew))]
+
+    return np.where(anew[..., None], draw(wanted, lay), picture)
 
 
 def warped(pipe: JointPass, garment: Condition, flat: np.ndarray, kind: str, layout: Layout) -> Condition:
@@ -155,12 +169,3 @@ def repair(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return match_skin(picture, face, skin)
     return reinhard(picture, face, picture[labels != FACE], strength=0.2, spread=False)
 
-
-def passes(pipe: JointPass, arguments: Mapping[str, Any], generator: Callable[[], Any]) -> Pass:
-    """`pipe` as a function of layout and conditions alone; every stage starts from the same noise."""
-
-    def draw(layout: Layout, conditions: Sequence[Condition]) -> np.ndarray:
-        output: Any = pipe(**arguments, layout=layout, conditions=list(conditions), generator=generator())
-        return np.array(output.images[0])
-
-    return draw

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from twinset.adapters.condition import Condition
 from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
 from twinset.pipelines.blending import blend
@@ -25,6 +24,7 @@ from twinset.pipelines.families.drawn import FamilyBackend, Selfie
 from twinset.pipelines.families.tryon_photo import FADE
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import Request
+from twinset.pipelines.stages import Stage, redrawn
 
 STRENGTHS = (1.0, 0.5)
 """At which a repair is tried, the first that does no harm is taken."""
@@ -33,8 +33,8 @@ MOST_REPAIRS = 8
 STRONGER, STRONGEST = 1.25, 2.0
 """Conditions of a region that is drawn anew, by their own strength; and the most."""
 
-DrawPass = Callable[[int, Sequence[Condition] | None], np.ndarray]
-"""One pass: number of the try (each has its own noise), and conditions in place of the composition's."""
+DrawPass = Callable[[int, Sequence[Stage] | None], np.ndarray]
+"""One pass: number of the try (each has its own noise), and stages in place of the composition's."""
 
 
 @dataclass(frozen=True)
@@ -214,12 +214,14 @@ class Controller:
 
     def _redraw(self, picture: np.ndarray, region: np.ndarray) -> np.ndarray:
         """A region drawn anew under stronger conditions, the rest of the picture kept and seen by the pass."""
-        conditions = [
-            replace(condition, weight=stronger(float(condition.weight)))
-            for condition in self.composition.conditions
-            if condition.kind != "photo"
-        ]
-        return blend(picture, self.draw_pass(0, [*conditions, self.pipe.photo(picture, region)]), region)
+        stronger_ones = [strengthened(stage) for stage in self.composition.stages]
+        stages = redrawn(stronger_ones, self.pipe.photo, picture, region)
+        return blend(picture, self.draw_pass(0, stages), region)
+
+
+def strengthened(stage: Stage) -> Stage:
+    """A stage whose conditions are as strong as a region that is drawn anew has them."""
+    return replace(stage, conditions=tuple(replace(c, weight=stronger(float(c.weight))) for c in stage.conditions))
 
 
 def stronger(weight: float) -> float:

@@ -54,6 +54,20 @@ def predict(
     ).sample
 
 
+def noisy_start(scheduler: Any, noise: Tensor, timesteps: Tensor, clean: Tensor | None = None) -> Tensor:
+    """The latents (N, C, h, w) that a pass starts from: pure noise, or a picture under it.
+
+    Args:
+        scheduler: with its timesteps set.
+        noise: (N, C, h, w) of unit variance.
+        timesteps: those that the pass takes; the first says how much of the picture is left.
+        clean: (1 or N, C, h, w) latents of a picture to go on from; None for none.
+    """
+    if clean is None:
+        return noise * scheduler.init_noise_sigma
+    return scheduler.add_noise(clean.to(noise).expand_as(noise), noise, timesteps[:1].to(noise.device))
+
+
 @torch.no_grad()
 def denoise(
     # networks
@@ -69,6 +83,7 @@ def denoise(
     empty: TextConditioning,
     branches_at: BranchesAt,
     kept: PreservedRegion | None = None,
+    passed: int = 0,
     # how
     economy: Economy = EXACT,
     unet_options: Mapping[str, Any] | None = None,
@@ -80,16 +95,17 @@ def denoise(
 
     Args:
         unet, controls, attention, scheduler: the networks, and the scheduler with its timesteps set.
-        latents: pure noise of unit variance.
-        timesteps: the scheduler's, (T,).
+        latents: as noisy as the first of `timesteps` has them, see `noisy_start`.
+        timesteps: the scheduler's, (T,), or those that are left of them.
         words, empty: the prompts and the negative prompts, one row for all or N.
         branches_at: (step, steps) → the guidance branches of a step; those before a branch have less than it.
         kept: the part of a photo that stays as it is.
+        passed: how many of the scheduler's timesteps lie before these; schedules of conditions are shares of all.
         economy: what may be reused although it would come out a little different.
         unet_options: further arguments of the UNet.
         step_options: further arguments of `scheduler.step` (`generator`, `eta`).
-        on_step: called after each step with (step, timestep, latents, words, empty); gives latents and words to go on
-            with.
+        on_step: called after each step with (step, timestep, latents, words, empty), the steps counted from 0 here;
+            gives latents and words to go on with.
         interrupted: asked before each step; once true, the latents are given as they are.
 
     Returns:
@@ -98,11 +114,10 @@ def denoise(
     Raises:
         FloatingPointError: a latent is not finite.
     """
-    latents = latents * scheduler.init_noise_sigma
     latents = latents if kept is None else kept.blend(latents, 0)
-    steps, before, text, renewed = len(timesteps), (), words, True
+    steps, before, text, renewed = passed + len(timesteps), (), words, True
     with deep_cache(unet, economy.deep_every) as cache:
-        for step, timestep in enumerate(timesteps):
+        for step, timestep in enumerate(timesteps, passed):
             if interrupted():
                 break
             branches = tuple(branches_at(step, steps))  # b branches
@@ -117,9 +132,9 @@ def denoise(
             output = predict(unet, noisy, timestep, text, Residuals.sum(said), **(unet_options or {}))
             guided = _guided(branches, output)
             latents = scheduler.step(guided, timestep, latents, **(step_options or {}), return_dict=False)[0]
-            latents = latents if kept is None else kept.blend(latents, step + 1)
+            latents = latents if kept is None else kept.blend(latents, step - passed + 1)
             told, before = (words, empty), branches
-            latents, words, empty = on_step(step, timestep, latents, words, empty)
+            latents, words, empty = on_step(step - passed, timestep, latents, words, empty)
             renewed = words is not told[0] or empty is not told[1]
     if not torch.isfinite(latents).all():
         raise FloatingPointError("the latents are not finite; lower the guidance or use float32")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
 from twinset.figure.drawn_parsing import draw_layout
 from twinset.figure.flat_garments import flat_keypoints, warp_flat
-from twinset.figure.keypoints import FRAME, Keypoints
+from twinset.figure.keypoints import FRAME, Keypoints, with_visibility
 from twinset.figure.labels import FACE, GARMENT_KINDS, garment_labels
 from twinset.figure.poses import preset
 from twinset.figure.retarget import ORDINARY, head_share, retarget
@@ -31,6 +31,7 @@ from twinset.models.vae import decode_latents
 from twinset.perception.garments.cutout import cut_out
 from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.families.choose_face import chosen_face
+from twinset.pipelines.stages import within_frame
 from twinset.scoring.clip_score import clip_score, clip_similarity
 from twinset.scoring.garment import FEWEST_PIXELS
 from twinset.scoring.iqa import clip_iqa, rn50
@@ -70,15 +71,27 @@ class FamilyBackend(Protocol):
     """What `compose` asks of a family.
 
     Attributes:
-        size: (width, height) of its pictures in pixels.
+        frame: (width, height) in pixels that its model knows.
+        usual_size: (width, height) of its pictures where nobody says otherwise.
+        size: (width, height) of the pictures that are asked for; `frame` where `at` was not called.
         kinds: of garments that it can be given.
         family: "studio", "sd15" or "sdxl", whose words it reads.
         draws_clothes: whether a garment that only words name is better drawn flat, and given as if it were a picture.
     """
 
+    frame: tuple[int, int]
+    usual_size: tuple[int, int]
     size: tuple[int, int]
     kinds: tuple[str, ...]
     family: str
+
+    def at(self, size: tuple[int, int]) -> Self:
+        """The same for pictures of another size."""
+        ...
+
+    def stage_sizes(self) -> list[tuple[int, int]]:
+        """Sizes that a picture of `size` goes through; the last is drawn, and then brought to `size`."""
+        ...
 
     @property
     def draws_clothes(self) -> bool:
@@ -179,12 +192,21 @@ class FamilyBackend(Protocol):
 class StudioBackend:
     """The bundled model's people: stylised figures with big heads, and garments as flat drawings."""
 
-    size: tuple[int, int] = FRAME
+    frame: tuple[int, int] = FRAME
+    usual_size: tuple[int, int] = (2 * WIDTH, 2 * HEIGHT)
     kinds: tuple[str, ...] = tuple(GARMENT_KINDS)
     family: str = "studio"
 
-    def __init__(self, pipe: StudioPipeline):
-        self.pipe = pipe
+    def __init__(self, pipe: StudioPipeline, size: tuple[int, int] = FRAME):
+        self.pipe, self.size = pipe, size
+
+    def at(self, size: tuple[int, int]) -> Self:
+        """The same for pictures of another size."""
+        return type(self)(self.pipe, size)
+
+    def stage_sizes(self) -> list[tuple[int, int]]:
+        """The frame grown to the picture's proportions, then doubled."""
+        return within_frame(self.size, self.frame)
 
     @property
     def draws_clothes(self) -> bool:
@@ -192,8 +214,10 @@ class StudioBackend:
         return None not in (getattr(self.pipe, "garment_adapter", None), self.pipe.image_encoder)
 
     def preset(self, name: str, framing: str) -> Keypoints:
-        """A named pose of the figure."""
-        return preset(name, framing)
+        """A named pose of the figure, its frame in the middle."""
+        scale = min(self.size[0] / FRAME[0], self.size[1] / FRAME[1])
+        margin = (np.array(self.size) - scale * np.array(FRAME)) / 2
+        return with_visibility(preset(name, framing)[:, :2] * scale + margin, self.size)
 
     def adopt(self, keypoints: Keypoints, name: str, notes: list[str]) -> Keypoints:
         """Keypoints in the figure's proportions: those of an ordinary person are retargeted, with a note."""
@@ -203,11 +227,11 @@ class StudioBackend:
         notes.append(
             f"pose {name!r} is of a person with a smaller head ({share:.2f} of the figure's); it is retargeted"
         )
-        return retarget(keypoints)
+        return retarget(keypoints, self.size)
 
     def labels(self, keypoints: Keypoints, kinds: Sequence[str], hair: str) -> np.ndarray:
         """The figure's parsing map."""
-        return draw_layout(keypoints, kinds, hair)
+        return draw_layout(keypoints, kinds, hair, self.size)
 
     def selfie(self, picture: np.ndarray, path: Path, notes: list[str], choice: str = "largest") -> Selfie:
         """The face of an ordinary picture, or of an aligned 112 × 112 crop."""

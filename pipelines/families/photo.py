@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -28,6 +30,7 @@ from twinset.pipelines.families.drawn import Selfie, cut_garment, found_faces
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.loading.public_adapters import PublicAdapterMixin
 from twinset.pipelines.request import Request
+from twinset.pipelines.stages import by_area
 from twinset.scoring.iqa import rn50
 
 CROP = 224
@@ -42,7 +45,7 @@ class PhotoBackend:
 
     Args:
         pipe: with the adapters `identity_adapter` or `face_adapter`, and `garment_adapter`, fitted in.
-        size: (width, height) of the pictures in pixels.
+        size: (width, height) in pixels that the model knows.
         recogniser: the one that the identity adapter was trained with.
         detector: finds faces.
         photos: reads the people on photographs.
@@ -60,8 +63,20 @@ class PhotoBackend:
         photos: PhotoReader | None = None,
     ):
         self.family = "sd15" if getattr(pipe, "text_encoder_2", None) is None else "sdxl"
-        self.pipe, self.size, self.recogniser, self.detector, self.photos = pipe, size, recogniser, detector, photos
+        self.pipe, self.photos = pipe, photos
+        self.frame = self.usual_size = self.size = size
+        self.recogniser, self.detector = recogniser, detector
         self.chosen_faces: Detector | InsightFace | None = None
+
+    def at(self, size: tuple[int, int]) -> Self:
+        """The same for pictures of another size."""
+        there = copy(self)
+        there.size = size
+        return there
+
+    def stage_sizes(self) -> list[tuple[int, int]]:
+        """About the model's own area first, then the picture's size."""
+        return by_area(self.size, self.frame)
 
     @property
     def commercial(self) -> bool:
@@ -215,4 +230,4 @@ class PhotoBackend:
         return {}
 
     def _soft(self, layout: Layout, labels: tuple[int, ...]):
-        return soften(layout.region(labels), SOFT * self.size[0])
+        return soften(layout.region(labels), SOFT * layout.labels.shape[1])

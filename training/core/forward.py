@@ -18,7 +18,7 @@ from twinset.adapters.condition import Condition, TextConditioning, region_hints
 from twinset.adapters.joint_attention import JointAttention
 from twinset.models.region_controlnet import RegionControlNetModel, RegionHints, embedded_conditions
 from twinset.pipelines.denoising.controlnets import Control, Residuals, evaluate_controlnet
-from twinset.pipelines.denoising.denoise import denoise, predict
+from twinset.pipelines.denoising.denoise import denoise, noisy_start, predict
 from twinset.pipelines.denoising.guidance import Branch
 
 Batch = dict[str, Any]
@@ -198,5 +198,6 @@ class DenoisingNetworks(nn.Module):
         branch = Branch(True, tuple(c.kind for c in conditions), 1.0)
         return denoise(
             *(self.unet, controls, self.attention, scheduler),
-            *(noise, scheduler.timesteps, words, words, lambda step, total: [branch]),
+            *(noisy_start(scheduler, noise, scheduler.timesteps), scheduler.timesteps),
+            *(words, words, lambda step, total: [branch]),
         )

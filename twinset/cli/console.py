@@ -78,15 +78,29 @@ def report(records: list[Record], out: Path, as_json: bool) -> None:
 
 
 @contextmanager
+def pictures_bar(what: str, pictures: int) -> Iterator[Callable[[int, int, int], None]]:
+    """A progress bar over the steps of several pictures; yields what `generate` and `replay` take as `progress`."""
+    with steps_bar(what, pictures) as advance:
+
+        def progress(index: int, done: int, steps: int) -> None:
+            advance(completed=index * steps + done, total=pictures * steps)
+
+        yield progress
+
+
+@contextmanager
 def steps_bar(what: str, total: int) -> Iterator[Callable[..., Any]]:
-    """A progress bar, shown from the first step on; yields a function that takes one and hands its argument back."""
+    """A progress bar, shown from the first step on; yields a function that takes one and hands its argument back.
+
+    With `completed` and `total` that function says how far things are instead.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=say)
     task = bar.add_task(what, total=total)
 
-    def advance(value: Any = None) -> Any:
+    def advance(value: Any = None, **state: int) -> Any:
         bar.start()
-        bar.advance(task)
+        bar.update(task, **(state or {"advance": 1}))  # type: ignore[arg-type]
         return value
 
     try:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twinset.cli.console import Commercial, Json, Offline, Out, load, report, say, steps_bar
+from twinset.cli.console import Commercial, Json, Offline, Out, load, pictures_bar, report, say
 from twinset.cli.request_options import with_request
 from twinset.pipelines.request import read_request
 
@@ -66,14 +66,12 @@ def draw_request(fields: dict[str, Any], commercial: bool, offline: bool, out: P
     request = read_request({name: value for name, value in fields.items() if value is not None})
 
     from twinset.pipelines.generate import generate as draw_all
-    from twinset.pipelines.generate import with_model_defaults
     from twinset.pipelines.loading.packages import require_packages
 
     require_packages(request, commercial)
     pipe = load(request.model, commercial, offline)
-    request = with_model_defaults(pipe, request)
-    with steps_bar("drawing", request.num * (request.steps or 0)) as advance:
-        records = draw_all(pipe, request, out, progress=lambda *_: advance())
+    with pictures_bar("drawing", request.num) as progress:
+        records = draw_all(pipe, request, out, progress=progress)
     report(records, out, as_json)
 
 
@@ -95,8 +93,8 @@ def replay_command(
     known = load_record(record)
     require_packages(known.request, commercial)
     pipe = load(model or known.request.model, commercial)
-    with steps_bar("drawing again", known.request.steps or 0) as advance:
-        path, equal = draw_again(pipe, known, out, progress=lambda *_: advance())
+    with pictures_bar("drawing again", 1) as progress:
+        path, equal = draw_again(pipe, known, out, progress=lambda _, done, steps: progress(0, done, steps))
     if as_json:
         print(json.dumps({"picture": str(path), "equal": equal}))
     else:
