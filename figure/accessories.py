@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from twinset.figure.body import HAIR, HEAD, UPPER
+from twinset.figure.keypoints import L_EYE, R_EYE
 from twinset.figure.labels import garment_labels
 from twinset.figure.parts import BodyPart
 from twinset.figure.poses import EAR_X, EYE_Y
-from twinset.figure.keypoints import L_EYE, R_EYE
 from twinset.figure.rig import Rig
 
 HAT, EYEWEAR, BAG = HAIR + 2, HEAD + 2, UPPER + 2

@@ -87,7 +87,11 @@ def _detail(kind: str, path: str, colour: Sequence[float] | np.ndarray, second: 
         opacity = ' fill-opacity=".6"' if kind in ("shine", "glass") else ""
         stroke = "" if kind in ("shine", "glass") else f' stroke="{line}" stroke-width=".01"'
         return f'<path d="{path}" fill="{fills[kind]}"{stroke}{opacity}/>'
-    width, tone = {"dots": (0.04, colours.shaded(colour, 1.6)), "cord": (0.022, colours.shaded(colour, 1.8)), "weave": (0.011, colours.shaded(colour, 0.78))}.get(kind, (0.013, line))
+    width, tone = {
+        "dots": (0.04, colours.shaded(colour, 1.6)),
+        "cord": (0.022, colours.shaded(colour, 1.8)),
+        "weave": (0.011, colours.shaded(colour, 0.78)),
+    }.get(kind, (0.013, line))
     return f'<path d="{path}" fill="none" stroke="{tone}" stroke-width="{width}" stroke-linecap="round"/>'
 
 

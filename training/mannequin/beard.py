@@ -41,7 +41,7 @@ def beard_svg(identity: Identity, style: str, hair: Sequence[float], expression:
 def _moustache(shift: float, half: float, mouth: float, nose: float) -> str:
     """Two wings under the nose that end beside the mouth's corners."""
     top = min(nose + 0.035, mouth - 0.055)
-    reach = max(half, 0.085) + 0.035
+    reach = max(half, 0.1) + 0.035
     wings = []
     for side in (-1, 1):
         wings.append(

@@ -33,8 +33,8 @@ BEARDS = ("none", "full", "stubble", "moustache")
 STRAW = ("beige", "yellow", "brown", "white")
 #: Lights with a colour of their own: gain on the side that they come from, and on the other.
 COLOURED_LIGHTS = {
-    "sunset": ((1.14, 0.80, 0.60), (1.02, 0.66, 0.62)),
-    "night": ((0.42, 0.52, 0.82), (0.30, 0.38, 0.64)),
+    "sunset": ((1.20, 0.80, 0.55), (1.08, 0.64, 0.60)),
+    "night": ((0.46, 0.56, 0.85), (0.33, 0.41, 0.67)),
     "neon": ((1.06, 0.50, 0.98), (0.42, 0.92, 1.08)),
 }
 #: Scene -> how often each of COLOURED_LIGHTS falls on it; other scenes have OTHER_LIGHTS.
@@ -244,7 +244,17 @@ def _draw_place(rng: np.random.Generator) -> tuple[str, Placement]:
 
 
 #: Tags of the streams that `enriched` draws from, one for each choice, so that none disturbs another.
-TAGS = {20: "bald", 21: "beard", 22: "upper", 23: "shoes", 24: "hat", 25: "eyewear", 26: "bag", 27: "scene", 28: "light"}
+TAGS = {
+    20: "bald",
+    21: "beard",
+    22: "upper",
+    23: "shoes",
+    24: "hat",
+    25: "eyewear",
+    26: "bag",
+    27: "scene",
+    28: "light",
+}
 
 
 def enriched(spec: Spec, streams: Sequence[np.random.Generator]) -> Spec:
