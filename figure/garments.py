@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twinset.figure.accessories import accessory_parts
+from twinset.figure.accessories import accessory_parts, footwear_parts
 from twinset.figure.body import HOOD, LEFT_LIMB, LOWER, RIGHT_LIMB, UPPER
 from twinset.figure.colours import RGB
-from twinset.figure.footwear import footwear_parts
 from twinset.figure.labels import GARMENT_KINDS, garment_slot
 from twinset.figure.parts import BodyPart, capsule
 from twinset.figure.poses import SHIN, UPPER_ARM

@@ -141,7 +141,7 @@ CHINESE = CaptionWords(
     wearing=("穿着{clothes}", "身穿{clothes}", "{clothes}"),
     accessories={"hat": ("戴着{clothes}", "头戴{clothes}"), "eyewear": ("戴着{clothes}", "戴{clothes}"), "bag": ("背着{clothes}", "挎着{clothes}", "拎着{clothes}")},
     beards={"full": ("留着大胡子", "络腮胡", "有胡子"), "stubble": ("有胡茬", "胡子拉碴"), "moustache": ("留着八字胡", "留着小胡子")},
-    bald=("光头", "剃光了头", "没有头发，光头"),
+    bald=("光头", "剃光了头", "没有头发"),
     expressions={
         "neutral": ("表情平静", "面无表情"), "smile": ("微笑", "面带微笑"), "laugh": ("大笑", "开怀大笑"), "surprised": ("惊讶", "一脸惊讶"),
         "wink": ("眨眼", "眨着一只眼"), "sad": ("难过", "表情悲伤"),
