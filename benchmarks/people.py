@@ -14,7 +14,7 @@ from twinset.models.face_finder import align
 from twinset.pipelines.studio import StudioPipeline
 from twinset.training.mannequin import face, render
 from twinset.training.mannequin.captions import captions
-from twinset.training.mannequin.spec import Identity, Spec, draw_light, draw_spec, white_light
+from twinset.training.mannequin.spec import Identity, Spec, coloured_light, draw_light, draw_spec, white_light
 
 FIRST_SEED = 900_000_000
 AVERAGE = Identity(*[0.0] * len(fields(Identity)))
@@ -98,6 +98,8 @@ def in_other_light(spec: Spec) -> np.ndarray:
     The words leave the light's exact tint open, so this is what a faultless model would score in measures of colour.
     """
     rng = np.random.default_rng([FIRST_SEED, spec.seed])
+    if spec.light.name:
+        return render.render_picture(replace(spec, light=coloured_light(spec.light.name, rng)))
     lights = (draw_light(rng) for _ in count())
     return render.render_picture(replace(spec, light=next(light for light in lights if light.word == spec.light.word)))
 

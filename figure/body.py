@@ -13,6 +13,7 @@ SIDES = (("right", RIGHT_ARM, RIGHT_LEG, RIGHT_LIMB), ("left", LEFT_ARM, LEFT_LE
 _PALM = "M-.064 -.03C-.1 .04 -.108 .13 -.078 .185C-.05 .225 .04 .225 .064 .185C.095 .13 .085 .04 .064 -.03Z"
 _THUMB = "M.03 -.01L.03 .1L.085 .125C.1 .15 .14 .145 .145 .11C.15 .06 .1 -.01 .03 -.01Z"
 _HAND = _PALM + _THUMB
+_FOOT = "M-.05 -.01L.05 -.01C.06 .03 .07 .06 .074 .095C.074 .117 -.158 .12 -.165 .095C-.165 .05 -.09 .045 -.05 -.01Z"
 _FINGERS = "M-.03 .21L-.028 .13M.012 .213L.012 .13"
 _CHEST = "M-.12 -.1C-.2 -.06 -.33 -.07 -.36 .02L-.3 .3L-.26 .6L.26 .6L.3 .3L.36 .02C.33 -.07 .2 -.06 .12 -.1Z"
 
@@ -53,8 +54,11 @@ def head_parts(rig: Rig, outline: str, ears: str) -> list[BodyPart]:
 
 def _limbs(rig: Rig, side: str, arm: int, leg: int, layer: int) -> list[BodyPart]:
     frames = rig.frames
-    hand = frames[f"{side}_hand"] if side == "right" else mirrored(frames[f"{side}_hand"])
+    hand, foot = frames[f"{side}_hand"], frames[f"{side}_foot"]
+    if side == "left":
+        hand, foot = mirrored(hand), mirrored(foot)
     return [
+        BodyPart(f"{side}_foot", _FOOT, foot, leg, "skin", LEGS),
         BodyPart(f"{side}_shin", capsule(0.105, 0.07, SHIN), frames[f"{side}_shin"], leg, "skin", LEGS),
         BodyPart(f"{side}_thigh", capsule(0.145, 0.105, THIGH), frames[f"{side}_thigh"], leg, "skin", LEGS),
         BodyPart(
@@ -66,7 +70,7 @@ def _limbs(rig: Rig, side: str, arm: int, leg: int, layer: int) -> list[BodyPart
 
 
 def body_parts(rig: Rig) -> list[BodyPart]:
-    """Skin from neck to ankles (the head apart)."""
+    """Skin from neck to feet (the head apart)."""
     neck = BodyPart("neck", capsule(0.125, 0.105, HEAD_RISE - 0.25), rig.frames["neck"], FACE, "skin", NECK)
     chest = BodyPart("chest", _CHEST, rig.frames["torso"], FACE, "skin", NECK)
     return [chest, neck, *(part for side in SIDES for part in _limbs(rig, *side))]

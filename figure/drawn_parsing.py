@@ -10,6 +10,7 @@ from twinset.figure.body import body_parts, ears_path, head_outline, head_parts
 from twinset.figure.garments import garment_parts
 from twinset.figure.hair import HAIR_STYLES, hair_parts
 from twinset.figure.keypoints import FRAME, Keypoints
+from twinset.figure.labels import garment_slot
 from twinset.figure.parts import BodyPart, label_map
 from twinset.figure.rig import build_rig
 
@@ -20,7 +21,8 @@ def layout_parts(keypoints: Keypoints, garments: Sequence[str], hair: str) -> li
     """The parts of the average person wearing the given garment kinds."""
     rig = build_rig(keypoints)
     clothes = [part for kind in garments for part in garment_parts(kind, rig)]
-    return body_parts(rig) + clothes + head_parts(rig, head_outline(), ears_path()) + hair_parts(rig, hair)
+    hat = any(garment_slot(kind) == "hat" for kind in garments)
+    return body_parts(rig) + clothes + head_parts(rig, head_outline(), ears_path()) + hair_parts(rig, hair, hat=hat)
 
 
 def draw_layout(
@@ -31,7 +33,7 @@ def draw_layout(
     Args:
         keypoints: float32 (18, 3) in pixels; unknown joints (0, 0, 0) are filled.
         garments: garment kinds, for instance ("t_shirt", "trousers", "shoes") or ("dress", "shoes").
-        hair: one of HAIR_STYLES.
+        hair: one of HAIR_STYLES, or "bald".
         size: (width, height) of the map in pixels.
 
     Returns:

@@ -35,7 +35,19 @@ _FLAT: dict[str, tuple[float, float, float, float]] = {
     "trousers": (48, 0.48, 0.72, 2.48),
     "shorts": (48, 0.42, 0.72, 1.40),
     "shoes": (48, 0.52, 2.33, 2.66),
+    "suit_jacket": (30, 0.92, -0.14, 1.06),
+    "jumper": (30, 0.92, -0.14, 1.06),
+    "boots": (48, 0.56, 2.0, 2.66),
+    "heels": (48, 0.54, 2.38, 2.74),
+    "beanie": (48, 0.60, -1.64, -0.74),
+    "straw_hat": (48, 0.82, -1.48, -0.74),
+    "cap": (48, 0.60, -1.46, -0.70),
+    "glasses": (48, 0.46, -0.75, -0.36),
+    "sunglasses": (48, 0.46, -0.75, -0.36),
+    "bag": (48, 0.50, -0.12, 1.30),
 }
+#: kind -> how far the box is off the body's middle, in head heights.
+_ASIDE = {"bag": 0.18}
 
 
 def flat_keypoints(kind: str) -> Keypoints:
@@ -48,7 +60,7 @@ def flat_keypoints(kind: str) -> Keypoints:
     angle, half_width, top, bottom = _FLAT[kind]
     scale = 0.94 * min(FRAME[0] / (2 * half_width), FRAME[1] / (bottom - top))
     arm, leg = Arm(angle, angle), Leg(4, 3)
-    where = Placement(scale, FRAME[0] / 2, FRAME[1] / 2 - scale * (top + bottom) / 2)
+    where = Placement(scale, FRAME[0] / 2 - scale * _ASIDE.get(kind, 0.0), FRAME[1] / 2 - scale * (top + bottom) / 2)
     return place(Pose(arm, arm, leg, leg), where)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twinset.figure.body import HOOD, LEFT_LIMB, LOWER, RIGHT_LIMB, SHOES, UPPER
+from twinset.figure.accessories import accessory_parts, footwear_parts
+from twinset.figure.body import HOOD, LEFT_LIMB, LOWER, RIGHT_LIMB, UPPER
 from twinset.figure.colours import RGB
-from twinset.figure.labels import GARMENT_KINDS, LEFT_SHOE, RIGHT_SHOE, garment_slot
-from twinset.figure.parts import BodyPart, capsule, mirrored
+from twinset.figure.labels import GARMENT_KINDS, garment_slot
+from twinset.figure.parts import BodyPart, capsule
 from twinset.figure.poses import SHIN, UPPER_ARM
 from twinset.figure.rig import Rig
 
 
 @dataclass(frozen=True)
 class GarmentDesign:
-    """One piece of clothing. `second` colours the pattern and the logo."""
+    """One piece of clothing. `second` colours the pattern, the logo, a tie and a hat's ribbon."""
 
     kind: str
     colour_name: str
@@ -49,7 +50,11 @@ _HOOD = "M-.2 -.02C-.36 -.12 -.34 -.3 -.2 -.34L.2 -.34C.34 -.3 .36 -.12 .2 -.02C
 _YOKE = "M-.262 -.17C-.1 -.155 .1 -.155 .262 -.17C.3 -.06 .335 .02 .335 .1C.3 .18 .1 .2 0 .17C-.1 .2 -.3 .18 -.335 .1C-.335 .02 -.3 -.06 -.262 -.17Z"
 _SHORT_LEG = "M-.165 0A.165 .165 0 0 1 .165 0L.178 .4C.08 .425 -.08 .425 -.178 .4Z"
 _SHIN_LEG = f"M-.128 0A.128 .128 0 0 1 .128 0L.118 {SHIN - 0.09:.2f}C.05 {SHIN - 0.06:.2f} -.05 {SHIN - 0.06:.2f} -.118 {SHIN - 0.09:.2f}Z"
-_SHOE = "M-.092 -.1C-.03 -.085 .03 -.085 .092 -.1C.095 0 .1 .05 .105 .12C.105 .15 -.2 .155 -.205 .12C-.21 .04 -.115 .03 -.092 -.1Z"
+_JACKET = (
+    "M-.15 -.088C-.25 -.062 -.335 -.068 -.385 .02L-.315 .24C-.31 .42 -.268 .5 -.262 .6C-.258 .74 -.31 .9 -.325 1.08"
+    "C-.22 1.12 -.12 1.1 -.07 1.06L0 .93L.07 1.06C.12 1.1 .22 1.12 .325 1.08C.31 .9 .258 .74 .262 .6C.268 .5 .31 .42 .315 .24"
+    "L.385 .02C.335 -.068 .25 -.062 .15 -.088C.12 .0 .06 .03 0 .03C-.06 .03 -.12 .0 -.15 -.088Z"
+)
 
 _RIB = "M-.1 .0C-.06 .055 .06 .055 .1 .0"
 _T_DETAILS = (("line", "M-.165 -.08C-.13 .03 -.07 .065 0 .065C.07 .065 .13 .03 .165 -.08"),)
@@ -70,11 +75,35 @@ _COAT_DETAILS = (
     ("inner", "M-.09 -.06C-.06 .02 .06 .02 .09 -.06L.075 1.03L-.075 1.03Z"),
     ("dark", "M-.15 -.09L-.21 .08L-.07 .42L-.075 .1ZM.15 -.09L.21 .08L.07 .42L.075 .1Z"),
 )
+_JACKET_DETAILS = (
+    ("inner", "M-.15 -.088C-.12 .0 -.06 .03 0 .03C.06 .03 .12 .0 .15 -.088L.02 .57L-.02 .57Z"),
+    ("necktie", "M-.038 .035L.038 .035L.026 .1L.042 .4L0 .54L-.042 .4L-.026 .1Z"),
+    ("line", "M-.03 .1L.03 .1"),
+    ("inner", "M-.15 -.09L-.1 .085L0 .03C-.06 .03 -.12 0 -.15 -.09ZM.15 -.09L.1 .085L0 .03C.06 .03 .12 0 .15 -.09Z"),
+    (
+        "dark",
+        "M-.16 -.088L-.255 .09L-.17 .12L-.205 .19L0 .62L0 .545ZM.16 -.088L.255 .09L.17 .12L.205 .19L0 .62L0 .545Z",
+    ),
+    ("line", "M0 .6L0 .94M-.26 .79L-.11 .79M.11 .79L.26 .79M.12 .4L.22 .385"),
+    ("dots", "M-.0 .68h0M0 .83h0"),
+)
+_KNIT = "".join(f"M{x} .16" + "q.035 .03 0 .065q-.035 .03 0 .065" * 5 for x in (-0.13, 0.13))
+_JUMPER_DETAILS = (
+    ("line", _KNIT),
+    ("dark", "M-.15 -.088L-.205 -.08C-.165 .06 -.08 .105 0 .105C.08 .105 .165 .06 .205 -.08L.15 -.088C.12 0 .06 .03 0 .03C-.06 .03 -.12 0 -.15 -.088Z"),
+    ("dark", "M-.285 .89C-.15 .925 .15 .925 .285 .89L.3 1.0C.15 1.035 -.15 1.035 -.3 1.0Z"),
+    ("line", "".join(f"M{x:.2f} .93L{x * 1.03:.3f} 1.005" for x in (-.24, -.18, -.12, -.06, 0, .06, .12, .18, .24))),
+)  # fmt: skip
+_RIBBED_CUFF = (("dark", "M-.1 .3C-.04 .32 .04 .32 .1 .3L.092 .4C.04 .42 -.04 .42 -.092 .4Z"), ("line", "M-.05 .325L-.047 .395M0 .33L0 .4M.05 .325L.047 .395"))  # fmt: skip
 _SLEEVE_HEM = (("line", "M-.135 .2C-.06 .225 .06 .225 .135 .2"),)
 _CUFF = (("line", "M-.095 .33C-.04 .35 .04 .35 .095 .33"),)
+_UPPER_DETAILS = {
+    "t_shirt": _T_DETAILS, "shirt": _SHIRT_DETAILS, "hoodie": _HOODIE_DETAILS, "coat": _COAT_DETAILS,
+    "suit_jacket": _JACKET_DETAILS, "jumper": _JUMPER_DETAILS,
+}  # fmt: skip
 
 
-def _sleeves(rig: Rig, label: int, length: str) -> list[BodyPart]:
+def _sleeves(rig: Rig, label: int, length: str, cuff: tuple[tuple[str, str], ...] = _CUFF) -> list[BodyPart]:
     found: list[BodyPart] = []
     for side, layer in (("right", RIGHT_LIMB + 2), ("left", LEFT_LIMB + 2)):
         upper, fore = rig.frames[f"{side}_upper_arm"], rig.frames[f"{side}_forearm"]
@@ -82,7 +111,7 @@ def _sleeves(rig: Rig, label: int, length: str) -> list[BodyPart]:
             found.append(BodyPart(f"{side}_sleeve", _SHORT_SLEEVE, upper, label, "upper", layer, _SLEEVE_HEM))
         else:
             found.append(BodyPart(f"{side}_sleeve", _UPPER_SLEEVE, upper, label, "upper", layer))
-            found.append(BodyPart(f"{side}_cuff", _LOWER_SLEEVE, fore, label, "upper", layer, _CUFF))
+            found.append(BodyPart(f"{side}_cuff", _LOWER_SLEEVE, fore, label, "upper", layer, cuff))
     return found
 
 
@@ -114,15 +143,16 @@ def _upper(kind: str, rig: Rig, label: int) -> list[BodyPart]:
     torso = rig.frames["torso"]
     if kind == "tank_top":
         return [BodyPart("torso", _TANK, torso, label, "upper", UPPER)]
-    details = {"t_shirt": _T_DETAILS, "shirt": _SHIRT_DETAILS, "hoodie": _HOODIE_DETAILS, "coat": _COAT_DETAILS}[kind]
-    found = [BodyPart("torso", _TORSO, torso, label, "upper", UPPER, details)]
+    path = _JACKET if kind == "suit_jacket" else _TORSO
+    found = [BodyPart("torso", path, torso, label, "upper", UPPER, _UPPER_DETAILS[kind])]
     if kind == "hoodie":
         found.append(BodyPart("hood", _HOOD, torso, label, "upper", HOOD))
     if kind == "coat":
         tail = (("inner", "M-.075 -.1L.075 -.1L.1 .46L-.1 .46Z"),)
         path = _skirt_path(rig, -0.16, 0.285, 0.4, 0.36)
         found.insert(0, BodyPart("tail", path, rig.frames["pelvis"], label, "upper", UPPER - 1, tail))
-    return found + _sleeves(rig, label, "short" if kind == "t_shirt" else "long")
+    cuff = _RIBBED_CUFF if kind == "jumper" else _CUFF
+    return found + _sleeves(rig, label, "short" if kind == "t_shirt" else "long", cuff)
 
 
 def _dress(rig: Rig, label: int) -> list[BodyPart]:
@@ -162,15 +192,6 @@ def _legs(kind: str, rig: Rig, label: int) -> list[BodyPart]:
     return [*found, BodyPart("yoke", _YOKE, rig.frames["pelvis"], label, "lower", LOWER, fly)]
 
 
-def _shoes(rig: Rig) -> list[BodyPart]:
-    details = (("light", "M.107 .1L.105 .13C.1 .155 -.2 .16 -.205 .125L-.207 .1Z"), ("line", "M-.09 -.03L.09 -.03"))
-    right, left = rig.frames["right_foot"], mirrored(rig.frames["left_foot"])
-    return [
-        BodyPart("right_shoe", _SHOE, right, RIGHT_SHOE, "shoes", SHOES, details),
-        BodyPart("left_shoe", _SHOE, left, LEFT_SHOE, "shoes", SHOES, details),
-    ]
-
-
 def garment_parts(kind: str, rig: Rig) -> list[BodyPart]:
     """The parts of one garment on a figure.
 
@@ -179,7 +200,9 @@ def garment_parts(kind: str, rig: Rig) -> list[BodyPart]:
     """
     slot, labels = garment_slot(kind), GARMENT_KINDS[kind][1]
     if slot == "shoes":
-        return _shoes(rig)
+        return footwear_parts(kind, rig)
+    if slot in ("hat", "eyewear", "bag"):
+        return accessory_parts(kind, rig)
     if kind == "dress":
         return _dress(rig, labels[0])
     if kind == "skirt":

@@ -74,23 +74,53 @@ _PATHS: dict[str, tuple[str, str, str]] = {
     "centre": (_BOB, _CENTRE, ""),
 }
 HAIR_STYLES: tuple[str, ...] = tuple(_PATHS)
-#: Hair length of each style: "short", "medium" or "long".
+_LOW_TAIL = "M.3 -.12C.5 -.2 .68 -.1 .72 .1C.79 .35 .8 .6 .66 .86C.6 .6 .52 .48 .44 .3Z"
+_LOW_TWINS = "".join(
+    f"M{s * 0.36} -.08C{s * 0.58} -.2 {s * 0.8} 0 {s * 0.82} .25C{s * 0.84} .5 {s * 0.78} .8 {s * 0.66} .96"
+    f"C{s * 0.6} .75 {s * 0.5} .6 {s * 0.5} .38C{s * 0.5} .2 {s * 0.46} .1 {s * 0.36} -.08Z"
+    for s in (-1, 1)
+)
+_LOW_TIES = "".join(_disc(s * 0.46, -0.02, 0.05) for s in (-1, 1))
+_LOW_CURLS = (
+    "M-.46 .3C-.6 .3 -.66 .12 -.56 .04C-.66 -.03 -.62 -.2 -.46 -.24L.46 -.24C.62 -.2 .66 -.03 .56 .04"
+    "C.66 .12 .6 .3 .46 .3C.44 .42 .3 .44 .26 .36L-.26 .36C-.3 .44 -.44 .42 -.46 .3Z"
+)
+#: What a hat leaves of the styles that would stand out beside or above it.
+_UNDER_HAT: dict[str, tuple[str, str, str]] = {
+    "ponytail": (_NAPE + _LOW_TAIL, _SWEPT, ""),
+    "twin_tails": (_NAPE + _LOW_TWINS, _ZIGZAG, _LOW_TIES),
+    "bun": (_NAPE, _PULLED, ""),
+    "buns": (_NAPE, _ZIGZAG, ""),
+    "curly": (_LOW_CURLS, _SWEPT, ""),
+    "spiky": (_NAPE, _ZIGZAG, ""),
+}
+#: The style without any hair; seeds draw it apart from the others.
+BALD = "bald"
+#: Hair length of each style: "short", "medium", "long" or "none".
 HAIR_LENGTHS: dict[str, str] = {
     "short": "short", "bob": "medium", "long": "long", "ponytail": "long", "twin_tails": "long", "bun": "medium",
-    "curly": "short", "buns": "medium", "spiky": "short", "centre": "medium",
+    "curly": "short", "buns": "medium", "spiky": "short", "centre": "medium", BALD: "none",
 }  # fmt: skip
 _SHINE = "M-.3 -.4C-.15 -.52 .15 -.52 .3 -.4C.15 -.47 -.15 -.47 -.3 -.4Z"
 
 
-def hair_parts(rig: Rig, style: str, width: float = 0.41) -> list[BodyPart]:
-    """Back and front hair; `width` is the half width of the head it must fit.
+def hair_parts(rig: Rig, style: str, width: float = 0.41, hat: bool = False) -> list[BodyPart]:
+    """Back and front hair, none of the bald.
+
+    Args:
+        rig: the figure, of which the head's frame is read.
+        style: one of HAIR_STYLES, or BALD.
+        width: half width of the head that the hair must fit.
+        hat: whether a hat covers the crown, so that no hair may stand out there.
 
     Raises:
         ValueError: if the style is unknown.
     """
+    if style == BALD:
+        return []
     if style not in _PATHS:
-        raise ValueError(f"unknown hair style {style!r}; choose one of {', '.join(HAIR_STYLES)}")
-    back, front, ties = _PATHS[style]
+        raise ValueError(f"unknown hair style {style!r}; choose one of {', '.join(HAIR_LENGTHS)}")
+    back, front, ties = _UNDER_HAT.get(style, _PATHS[style]) if hat else _PATHS[style]
     frame = rig.frames["head"] * np.array([width / 0.41, 1.0, 1.0])
     details = (("shine", _SHINE), *((("tie", ties),) if ties else ()))
     return [

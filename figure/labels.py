@@ -22,7 +22,7 @@ PALETTE = np.array(
     dtype=np.uint8,
 )  # fmt: skip
 
-BACKGROUND, HAIR, UPPER, SKIRT, PANTS, DRESS = 0, 2, 4, 5, 6, 7
+BACKGROUND, HAT, HAIR, SUNGLASSES, UPPER, SKIRT, PANTS, DRESS = 0, 1, 2, 3, 4, 5, 6, 7
 LEFT_SHOE, RIGHT_SHOE, FACE, LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM, BAG = 9, 10, 11, 12, 13, 14, 15, 16
 
 #: Label -> the same in a mirror.
@@ -43,13 +43,23 @@ GARMENT_KINDS: dict[str, tuple[str, tuple[int, ...]]] = {
     "trousers": ("lower", (PANTS,)),
     "shorts": ("lower", (PANTS,)),
     "shoes": ("shoes", (LEFT_SHOE, RIGHT_SHOE)),
+    "suit_jacket": ("upper", (UPPER,)),
+    "jumper": ("upper", (UPPER,)),
+    "boots": ("shoes", (LEFT_SHOE, RIGHT_SHOE)),
+    "heels": ("shoes", (LEFT_SHOE, RIGHT_SHOE)),
+    "beanie": ("hat", (HAT,)),
+    "straw_hat": ("hat", (HAT,)),
+    "cap": ("hat", (HAT,)),
+    "glasses": ("eyewear", (SUNGLASSES,)),
+    "sunglasses": ("eyewear", (SUNGLASSES,)),
+    "bag": ("bag", (BAG,)),
 }
 #: What ordinary people may wear or carry.
-ALL_KINDS: dict[str, tuple[str, tuple[int, ...]]] = {**GARMENT_KINDS, "bag": ("bag", (BAG,))}
+ALL_KINDS = GARMENT_KINDS
 
 
 def garment_slot(kind: str) -> str:
-    """Slot ("upper", "lower", "shoes" or "bag") of a garment kind.
+    """Slot ("upper", "lower", "shoes", "hat", "eyewear" or "bag") of a garment kind.
 
     Raises:
         ValueError: if the kind is unknown.

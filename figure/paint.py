@@ -24,6 +24,8 @@ _LOGO_PATHS = {
 }
 _LOGO_FRAME = "translate(0 .33) scale(.235)"
 LINE = 0.017
+#: Brightness from which a tie would not show on a white shirt, and the tie that is worn instead.
+PALE_TIE, RED_TIE = 190, (168, 36, 48)
 #: Soft shading over patterned cloth.
 SHADE = (
     '<linearGradient id="s"><stop offset="0" stop-color="#000" stop-opacity="0"/>'
@@ -73,23 +75,33 @@ def logo(garment: GarmentDesign) -> str:
     return f'<path d="{_LOGO_PATHS[garment.logo]}" transform="{_LOGO_FRAME}" fill="{fill}" fill-rule="evenodd"/>'
 
 
-def _detail(kind: str, path: str, colour: Sequence[float] | np.ndarray) -> str:
+def _detail(kind: str, path: str, colour: Sequence[float] | np.ndarray, second: Sequence[float]) -> str:
     line = colours.outline_of(colour)
     fills = {
         "dark": colours.shaded(colour, 0.72), "light": colours.shaded(colour, 1.55), "inner": "#f1efea",
-        "shine": colours.shaded(colour, 1.5), "tie": "#ef5f86",
+        "shine": colours.shaded(colour, 1.5), "tie": "#ef5f86", "second": colours.shaded(second, 1.0),
+        "necktie": colours.shaded(second if colours.luminance(second) < PALE_TIE else RED_TIE, 1.0),
+        "lens": "#22222b", "glass": "#ffffff", "metal": "#e0c468",
     }  # fmt: skip
     if kind in fills:
-        opacity = ' fill-opacity=".6"' if kind == "shine" else ""
-        stroke = "" if kind == "shine" else f' stroke="{line}" stroke-width=".01"'
+        opacity = ' fill-opacity=".6"' if kind in ("shine", "glass") else ""
+        stroke = "" if kind in ("shine", "glass") else f' stroke="{line}" stroke-width=".01"'
         return f'<path d="{path}" fill="{fills[kind]}"{stroke}{opacity}/>'
-    width, tone = {"dots": (0.04, colours.shaded(colour, 1.6)), "cord": (0.022, colours.shaded(colour, 1.8))}.get(
-        kind, (0.013, line)
-    )
+    width, tone = {
+        "dots": (0.04, colours.shaded(colour, 1.6)),
+        "cord": (0.022, colours.shaded(colour, 1.8)),
+        "weave": (0.011, colours.shaded(colour, 0.78)),
+    }.get(kind, (0.013, line))
     return f'<path d="{path}" fill="none" stroke="{tone}" stroke-width="{width}" stroke-linecap="round"/>'
 
 
-def _group(parts: Sequence[BodyPart], fill: str, colour: Sequence[float] | np.ndarray, extra: str) -> str:
+def _group(
+    parts: Sequence[BodyPart],
+    fill: str,
+    colour: Sequence[float] | np.ndarray,
+    extra: str,
+    second: Sequence[float] = (0, 0, 0),
+) -> str:
     """Parts of one material at one layer: one outline around their union, then fills, shading and details."""
     line = colours.outline_of(colour)
     under, over = [], []
@@ -98,7 +110,7 @@ def _group(parts: Sequence[BodyPart], fill: str, colour: Sequence[float] | np.nd
         under.append(
             f'<path d="{part.path}" transform="{frame}" fill="none" stroke="{line}" stroke-width="{2 * LINE}" stroke-linejoin="round"/>'
         )
-        details = "".join(_detail(kind, path, colour) for kind, path in part.details)
+        details = "".join(_detail(kind, path, colour, second) for kind, path in part.details)
         mark = extra if part.name in ("torso", "head") else ""
         shade = f'<path d="{part.path}" fill="url(#s)"/>' if fill.startswith("url(#p") else ""
         over.append(f'<g transform="{frame}"><path d="{part.path}" fill="{fill}"/>{shade}{details}{mark}</g>')
@@ -128,7 +140,7 @@ def paint_person(
         if role in garments:
             garment = garments[role]
             fill = f"url(#{'c' if garment.pattern == 'plain' else 'p'}-{role})"
-            drawn.append(_group(list(group), fill, garment.colour, logo(garment)))
+            drawn.append(_group(list(group), fill, garment.colour, logo(garment), garment.second))
         else:
             name, colour = ("hair", hair) if role == "hair" else ("skin", skin)
             drawn.append(_group(list(group), f"url(#c-{name})", colour, features if role == "face" else ""))

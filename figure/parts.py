@@ -22,8 +22,7 @@ class BodyPart:
         label: ATR label.
         role: what it is made of: skin, face, hair or a garment slot.
         layer: drawing order, low first.
-        details: (kind, path) drawn on top in pictures but not in label maps; the kinds are "line", "dark", "light",
-            "inner" and "tie".
+        details: (kind, path) drawn on top in pictures but not in label maps; `twinset.figure.paint` knows their kinds.
     """
 
     name: str

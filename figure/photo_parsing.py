@@ -14,16 +14,18 @@ import numpy as np
 from scipy.spatial import ConvexHull
 
 from twinset.figure import keypoints as kp
+from twinset.figure.accessories import accessory_parts
 from twinset.figure.body import HAIR as HAIR_LAYER
 from twinset.figure.body import HEAD as HEAD_LAYER
 from twinset.figure.body import HOOD, LEFT_LIMB, LEGS, LOWER, NECK, RIGHT_LIMB, SHOES, UPPER, head_outline
 from twinset.figure.body import SIDES as LIMBS
-from twinset.figure.hair import hair_parts
+from twinset.figure.hair import BALD, hair_parts
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import FACE, HAIR, LEFT_SHOE, RIGHT_SHOE, garment_labels, garment_slot
 from twinset.figure.labels import UPPER as CLOTHES
 from twinset.figure.parts import BodyPart, label_map
 from twinset.figure.photo_frames import Posture, read_posture
+from twinset.figure.poses import EYE_X, EYE_Y
 from twinset.figure.rig import Rig
 
 __all__ = ["PersonMap", "body_map", "body_maps"]
@@ -62,12 +64,13 @@ _CUFF: Outline = ((3.2, 0), (3.3, 3), (2.5, 13.4), (2.5, 13.4))
 _YOKE: Outline = ((8.7, -8.5), (8.7, -8.5), (9.7, -3), (10.4, 1.5), (9.6, 5), (4, 6.6))
 _TROUSER_THIGH: Outline = ((5.0, 0), (5.4, 4), (4.8, 14), (3.9, 24.5))
 _TROUSER_SHIN: Outline = ((3.9, 0), (3.9, 7), (3.3, 23), (3.3, 23))
+_SHAFT: Outline = ((3.8, 11), (3.8, 11), (3.4, 18), (2.9, 24.6))
 _SHORTS: Outline = ((5.2, 0), (5.8, 4), (5.8, 13.5), (5.8, 13.5))
 _HANDLE: Outline = ((0.6, -0.6), (2.2, 0.2), (3.6, 4.5), (3.6, 4.5))
 _BAG: Outline = ((6.0, 4.2), (6.0, 4.2), (6.8, 8), (7.6, 14.5), (7.6, 14.5))
 _HOOD_SHAPE: Outline = ((4.5, -7.5), (6.6, -6.0), (7.8, -3.0), (5.0, 1.0))
 #: How much looser than a shirt.
-_EASE = {"t_shirt": 0.0, "shirt": 0.0, "hoodie": 0.7, "coat": 1.0}
+_EASE = {"t_shirt": 0.0, "shirt": 0.0, "hoodie": 0.7, "jumper": 0.6, "suit_jacket": 0.8, "coat": 1.0}
 #: Garment with a skirt -> its waist above the hips, its end down the thigh (1 is the knee), its flare at the end.
 _SKIRTS = {"skirt": (8.5, 0.85, 3.4), "dress": (8.0, 0.92, 3.8), "coat": (8.5, 0.62, 1.6)}
 
@@ -140,7 +143,7 @@ def body_maps(people: Sequence[PersonMap], size: tuple[int, int]) -> tuple[np.nd
 
 def _parts(posture: Posture, garments: Sequence[str], hair: str) -> list[BodyPart]:
     clothes = [part for kind in garments for part in _garment(kind, posture)]
-    return [*_trunk(posture), *_limbs(posture), *clothes, *_head(posture, hair)]
+    return [*_trunk(posture), *_limbs(posture), *clothes, *_head(posture, garments, hair)]
 
 
 # Shapes
@@ -152,11 +155,8 @@ def _smooth(points: np.ndarray) -> str:
     tangents = np.roll(points, -1, 0) - np.roll(points, 1, 0)
     tangents /= np.maximum(np.linalg.norm(tangents, axis=1, keepdims=True), 1e-6)
     reach = np.linalg.norm(steps, axis=1, keepdims=True) / 3
-    near, far, ends = (
-        points + tangents * reach,
-        np.roll(points - tangents * np.roll(reach, 1, 0), -1, 0),
-        points + steps,
-    )
+    near, ends = points + tangents * reach, points + steps
+    far = np.roll(points - tangents * np.roll(reach, 1, 0), -1, 0)
     curves = "".join(
         f"C{a:.3f} {b:.3f} {c:.3f} {d:.3f} {e:.3f} {f:.3f}"
         for (a, b), (c, d), (e, f) in zip(near.tolist(), far.tolist(), ends.tolist(), strict=True)
@@ -255,14 +255,26 @@ def _foot(posture: Posture, side: str, ease: float) -> str:
     return _hull(np.concatenate([_disc(0.0, -1.2, 1.9 + ease, 1.6), heel, ball]))
 
 
-def _head(posture: Posture, hair: str) -> list[BodyPart]:
+def _face_frame(posture: Posture) -> np.ndarray:
+    """The frame of the figure's face on a head that is turned to a side, so narrower."""
+    lean = float(np.sin(posture.yaw))
+    return _fitted(posture.frames["head"], 1 - 0.34 * abs(lean) ** 1.5, 2.3 * lean)
+
+
+def _head(posture: Posture, garments: Sequence[str], hair: str) -> list[BodyPart]:
     """Skull, ears and face of one seen from any side, with the figure's hair."""
-    head, lean = posture.frames["head"], float(np.sin(posture.yaw))
+    head, lean, hat = (
+        posture.frames["head"],
+        float(np.sin(posture.yaw)),
+        any(garment_slot(k) == "hat" for k in garments),
+    )
     skull = _hull(_disc(-1.0 * lean, -2.6, 4.4 + 0.9 * abs(lean), 5.3))
-    narrow = 1 - 0.34 * abs(lean) ** 1.5
-    face = _fitted(head, narrow, 2.3 * lean)
+    face = _face_frame(posture)
     tail = _fitted(head, -1.0 if lean > 0.3 else 1.0, -0.6 * lean)  # a pony tail hangs to the back
-    back, cap = hair_parts(Rig(posture.joints, posture.unit, {"head": tail}), hair)
+    if hair == BALD:
+        bare = [BodyPart("skull", skull, head, FACE, "skin", HEAD_LAYER - 2)]
+        return [*bare, BodyPart("head", head_outline(), face, FACE, "face", HEAD_LAYER), *_features(posture, lean)]
+    back, cap = hair_parts(Rig(posture.joints, posture.unit, {"head": tail}), hair, hat=hat)
     found = [BodyPart("skull", skull, head, HAIR, "hair", HEAD_LAYER - 2)]
     if not posture.face:
         return [*found, replace(cap, layer=HEAD_LAYER - 1), replace(back, layer=HAIR_LAYER)]
@@ -295,7 +307,9 @@ def _features(posture: Posture, lean: float) -> list[BodyPart]:
 def _garment(kind: str, posture: Posture) -> list[BodyPart]:
     slot, label = garment_slot(kind), garment_labels(kind)[0]
     if slot == "shoes":
-        return _shoes(posture)
+        return _shoes(kind, posture)
+    if slot in ("hat", "eyewear"):
+        return _on_head(kind, posture)
     if slot == "bag":
         return _bag(posture, label)
     if kind == "skirt":
@@ -317,19 +331,13 @@ def _upper(kind: str, posture: Posture, label: int) -> list[BodyPart]:
 
 
 def _sleeves(posture: Posture, label: int, short: bool, ease: float) -> list[BodyPart]:
+    frames = posture.frames
     shapes = (("upper_arm", _SHORT_SLEEVE),) if short else (("upper_arm", _SLEEVE), ("forearm", _CUFF))
     return [
-        BodyPart(
-            f"{side}_{name}_sleeve",
-            _tube(shape, 0.6 * ease),
-            posture.frames[f"{side}_{name}"],
-            label,
-            "upper",
-            layer + 1,
-        )
+        BodyPart(f"{side}_{name}_cloth", _tube(shape, 0.6 * ease), frames[f"{side}_{name}"], label, "upper", layer + 1)
         for side, _, _, layer in _sides(posture)
         for name, shape in shapes
-        if f"{side}_{name}" in posture.frames
+        if f"{side}_{name}" in frames
     ]
 
 
@@ -355,9 +363,24 @@ def _skirt(kind: str, posture: Posture) -> str:
     return _hull(np.concatenate(around))
 
 
-def _shoes(posture: Posture) -> list[BodyPart]:
+def _on_head(kind: str, posture: Posture) -> list[BodyPart]:
+    """The figure's hat or eyewear, its head fitted to this one; eyewear is not seen from behind."""
+    if garment_slot(kind) == "eyewear" and not posture.face:
+        return []
+    face = _face_frame(posture)
+    joints = posture.joints.copy()
+    joints[[kp.R_EYE, kp.L_EYE]] = _on(face, (-EYE_X, EYE_Y), (EYE_X, EYE_Y))
+    return accessory_parts(kind, Rig(joints, posture.unit, {"head": face}))
+
+
+def _shoes(kind: str, posture: Posture) -> list[BodyPart]:
     labels = {"right": RIGHT_SHOE, "left": LEFT_SHOE}
-    return [
+    shafts = [
+        BodyPart(f"{side}_shaft", _tube(_SHAFT), posture.frames[f"{side}_shin"], labels[side], "shoes", HOOD)
+        for side, _, _, _ in _sides(posture)
+        if kind == "boots" and f"{side}_shin" in posture.frames
+    ]
+    return shafts + [
         BodyPart(
             f"{side}_shoe", _foot(posture, side, 0.4), posture.frames[f"{side}_foot"], labels[side], "shoes", SHOES
         )

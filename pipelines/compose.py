@@ -294,7 +294,7 @@ def clothe(
 
 def choose_hair(brief: Brief, rng: np.random.Generator) -> str:
     """The hair style that the prompt names, else one of the length it names; the seed draws among them."""
-    if brief.hair_style in HAIR_STYLES:
+    if brief.hair_style in HAIR_LENGTHS:
         return brief.hair_style
     fitting = [style for style, length in HAIR_LENGTHS.items() if length == brief.hair_length]
     return str(rng.choice(fitting or HAIR_STYLES))

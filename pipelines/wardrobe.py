@@ -20,12 +20,16 @@ from twinset.prompts.brief import Brief
 
 SEEDED_KINDS = {"upper": ("t_shirt", "shirt", "hoodie"), "lower": ("trousers", "skirt", "shorts"), "shoes": ("shoes",)}
 """Kinds that the seed draws from where neither picture nor word says what is worn in a slot."""
+DRAWN_SLOTS = ("upper", "lower", "shoes", "hat", "eyewear", "bag")
+"""Every place; a seed draws each from a stream of its own, so the order stays."""
 OUTERMOST = (
-    "dress", "coat", "hoodie", "shirt", "t_shirt", "tank_top", "skirt", "shorts", "trousers", "shoes", "bag",
+    "dress", "coat", "suit_jacket", "hoodie", "jumper", "shirt", "t_shirt", "tank_top", "skirt", "shorts", "trousers",
+    "boots", "heels", "shoes", "beanie", "straw_hat", "cap", "sunglasses", "glasses", "bag",
 )  # fmt: skip
 """Of several pieces named for one place, the one that is seen."""
 USUAL_COLOURS = {
     "jeans": "denim blue", "denim": "denim blue", "leather": "black", "wedding dress": "white", "lab coat": "white",
+    "straw hat": "beige", "glasses": "black", "sunglasses": "black",
 }  # fmt: skip
 """Colour of a piece of which only its name or its material is said."""
 DRAWN_PATTERNS = {"floral": "dots"}
@@ -43,6 +47,16 @@ OWN_NAMES = {
     "trousers": ("trousers", "pants", "long pants", "slacks"),
     "shorts": ("shorts",),
     "shoes": ("shoes", "sneakers", "canvas shoes"),
+    "suit_jacket": ("suit jacket", "suit", "blazer"),
+    "jumper": ("jumper", "sweater", "pullover"),
+    "boots": ("boots", "rubber boots", "high boots"),
+    "heels": ("heels", "high heels", "pumps", "stilettos"),
+    "beanie": ("beanie",),
+    "straw_hat": ("straw hat", "sun hat", "hat"),
+    "cap": ("cap", "baseball cap"),
+    "glasses": ("glasses",),
+    "sunglasses": ("sunglasses",),
+    "bag": ("bag", "shoulder bag", "handbag"),
 }
 """Names under which a kind is drawn as one imagines it; any other name gets its nearest kind."""
 
@@ -152,7 +166,7 @@ def draw_clothes(brief: Brief, kinds: Sequence[str], seed: int) -> tuple[DrawnGa
 
 
 def _draw(kind: str, piece: words.Garment | None, outfit: str | None, seed: int) -> DrawnGarment:
-    rng = np.random.default_rng([seed, list(SEEDED_KINDS).index(garment_slot(kind))])
+    rng = np.random.default_rng([seed, DRAWN_SLOTS.index(garment_slot(kind))])
     by_seed = str(rng.choice(list(CLOTH)))
     if piece is None:
         colour, said = colour_of(outfit or by_seed), outfit is not None

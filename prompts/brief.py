@@ -72,7 +72,7 @@ class Brief:
         text: The sentence as given.
         clothes: Garments with their looks, in the order of the sentence.
         outfit: Colour of all that is worn, "dressed in black"; a key of `COLOUR_WORDS`.
-        accessories: Hats, glasses and the like.
+        accessories: Scarves, gloves and the like, which nobody is drawn with.
         gender: "female" or "male".
         age: A key of `AGE_WORDS`.
         ethnicity: A key of `ETHNICITY_WORDS`.
@@ -80,6 +80,7 @@ class Brief:
         hair_length: A key of `HAIR_LENGTH_WORDS`.
         hair_style: A key of `HAIR_STYLE_WORDS`.
         hair_colour: A key of `COLOUR_WORDS`.
+        beard: A key of `BEARD_WORDS`.
         expression: A key of `EXPRESSION_WORDS`.
         pose: A key of `POSE_WORDS`.
         scene: A key of `SCENE_WORDS`.
@@ -100,6 +101,7 @@ class Brief:
     hair_length: str | None = None
     hair_style: str | None = None
     hair_colour: str | None = None
+    beard: str | None = None
     expression: str | None = None
     pose: str | None = None
     scene: str | None = None
@@ -146,7 +148,7 @@ def read_brief(text: str) -> Brief:
     )
 
 
-_PLAIN_FIELDS = ("gender", "age", "ethnicity", "expression", "pose", "scene", "light", "art")
+_PLAIN_FIELDS = ("gender", "age", "ethnicity", "beard", "expression", "pose", "scene", "light", "art")
 
 
 def _first(marks: tuple[Mark, ...], field: str) -> str | None:
@@ -159,7 +161,7 @@ def _is_hair(mark: Mark) -> bool:
 
 
 def _is_head(mark: Mark) -> bool:
-    return _is_hair(mark) or any(mark.meaning(field) for field in ("garment", "accessory", "body"))
+    return _is_hair(mark) or any(mark.meaning(field) for field in ("garment", "accessory", "beard", "body"))
 
 
 # Looks of garments and hair

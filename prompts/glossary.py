@@ -8,79 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-Words = Mapping[str, tuple[str, ...]]
+from twinset.prompts.garment_words import ACCESSORY_WORDS, GARMENT_WORDS, Words
 
-GARMENT_WORDS: Words = {
-    "t_shirt": (
-        "t-shirt", "t shirt=t-shirt", "tee shirt=t-shirt", "tshirt=t-shirt", "tee=t-shirt", "top", "crop top",
-        "polo", "打底衫=t-shirt", "t恤=t-shirt", "短袖t恤=t-shirt", "短袖=t-shirt", "上衣=top", "短上衣=crop top",
-        "polo衫=polo",
-    ),
-    "tank_top": (
-        "tank top", "vest top", "vest", "waistcoat", "马甲=vest", "camisole", "sleeveless top", "背心=tank top",
-        "吊带=camisole",
-        "无袖上衣=sleeveless top",
-    ),
-    "shirt": ("shirt", "dress shirt", "blouse", "button-up shirt", "衬衫=shirt", "长袖衬衫=shirt", "衬衣=shirt"),
-    "hoodie": (
-        "hoodie", "hooded sweatshirt", "sweatshirt", "sweater", "jumper", "pullover", "turtleneck",
-        "turtleneck sweater", "针织衫=sweater", "羊毛衫=sweater", "卫衣=hoodie", "连帽衫=hoodie", "连帽卫衣=hoodie",
-        "毛衣=sweater",
-        "高领毛衣=turtleneck", "高领衫=turtleneck",
-    ),
-    "coat": (
-        "coat", "open coat", "lab coat", "trench coat", "trench", "raincoat", "jacket", "down jacket", "parka",
-        "blazer", "suit", "cardigan", "overcoat", "bomber=bomber jacket", "皮衣=leather jacket", "冲锋衣=jacket",
-        "大衣=coat", "外套=jacket", "夹克=jacket", "风衣=trench coat",
-        "羽绒服=down jacket", "雨衣=raincoat", "棉衣=padded coat", "西装=suit", "西装外套=blazer", "西服=suit",
-        "开衫=cardigan",
-    ),
-    "dress": (
-        "dress", "gown", "sundress", "wedding dress", "cheongsam", "qipao", "evening dress", "long dress", "maxi dress",
-        "ball gown", "frock=dress", "minidress", "衬衫裙=shirt dress", "连衣裙=dress",
-        "短连衣裙=short dress", "长裙=long dress", "裙装=dress", "礼服=gown", "晚礼服=evening gown",
-        "婚纱=wedding dress", "旗袍=cheongsam", "吊带裙=slip dress",
-    ),
-    "skirt": (
-        "skirt", "pleated skirt", "pencil skirt", "miniskirt", "mini skirt", "半身裙=skirt", "短裙=short skirt",
-        "百褶裙=pleated skirt", "包臀裙=pencil skirt", "裙子=skirt", "裙=skirt",
-    ),
-    "trousers": (
-        "trousers", "pants", "long pants", "jeans", "slacks", "leggings", "chinos", "sweatpants", "joggers",
-        "长裤=trousers",
-        "裤子=trousers", "牛仔裤=jeans", "西裤=suit trousers", "紧身裤=leggings", "阔腿裤=wide trousers",
-        "运动裤=sweatpants", "裤=trousers",
-    ),
-    "shorts": ("shorts", "short pants=shorts", "短裤=shorts"),
-    "shoes": (
-        "shoes", "shoe=shoes", "sneakers", "trainers=sneakers", "boots", "high heels", "heels=high heels",
-        "sandals", "loafers", "ankle boots", "slippers", "flip-flops", "拖鞋=slippers", "球鞋=sneakers", "鞋子=shoes",
-        "运动鞋=sneakers", "靴子=boots", "长靴=boots", "短靴=ankle boots",
-        "高跟鞋=high heels", "皮鞋=leather shoes", "凉鞋=sandals", "乐福鞋=loafers", "帆布鞋=canvas shoes",
-        "鞋=shoes", "靴=boots",
-    ),
-    "bag": (
-        "bag", "handbag", "backpack", "purse", "tote bag", "shoulder bag", "手提包=handbag", "背包=backpack",
-        "书包=school bag", "挎包=shoulder bag", "包包=handbag", "包=bag",
-    ),
-}  # fmt: skip
-ACCESSORY_WORDS: Words = {
-    "hat": (
-        "hat", "straw hat", "beanie", "cap", "baseball cap", "beret", "帽子=hat", "毛线帽=beanie",
-        "棒球帽=baseball cap", "草帽=straw hat", "贝雷帽=beret", "帽=hat",
-    ),
-    "glasses": ("glasses", "eyeglasses=glasses", "spectacles=glasses", "眼镜=glasses"),
-    "sunglasses": ("sunglasses", "墨镜=sunglasses", "太阳镜=sunglasses"),
-    "scarf": ("scarf", "围巾=scarf"),
-    "belt": ("belt", "腰带=belt", "皮带=leather belt"),
-    "gloves": ("gloves", "手套=gloves"),
-    "tie": ("tie", "necktie=tie", "bow tie", "领带=tie", "领结=bow tie"),
-    "necklace": ("necklace", "项链=necklace"),
-    "earrings": ("earrings", "耳环=earrings"),
-    "watch": ("wristwatch", "手表=wristwatch"),
-    "mask": ("mask", "face mask", "口罩=face mask"),
-    "socks": ("socks", "stockings", "袜子=socks", "丝袜=stockings"),
-}  # fmt: skip
+__all__ = ["ACCESSORY_WORDS", "FIELDS", "GARMENT_WORDS"]
+
 HAIR_LENGTH_WORDS: Words = {
     "short": (
         "short hair", "short-haired", "cropped hair", "short * hair", "short * * hair", "短发", "短头发", "短卷发",
@@ -102,7 +33,15 @@ HAIR_STYLE_WORDS: Words = {
     "bob": ("bob", "bob cut", "波波头", "齐耳发", "齐耳短发"),
     "curly": ("curly hair", "curls", "curly * hair", "curly", "卷发", "卷头发", "短卷发", "长卷发", "中长卷发"),
     "spiky": ("spiky hair", "spiky * hair", "spiky", "刺猬头"),
+    "bald": ("bald", "bald-headed", "bald head", "shaved head", "光头", "秃头", "秃顶", "剃光头", "没有头发"),
     "centre": ("centre parting", "center parting", "middle parting", "centre-parted", "parted in the middle", "中分"),
+}  # fmt: skip
+BEARD_WORDS: Words = {
+    "full": (
+        "beard", "full beard", "bearded", "long beard", "胡子", "大胡子", "络腮胡", "胡须", "长胡子",
+    ),
+    "stubble": ("stubble", "stubbly", "unshaven", "five o'clock shadow", "胡茬", "胡渣", "胡子拉碴"),
+    "moustache": ("moustache", "mustache", "moustached", "小胡子", "八字胡", "唇胡"),
 }  # fmt: skip
 POSE_WORDS: Words = {
     "walking": ("walking", "walks", "strolling", "taking a walk", "走路", "走在", "行走", "散步", "漫步"),
@@ -137,14 +76,34 @@ SCENE_WORDS: Words = {
     "city": (
         "city", "city street", "street", "streets", "downtown", "城市", "城市街道", "街头", "街上", "街道", "都市",
     ),
-    "park": ("park", "garden", "meadow", "forest", "woods", "lawn", "公园", "花园", "草地", "森林", "树林", "草坪"),
+    "night_city": (
+        "night city", "city at night", "city street at night", "street at night", "streets at night",
+        "downtown at night", "neon city", "night skyline", "city lights", "夜景", "城市夜景", "夜晚的城市",
+        "夜晚的街头", "夜市", "都市夜景", "夜晚的街道",
+    ),
+    "park": ("park", "garden", "meadow", "lawn", "公园", "花园", "草地", "草坪"),
+    "forest": ("forest", "woods", "woodland", "jungle", "among the trees", "森林", "树林", "林间", "丛林", "林中"),
+    "office": ("office", "workplace", "meeting room", "办公室", "写字楼", "会议室"),
+    "cafe": (
+        "cafe", "café", "coffee shop", "coffee house", "coffeehouse", "coffee bar", "咖啡馆", "咖啡厅", "咖啡店",
+        "咖啡屋",
+    ),
+    "bedroom": ("bedroom", "in bed", "卧室", "寝室", "卧房"),
+    "stage": (
+        "stage", "on stage", "concert stage", "concert", "music festival", "舞台", "舞台上", "演唱会", "音乐会", "台上",
+    ),
+    "snow": (
+        "snow", "snowy", "in the snow", "snowfield", "snowy landscape", "snowy mountains", "winter landscape",
+        "snowing",
+        "雪地", "雪景", "雪山", "下雪", "白雪", "冰天雪地", "雪中", "雪",
+    ),
     "studio": (
         "studio", "studio backdrop", "plain background", "white background", "摄影棚", "影棚", "工作室", "纯色背景",
         "白色背景", "白背景",
     ),
     "room": (
-        "room", "bedroom", "living room", "indoors", "indoor", "at home", "office", "kitchen", "library", "cafe",
-        "房间", "室内", "屋里", "家里", "办公室", "卧室", "客厅", "咖啡馆", "咖啡厅", "图书馆", "教室",
+        "room", "living room", "indoors", "indoor", "at home", "kitchen", "library",
+        "房间", "室内", "屋里", "家里", "客厅", "图书馆", "教室",
     ),
 }  # fmt: skip
 EXPRESSION_WORDS: Words = {
@@ -165,8 +124,21 @@ LIGHT_WORDS: Words = {
     "cold": ("cold light", "cool light", "bluish light", "moonlight", "冷光", "冷色光线", "月光"),
     "neutral": ("neutral light", "daylight", "natural light", "自然光", "中性光线", "日光"),
     "warm": (
-        "warm light", "golden light", "golden hour", "sunset", "candlelight", "warm lighting", "暖光", "暖色光线",
-        "日落", "黄昏", "夕阳", "傍晚",
+        "warm light", "golden light", "golden hour", "candlelight", "warm lighting", "暖光", "暖色光线",
+    ),
+    "sunset": (
+        "sunset", "sunset light", "setting sun", "dusk", "evening glow", "twilight", "日落", "落日", "夕阳", "晚霞",
+        "黄昏", "傍晚",
+    ),
+    "night": (
+        "night", "at night", "night light", "nighttime", "midnight", "night city", "city at night",
+        "city street at night", "street at night", "streets at night", "downtown at night", "night skyline", "夜晚",
+        "夜里", "夜间", "深夜", "晚上", "午夜", "夜色", "夜景", "城市夜景", "夜晚的城市", "夜晚的街头", "夜市",
+        "都市夜景", "夜晚的街道",
+    ),
+    "neon": (
+        "neon", "neon light", "neon lights", "neon lighting", "neon glow", "neon signs", "neon city", "霓虹", "霓虹灯",
+        "霓虹光", "霓虹灯光",
     ),
 }  # fmt: skip
 ART_WORDS: Words = {
@@ -255,7 +227,10 @@ COLOUR_WORDS: Words = {
         "brown", "tan", "chestnut", "dark brown", "light brown", "棕色", "棕", "褐色", "咖啡色", "栗色=chestnut",
         "深棕色=dark brown", "深棕=dark brown", "浅棕色=light brown", "浅棕=light brown", "深褐色=dark brown",
     ),
-    "white": ("white", "off-white", "off white=off-white", "白色", "白", "纯白色"),
+    "white": (
+        "white", "off-white", "off white=off-white", "snow white=white", "snow-white=white", "雪白", "雪白色", "白色",
+        "白", "纯白色",
+    ),
     "grey": (
         "grey", "gray=grey", "silver", "silver grey", "charcoal", "light grey", "light gray=light grey",
         "dark grey=charcoal", "dark gray=charcoal", "charcoal grey=charcoal", "浅灰=light grey", "深灰=charcoal",
@@ -315,12 +290,14 @@ NEGATION_WORDS: tuple[str, ...] = (
 )  # fmt: skip
 #: Words that only hide shorter ones inside them: 特别 is no 别, "on top of" no top.
 HIDING_WORDS: tuple[str, ...] = (
-    "on top of", "top of", "特别", "级别", "性别", "不错", "不同", "面包", "包括", "其他", "金属", "银行", "青春",
+    "on top of", "top of", "shades of", "night gown", "雪糕",
+    "特别", "级别", "性别", "不错", "不同", "面包", "包括", "其他", "金属", "银行", "青春",
     "白天", "发型", "发光", "白云",
 )  # fmt: skip
 FIELDS: Mapping[str, Words] = {
     "garment": GARMENT_WORDS, "accessory": ACCESSORY_WORDS, "colour": COLOUR_WORDS, "pattern": PATTERN_WORDS,
     "material": MATERIAL_WORDS, "length": HAIR_LENGTH_WORDS, "style": HAIR_STYLE_WORDS,
+    "beard": BEARD_WORDS,
     "expression": EXPRESSION_WORDS,
     "pose": POSE_WORDS, "scene": SCENE_WORDS, "light": LIGHT_WORDS, "art": ART_WORDS, "gender": GENDER_WORDS,
     "age": AGE_WORDS, "ethnicity": ETHNICITY_WORDS, "count": COUNT_WORDS,

@@ -11,8 +11,9 @@ FAMILIES = ("studio", "sd15", "sdxl")
 #: Phrases of the captions that `studio` was trained on.
 _STYLES = {
     "bob": "bob with bangs", "ponytail": "ponytail", "twin_tails": "twin tails", "bun": "top bun", "curly": "curls",
-    "buns": "two buns", "spiky": "spiky hair", "centre": "bob parted in the middle",
+    "buns": "two buns", "spiky": "spiky hair", "centre": "bob parted in the middle", "bald": "bald",
 }  # fmt: skip
+_BEARDS = {"full": "with a full beard", "stubble": "with stubble", "moustache": "with a moustache"}
 _EXPRESSIONS = {
     "neutral": "neutral expression", "smile": "smiling", "laugh": "laughing", "surprised": "surprised",
     "wink": "winking", "sad": "sad",
@@ -23,6 +24,13 @@ _SCENES = {
     "park": "in a park",
     "studio": "in a studio",
     "room": "in a room",
+    "night_city": "in the city at night",
+    "office": "in an office",
+    "cafe": "in a cafe",
+    "bedroom": "in a bedroom",
+    "forest": "in a forest",
+    "stage": "on stage",
+    "snow": "in the snow",
 }
 _PATTERNS = {"plain": "plain", "stripes": "striped", "dots": "dotted", "checks": "checked", "floral": "floral"}
 _PEOPLE = {"female": ("woman", "women"), "male": ("man", "men"), None: ("person", "people")}
@@ -90,7 +98,8 @@ def _article(word: str) -> str:
 def _hair(brief: Brief) -> list[str]:
     length = {"medium": "medium-length"}.get(brief.hair_length or "", brief.hair_length)
     hair = " ".join(filter(None, (length, brief.hair_colour)))
-    return [*([f"{hair} hair"] if hair else []), *([_STYLES[brief.hair_style]] if brief.hair_style else [])]
+    found = (f"{hair} hair" if hair else None, _STYLES.get(brief.hair_style or ""), _BEARDS.get(brief.beard or ""))
+    return list(filter(None, found))
 
 
 def _piece(garment: Garment, noun: str, shades: bool) -> str:

@@ -14,7 +14,7 @@ from skimage.color import rgb2lab
 from tests.helpers.tiny import tiny_pipeline
 from twinset.figure import labels as atr
 from twinset.figure.colours import CLOTH
-from twinset.figure.labels import garment_labels
+from twinset.figure.labels import GARMENT_KINDS, garment_labels
 from twinset.figure.poses import preset
 from twinset.perception.garments.colours import colour_names, nearest_names
 from twinset.pipelines import compose as composing
@@ -65,11 +65,13 @@ def shown(composition: Composition) -> dict[str, str]:
     [
         ("short hair, red dress, beach", {"dress": "red"}),
         ("短发，红色连衣裙，海边", {"dress": "red"}),
-        ("a burgundy gown and white high heels", {"dress": "red", "shoes": "white"}),
+        ("a burgundy gown and white high heels", {"dress": "red", "heels": "white"}),
         ("green t-shirt, navy shorts, orange sneakers", {"t_shirt": "green", "shorts": "navy", "shoes": "orange"}),
-        ("穿着米色毛衣，黑色牛仔裤，棕色靴子", {"hoodie": "beige", "trousers": "black", "shoes": "brown"}),
+        ("穿着米色毛衣，黑色牛仔裤，棕色靴子", {"jumper": "beige", "trousers": "black", "boots": "brown"}),
         ("jeans with a hot pink blouse", {"shirt": "pink", "trousers": "blue"}),
-        ("a man in a black suit", {"coat": "black", "trousers": "black"}),
+        ("a man in a black suit", {"suit_jacket": "black", "trousers": "black"}),
+        ("red sweater, green beanie, blue handbag", {"jumper": "red", "beanie": "green", "bag": "blue"}),
+        ("戴黄色棒球帽和红色眼镜的女孩", {"cap": "yellow", "glasses": "red"}),
         ("穿白色的女孩在海边", {"shoes": "white"}),
     ],
 )
@@ -90,7 +92,7 @@ def test_patterns_are_drawn_in_both_colours(pipe: StudioPipeline) -> None:
     assert (flats["shirt"].pattern, flats["shirt"].second) == ("stripes", CLOTH["white"])
     assert (flats["skirt"].pattern, flats["skirt"].colour) == ("dots", CLOTH["navy"])
     assert min(flats["skirt"].second) > 240 and second_colour(CLOTH["white"]) == (45, 45, 52)
-    assert flats["shoes"].second[2] < 0.6 * flats["shoes"].second[0]  # a darker yellow, not black
+    assert flats["boots"].second[2] < 0.6 * flats["boots"].second[0]  # a darker yellow, not black
     names = colour_names(made.flats["shirt"], np.less(made.flats["shirt"], 240).any(-1))
     assert "red" in names and {"white", "pink", "cream"} & set(names)
 
@@ -126,7 +128,7 @@ def test_record_and_note_say_what_was_drawn(pipe: StudioPipeline) -> None:
     colour = told["drawn_clothes"][1]["colour"]
     assert told["notes"] == [
         "clothes drawn as the words say: burgundy dress (for gown); in colours of the seed: "
-        f"{colour} dotted shoes (for boots, floral); give --garment dress=FILE for your own"
+        f"{colour} dotted boots (for floral); give --garment dress=FILE for your own"
     ]
 
 
@@ -199,7 +201,7 @@ def test_a_poses_picture_gets_the_clothes_that_are_named(monkeypatch: pytest.Mon
 
 
 def test_tables_cover_every_kind() -> None:
-    assert set(OWN_NAMES) | {"bag"} == set(OUTERMOST)
+    assert set(OWN_NAMES) == set(OUTERMOST) == set(GARMENT_KINDS)
     rng = np.random.default_rng(0)
     assert dress_person((), (), rng, refused=SEEDED_KINDS["lower"])[1:] == ("shoes",)
 

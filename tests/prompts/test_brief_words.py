@@ -23,7 +23,7 @@ from twinset.prompts.wording import write_prompts
 
 LETTERS = "abcdefgh红色长裙"
 BRIEFS = Path(__file__).with_name("briefs")
-PLAIN = ("gender", "age", "ethnicity", "expression", "pose", "scene", "light", "art", "hair_colour")
+PLAIN = ("gender", "age", "ethnicity", "expression", "pose", "scene", "light", "art", "hair_colour", "beard")
 
 
 def look(piece: Garment) -> str:
@@ -138,8 +138,8 @@ def test_colour_of_all_that_is_worn(text: str, outfit: str | None) -> None:
 def test_second_colours() -> None:
     pieces = [read_brief(text).clothes[0] for text in ("red and white striped shirt", "蓝白格子裙子", "red shirt")]
     assert [(piece.colour, piece.second) for piece in pieces] == [("red", "white"), ("blue", "white"), ("red", None)]
-    (coat, hat) = (read_brief("red hat and white coat").clothes[0], read_brief("red hat and white coat").accessories[0])
-    assert (coat.colour, coat.second, hat.colour) == ("white", None, "red")
+    coat, scarf = (*read_brief("red scarf and white coat").clothes, *read_brief("red scarf and white coat").accessories)
+    assert (coat.colour, coat.second, scarf.colour) == ("white", None, "red")
 
 
 def test_templates_follow_their_seed(tmp_path: Path) -> None:

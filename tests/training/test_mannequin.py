@@ -18,7 +18,7 @@ from twinset.figure.labels import FACE, GARMENT_KINDS, LABELS, colourise
 from twinset.training.mannequin import render, store
 from twinset.training.mannequin.attributes import ATTRIBUTES, attributes
 from twinset.training.mannequin.captions import captions
-from twinset.training.mannequin.spec import SPLITS, draw_garment, draw_spec, white_light
+from twinset.training.mannequin.spec import SPLITS, draw_garment, draw_plain_spec, draw_spec, white_light
 
 OUTFIT = ("t_shirt", "trousers", "shoes")
 
@@ -94,11 +94,11 @@ def test_warped_flat_agrees_with_the_worn_garment(kind):
     slot, owned = GARMENT_KINDS[kind]
     for seed in (1, 6):
         spec = replace(draw_spec(seed), light=white_light(), garments={slot: garment})
-        spec = replace(spec, where=poses.placement("three_quarter"))
+        spec = replace(spec, where=poses.placement("full" if slot == "shoes" else "three_quarter"))
         warped, coverage = warp_flat(render_flat(garment), kind, render.layout_keypoints(spec))
         mask = np.isin(render.render_parsing(spec), owned) & (coverage > 0.5)
         truth, drawn = render.render_picture(spec)[mask].astype(float), warped[mask].astype(float)
-        assert mask.sum() > 200
+        assert mask.sum() > (60 if kind == "glasses" else 150)
         assert np.abs(truth.mean(0) - drawn.mean(0)).max() < 14
         assert np.corrcoef(truth.ravel(), drawn.ravel())[0, 1] > 0.6
 
@@ -124,7 +124,7 @@ def test_selfie_landmarks_and_crop():
 def test_light_acts_on_everything_alike():
     spec = draw_spec(30)
     white = render.render_picture(replace(spec, light=white_light())).astype(float)
-    flat_light = replace(spec.light, strength=0.0, gain=(0.9, 0.8, 0.7))
+    flat_light = replace(white_light(), gain=(0.9, 0.8, 0.7))
     tinted = render.render_picture(replace(spec, light=flat_light)).astype(float)
     assert np.abs(tinted - white * np.array([0.9, 0.8, 0.7])).max() <= 1
 
@@ -135,7 +135,8 @@ def test_captions_say_what_is_there():
         spec = draw_spec(seed)
         words = captions(spec, rng)
         upper = spec.garments["upper"]
-        assert upper.colour_name in words.english and spec.hair.length.split("-")[0] in words.english
+        length = {"none": "bald"}.get(spec.hair.length, spec.hair.length)
+        assert upper.colour_name in words.english and (length in words.english or "shaved head" in words.english)
         clothes = {garment.colour_name for garment in spec.garments.values()} - {spec.hair.colour_name}
         assert not any(name in words.english_plain.replace("shirt", "") for name in clothes & set(CLOTH)), (
             words.english_plain
@@ -165,9 +166,12 @@ def test_store_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 
 def test_people_are_drawn_with_the_bytes_that_the_weights_were_trained_on():
-    """The colours, the paint and the flat garments are shared with the pipelines: no change there may touch these."""
+    """The colours, the paint and the flat garments are shared with the pipelines: no change there may touch these.
+
+    What the world has gained since is drawn on top, from streams of its own.
+    """
     digest = hashlib.sha256()
-    for spec in map(draw_spec, range(12)):
+    for spec in map(draw_plain_spec, range(12)):
         flats = [render_flat(garment) for garment in spec.garments.values()]
         for picture in (
             render.render_picture(spec),

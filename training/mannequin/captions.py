@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from twinset.figure.hair import BALD
 from twinset.training.mannequin.spec import GarmentDesign, Spec
 from twinset.training.mannequin.words import CHINESE, ENGLISH, CaptionWords
+
+#: Slots of the clothes that one clause names together; the others have clauses of their own.
+CLOTHES = ("upper", "lower", "shoes")
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,10 @@ def _garment(garment: GarmentDesign, words: CaptionWords, noun: str, plain: bool
 
 def _clauses(spec: Spec, words: CaptionWords, rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """(full, plain) lists of the caption's clauses in the same wording."""
-    hair = _pick(words.hair, rng).format(
-        length=words.lengths[spec.hair.length],
-        colour=words.hair_colours[spec.hair.colour_name],
-        style=words.styles[spec.hair.style],
-    )
-    chosen = {slot: _pick(words.kinds[garment.kind], rng) for slot, garment in spec.garments.items()}
+    hair = _hair(spec, words, rng)
+    chosen = {slot: _pick(words.kinds[spec.garments[slot].kind], rng) for slot in CLOTHES if slot in spec.garments}
     shoes = rng.random() < (0.8 if spec.framing == "full" else 0.25)
-    shown = [slot for slot in spec.garments if slot != "shoes" or shoes]
+    shown = [slot for slot in chosen if slot != "shoes" or shoes]
     wearing = _pick(words.wearing, rng)
     clothes = []
     for plain in (False, True):
@@ -53,9 +53,37 @@ def _clauses(spec: Spec, words: CaptionWords, rng: np.random.Generator) -> tuple
         _pick(words.scenes[spec.scene], rng), _pick(words.lights[spec.light.word], rng),
     ]  # fmt: skip
     order = rng.permutation(4) if rng.random() < 0.5 else np.arange(4)
-    rest = [others[i] for i in order if i != 3 or rng.random() < 0.7]
+    rest = [others[i] for i in order if i != 3 or spec.light.name or rng.random() < 0.7]
     front = rng.random() < 0.5
-    return tuple([hair, dressed, *rest] if front else [dressed, hair, *rest] for dressed in clothes)  # type: ignore[return-value]
+    extras = _extras(spec, words, rng.spawn(1)[0])
+    heads = ([hair, dressed] if front else [dressed, hair] for dressed in clothes)
+    return tuple([*head, *extra, *rest] for head, extra in zip(heads, extras, strict=True))  # type: ignore[return-value]
+
+
+def _hair(spec: Spec, words: CaptionWords, rng: np.random.Generator) -> str:
+    phrase = _pick(words.hair, rng)
+    if spec.hair.style == BALD:
+        return _pick(words.bald, rng)
+    hair = spec.hair
+    return phrase.format(
+        length=words.lengths[hair.length], colour=words.hair_colours[hair.colour_name], style=words.styles[hair.style]
+    )
+
+
+def _extras(spec: Spec, words: CaptionWords, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """(full, plain) clauses of beard, hat, eyewear and bag; what the framing hides is rarely named."""
+    full = [_pick(words.beards[spec.beard], rng)] if spec.beard != "none" else []
+    plain = list(full)
+    for slot, phrases in words.accessories.items():
+        garment = spec.garments.get(slot)
+        hidden = slot == "bag" and spec.framing in ("portrait", "half")
+        if garment is None or rng.random() < (0.75 if hidden else 0.1):
+            continue
+        noun, phrase = _pick(words.kinds[garment.kind], rng), _pick(phrases, rng)
+        uncoloured = slot == "eyewear" and rng.random() < 0.6  # hardly anybody says a frame's colour
+        for clauses, bare in ((full, uncoloured), (plain, True)):
+            clauses.append(phrase.format(clothes=words.article(_garment(garment, words, noun, bare))))
+    return full, plain
 
 
 def _caption(spec: Spec, words: CaptionWords, rng: np.random.Generator) -> tuple[str, str]:

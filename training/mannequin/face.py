@@ -183,12 +183,12 @@ def _marks(identity: Identity, skin: np.ndarray) -> str:
     return "".join(found)
 
 
-def features(identity: Identity, expression: str, turn: float) -> str:
-    """SVG of everything inside the face, in head coordinates."""
+def features(identity: Identity, expression: str, turn: float, beard: str = "") -> str:
+    """SVG of everything inside the face, in head coordinates; `beard` is drawn under nose and mouth."""
     skin, shift = skin_colour(identity), TURN_SHIFT * turn
     line = "#241a20"
     drawn = (
         _marks(identity, skin) + _nose(identity, shift, shaded(skin, 0.62)) + _mouth(identity, expression, skin)
         + _eyes(identity, expression, line) + _brows(identity, expression)
     )  # fmt: skip
-    return f'<g transform="translate({shift:.3f} 0)">{drawn}</g>'
+    return f'{beard}<g transform="translate({shift:.3f} 0)">{drawn}</g>'

@@ -18,6 +18,7 @@ from twinset.figure.poses import Arm, Pose, place, placement
 from twinset.figure.raster import matrix_text, rasterise
 from twinset.figure.rig import Rig, build_rig
 from twinset.training.mannequin import face
+from twinset.training.mannequin.beard import beard_svg
 from twinset.training.mannequin.scenes import scene_svg
 from twinset.training.mannequin.spec import GarmentDesign, Light, Spec, white_light
 
@@ -34,8 +35,14 @@ def lit(albedo: np.ndarray, light: Light) -> np.ndarray:
     angle = np.deg2rad(light.direction)
     across = np.linspace(-0.5, 0.5, width, dtype=np.float32) * np.float32(np.cos(angle))
     down = np.linspace(-0.5, 0.5, height, dtype=np.float32) * np.float32(np.sin(angle))
-    ramp = 1 - light.strength * (across[None] + down[:, None]) * 0.9
-    picture = albedo.astype(np.float32) * ramp[..., None] * np.array(light.gain, dtype=np.float32)
+    along = across[None] + down[:, None]
+    ramp = 1 - light.strength * along * 0.9
+    gain = np.array(light.gain, dtype=np.float32)
+    if light.sides:
+        near, far = np.array(light.sides, dtype=np.float32)
+        share = np.clip(0.5 + 1.25 * along, 0, 1)[..., None]
+        gain = near + (far - near) * share
+    picture = albedo.astype(np.float32) * ramp[..., None] * gain
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -59,13 +66,19 @@ def person_parts(spec: Spec, rig: Rig, hair: bool = True) -> list[BodyPart]:
     identity = spec.identity
     parts = body_parts(rig) + head_parts(rig, face.outline(identity), face.ears(identity))
     parts += [part for kind in spec.kinds for part in garment_parts(kind, rig)]
-    return parts + (hair_parts(rig, spec.hair.style, face.face_width(identity)) if hair else [])
+    width, hat = face.face_width(identity), "hat" in spec.garments
+    return parts + (hair_parts(rig, spec.hair.style, width, hat) if hair else [])
+
+
+def _features(spec: Spec) -> str:
+    """The face's features and the beard."""
+    beard = beard_svg(spec.identity, spec.beard, spec.hair.colour, spec.expression, spec.head_turn)
+    return face.features(spec.identity, spec.expression, spec.head_turn, beard)
 
 
 def _person_svg(spec: Spec, rig: Rig, hair: bool = True) -> str:
-    features = face.features(spec.identity, spec.expression, spec.head_turn)
     parts = person_parts(spec, rig, hair)
-    return paint_person(parts, face.skin_colour(spec.identity), spec.hair.colour, spec.garments, features)
+    return paint_person(parts, face.skin_colour(spec.identity), spec.hair.colour, spec.garments, _features(spec))
 
 
 def render_picture(spec: Spec) -> np.ndarray:
@@ -90,21 +103,22 @@ def render_layout(spec: Spec) -> np.ndarray:
 
 
 def _selfie_spec(spec: Spec) -> Spec:
-    """The person close up, arms down."""
+    """The person close up, arms down, without hat and bag."""
     pose = replace(spec.pose, right_arm=Arm(12, 4), left_arm=Arm(12, 4), lean=0.3 * spec.pose.lean)
-    return replace(spec, pose=pose, framing="portrait", where=placement("portrait", _SELFIE_ZOOM))
+    garments = {slot: garment for slot, garment in spec.garments.items() if slot not in ("hat", "bag")}
+    return replace(spec, pose=pose, framing="portrait", where=placement("portrait", _SELFIE_ZOOM), garments=garments)
 
 
 def _upper_only(parts: Sequence[BodyPart]) -> list[BodyPart]:
     """Without legs and shoes, which a close-up never shows."""
-    return [part for part in parts if part.role not in ("lower", "shoes") and not part.name.endswith(("shin", "thigh"))]
+    legs = ("shin", "thigh", "foot")
+    return [part for part in parts if part.role not in ("lower", "shoes") and not part.name.endswith(legs)]
 
 
 def _close_up(spec: Spec, hair: bool = True) -> str:
     near = _selfie_spec(spec)
     parts = _upper_only(person_parts(near, build_rig(layout_keypoints(near)), hair))
-    features = face.features(near.identity, near.expression, near.head_turn)
-    return paint_person(parts, face.skin_colour(near.identity), near.hair.colour, near.garments, features)
+    return paint_person(parts, face.skin_colour(near.identity), near.hair.colour, near.garments, _features(near))
 
 
 def render_selfie(spec: Spec) -> np.ndarray:
@@ -141,7 +155,8 @@ def render_crop(spec: Spec) -> np.ndarray:
 
 
 def render_neutral_crop(spec: Spec) -> np.ndarray:
-    """The same person bald, neutral, frontal, in white light on grey, aligned; uint8 (112, 112, 3)."""
+    """The same person bald, shaven, neutral, frontal, in white light on grey, aligned; uint8 (112, 112, 3)."""
     grey = GarmentDesign("t_shirt", "grey", (150, 150, 150), (250, 250, 250))
-    plain = replace(spec, pose=Pose(), expression="neutral", light=white_light(), garments={"upper": grey})
+    plain = replace(spec, pose=Pose(), expression="neutral", light=white_light(), beard="none")
+    plain = replace(plain, garments={"upper": grey})
     return _crop(plain, '<rect x="-500" y="-500" width="2000" height="2000" fill="#b0b0b0"/>', False)

@@ -1,37 +1,23 @@
-"""The five scenes as SVG in the 192x256 frame, under white light."""
+"""Scenes as SVG in the 192x256 frame, under white light."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from twinset.figure.colours import shaded
-
-Rgb = tuple[float, float, float]
-
-
-def _gradient(name: str, top: str, bottom: str) -> str:
-    return f'<linearGradient id="{name}" x2="0" y2="1"><stop offset="0" stop-color="{top}"/><stop offset="1" stop-color="{bottom}"/></linearGradient>'
-
-
-def _rect(x: float, y: float, width: float, height: float, fill: str, extra: str = "") -> str:
-    return f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" fill="{fill}" {extra}/>'
-
-
-def _ellipse(x: float, y: float, rx: float, ry: float, fill: str, extra: str = "") -> str:
-    return f'<ellipse cx="{x:.1f}" cy="{y:.1f}" rx="{rx:.1f}" ry="{ry:.1f}" fill="{fill}" {extra}/>'
+from twinset.training.mannequin.further_scenes import FURTHER_SCENES
+from twinset.training.mannequin.scene_shapes import ellipse, gradient, rect
 
 
 def _sky(rng: np.random.Generator) -> str:
     top = (90 + rng.uniform(-15, 15), 175 + rng.uniform(-15, 15), 240)
     clouds = "".join(
-        _ellipse(x, y, r, 0.42 * r, "#fff", 'fill-opacity=".8"')
-        + _ellipse(x + 0.6 * r, y - 0.25 * r, 0.6 * r, 0.4 * r, "#fff", 'fill-opacity=".8"')
+        ellipse(x, y, r, 0.42 * r, "#fff", 'fill-opacity=".8"')
+        + ellipse(x + 0.6 * r, y - 0.25 * r, 0.6 * r, 0.4 * r, "#fff", 'fill-opacity=".8"')
         for x, y, r in zip(rng.uniform(0, 192, 3), rng.uniform(12, 60, 3), rng.uniform(10, 20, 3), strict=True)
     )
     return (
-        f"<defs>{_gradient('k', shaded(top, 1.0), shaded(top, 1.65))}</defs>"
-        + _rect(0, 0, 192, 256, "url(#k)")
-        + clouds
+        f"<defs>{gradient('k', shaded(top, 1.0), shaded(top, 1.65))}</defs>" + rect(0, 0, 192, 256, "url(#k)") + clouds
     )
 
 
@@ -57,11 +43,11 @@ def _palm(x: float, base: float, height: float) -> str:
 
 def _beach(rng: np.random.Generator) -> str:
     sea, shore = rng.uniform(112, 140), rng.uniform(172, 196)
-    sun = _ellipse(rng.uniform(20, 172), rng.uniform(22, 48), 13, 13, "#ffe89a")
+    sun = ellipse(rng.uniform(20, 172), rng.uniform(22, 48), 13, 13, "#ffe89a")
     sand = (244, 218, 165 + rng.uniform(-14, 10))
     wave = f'<path d="M-6 {shore:.0f}q24 -7 48 0t48 0t48 0t60 0V262H-6Z" fill="{shaded(sand, 1.0)}" stroke="#fff" stroke-width="4"/>'
     palm = _palm(float(rng.choice([rng.uniform(6, 34), rng.uniform(158, 186)])), shore + 12, rng.uniform(90, 120))
-    water = f"<defs>{_gradient('w', '#2d8fd0', '#58d0d8')}</defs>" + _rect(0, sea, 192, shore - sea + 8, "url(#w)")
+    water = f"<defs>{gradient('w', '#2d8fd0', '#58d0d8')}</defs>" + rect(0, sea, 192, shore - sea + 8, "url(#w)")
     return _sky(rng) + sun + water + wave + palm
 
 
@@ -70,7 +56,7 @@ def _house(x: float, width: float, top: float, ground: float, colour: str, rng: 
     step = 9
     lines = "".join(f"M{x + 4:.0f} {y:.0f}h{width - 8:.0f}" for y in np.arange(top + 9, ground - 6, 13))
     return (
-        _rect(x, top, width, ground - top, colour)
+        rect(x, top, width, ground - top, colour)
         + f'<path d="{lines}" stroke="{lit}" stroke-width="6" stroke-dasharray="5 {step - 5}" stroke-opacity=".75"/>'
     )
 
@@ -85,19 +71,19 @@ def _city(rng: np.random.Generator) -> str:
         houses.append(_house(x, width, rng.uniform(24, 130), ground, colour, rng))
         x += width + rng.choice([0, 1, 4])
     road = (
-        _rect(0, ground, 192, 60, "#8d8f98")
-        + _rect(0, ground, 192, 4, "#c9c9ce")
-        + _rect(0, ground + 22, 192, 2, "#e8e4c8")
+        rect(0, ground, 192, 60, "#8d8f98")
+        + rect(0, ground, 192, 4, "#c9c9ce")
+        + rect(0, ground + 22, 192, 2, "#e8e4c8")
     )
     return _sky(rng) + "".join(houses) + road
 
 
 def _tree(x: float, base: float, size: float, colour: str) -> str:
     crown = "".join(
-        _ellipse(x + dx * size, base - dy * size, 0.52 * size, 0.5 * size, colour)
+        ellipse(x + dx * size, base - dy * size, 0.52 * size, 0.5 * size, colour)
         for dx, dy in ((-0.35, 1.25), (0.35, 1.25), (0, 1.65))
     )
-    return _rect(x - 0.1 * size, base - size, 0.2 * size, size, "#8a5c3a") + crown
+    return rect(x - 0.1 * size, base - size, 0.2 * size, size, "#8a5c3a") + crown
 
 
 def _park(rng: np.random.Generator) -> str:
@@ -112,7 +98,7 @@ def _park(rng: np.random.Generator) -> str:
     )
     front = f'<path d="M0 {hill + 40:.0f}q60 -16 110 0t90 0V256H0Z" fill="{greens[1]}"/>'
     flowers = "".join(
-        _ellipse(x, y, 1.8, 1.8, ["#fff", "#ffd84a", "#ff86a8"][int(rng.integers(3))])
+        ellipse(x, y, 1.8, 1.8, ["#fff", "#ffd84a", "#ff86a8"][int(rng.integers(3))])
         for x, y in zip(rng.uniform(0, 192, 14), rng.uniform(hill + 50, 252, 14), strict=True)
     )
     return _sky(rng) + back + trees + front + flowers
@@ -121,11 +107,11 @@ def _park(rng: np.random.Generator) -> str:
 def _studio(rng: np.random.Generator) -> str:
     hue = rng.uniform(150, 240, 3)
     base = 0.35 * hue + 0.65 * rng.uniform(190, 225)
-    disc = _ellipse(96 + rng.uniform(-16, 16), 110 + rng.uniform(-14, 14), 78, 78, shaded(base, 1.35))
-    floor = _rect(0, rng.uniform(222, 236), 192, 40, shaded(base, 0.86))
+    disc = ellipse(96 + rng.uniform(-16, 16), 110 + rng.uniform(-14, 14), 78, 78, shaded(base, 1.35))
+    floor = rect(0, rng.uniform(222, 236), 192, 40, shaded(base, 0.86))
     return (
-        f"<defs>{_gradient('k', shaded(base, 1.25), shaded(base, 0.98))}</defs>"
-        + _rect(0, 0, 192, 256, "url(#k)")
+        f"<defs>{gradient('k', shaded(base, 1.25), shaded(base, 0.98))}</defs>"
+        + rect(0, 0, 192, 256, "url(#k)")
         + disc
         + floor
     )
@@ -136,34 +122,34 @@ def _room(rng: np.random.Generator) -> str:
     floor = rng.uniform(204, 220)
     wx = float(rng.choice([12.0, 122.0]))
     window = (
-        _rect(wx, 30, 58, 76, "#fff")
-        + _rect(wx + 4, 34, 50, 68, "#a6d8f4")
-        + _rect(wx + 27, 34, 4, 68, "#fff")
-        + _rect(wx + 4, 66, 50, 4, "#fff")
+        rect(wx, 30, 58, 76, "#fff")
+        + rect(wx + 4, 34, 50, 68, "#a6d8f4")
+        + rect(wx + 27, 34, 4, 68, "#fff")
+        + rect(wx + 4, 66, 50, 4, "#fff")
     )
     sx = 118 if wx < 60 else 8
     books = "".join(
-        _rect(sx + 5 + 8 * i, 58 + 34 * row + rng.uniform(0, 7), 7, 24, shaded(rng.uniform(70, 230, 3), 1.0))
+        rect(sx + 5 + 8 * i, 58 + 34 * row + rng.uniform(0, 7), 7, 24, shaded(rng.uniform(70, 230, 3), 1.0))
         for row in range(2)
         for i in range(7)
     )
     shelf = (
-        _rect(sx, 52, 66, 72, "#a87a50")
-        + _rect(sx + 3, 55, 60, 30, "#6e4c34")
-        + _rect(sx + 3, 89, 60, 32, "#6e4c34")
+        rect(sx, 52, 66, 72, "#a87a50")
+        + rect(sx + 3, 55, 60, 30, "#6e4c34")
+        + rect(sx + 3, 89, 60, 32, "#6e4c34")
         + books
     )
-    lamp = _rect(sx + 30, 150, 4, 70, "#6b5140") + f'<path d="M{sx + 18} 152l7 -22h14l7 22Z" fill="#f6e2a8"/>'
+    lamp = rect(sx + 30, 150, 4, 70, "#6b5140") + f'<path d="M{sx + 18} 152l7 -22h14l7 22Z" fill="#f6e2a8"/>'
     boards = "".join(f"M0 {y:.0f}H192" for y in np.arange(floor + 12, 256, 13))
     wood = (
-        _rect(0, floor, 192, 60, "#b98a5e")
+        rect(0, floor, 192, 60, "#b98a5e")
         + f'<path d="{boards}" stroke="#a3764d" stroke-width="1.5"/>'
-        + _rect(0, floor - 5, 192, 5, "#f4efe6")
+        + rect(0, floor - 5, 192, 5, "#f4efe6")
     )
-    return _rect(0, 0, 192, 256, shaded(wall, 1.0)) + window + shelf + lamp + wood
+    return rect(0, 0, 192, 256, shaded(wall, 1.0)) + window + shelf + lamp + wood
 
 
-_SCENES = {"beach": _beach, "city": _city, "park": _park, "studio": _studio, "room": _room}
+_SCENES = {"beach": _beach, "city": _city, "park": _park, "studio": _studio, "room": _room, **FURTHER_SCENES}
 
 
 def scene_svg(scene: str, seed: int) -> str:

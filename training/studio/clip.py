@@ -23,6 +23,7 @@ from twinset.models.clip import GARMENT_SENTENCES, PATCH, StudioCLIP, letterbox,
 from twinset.scoring.iqa import ANTONYMS
 from twinset.training.core.command_line import options_from_command_line
 from twinset.training.mannequin.attributes import ATTRIBUTES
+from twinset.training.mannequin.spec import LATER_UPPERS
 from twinset.training.mannequin.store import load_store
 from twinset.training.studio.clip_words import garment_caption, mentioned_attributes, shortened
 from twinset.training.studio.options import NetworkTask, StudioOptions
@@ -30,7 +31,7 @@ from twinset.training.studio.spoil import SPOILS, VERDICTS, spoil
 
 #: What a garment's flat picture is recognised by; pattern and logo are known of upper garments only.
 GARMENT_HEADS = {
-    "kind": tuple(GARMENT_SENTENCES),
+    "kind": (*GARMENT_SENTENCES, *LATER_UPPERS),
     "colour": ATTRIBUTES["upper_colour"],
     "pattern": ATTRIBUTES["upper_pattern"],
     "logo": ATTRIBUTES["logo"],
@@ -211,9 +212,11 @@ def measure_clip(clip: StudioCLIP, store: Mapping[str, np.ndarray], rows: np.nda
         hits = [block.argmax(1).cpu() == torch.arange(len(block)) for block in blocks]
         figures[language] = float(torch.cat(hits).float().mean())
     kinds = clip.encode_text(list(GARMENT_SENTENCES.values()))
-    flats = torch.cat([clip.encode_image(torch.from_numpy(store["flats"][part, 0])) for part in _parts(rows)])
-    truth = [garment_classes(values, 0)[0] for values in store["attributes"][rows]]
-    figures["garment_kind"] = float(((flats @ kinds.T).argmax(1).cpu() == torch.tensor(truth)).float().mean())
+    truth = np.array([garment_classes(values, 0)[0] for values in store["attributes"][rows]])
+    asked = np.flatnonzero(truth < len(GARMENT_SENTENCES))  # of the later kinds there are no sentences
+    flats = torch.cat([clip.encode_image(torch.from_numpy(store["flats"][part, 0])) for part in _parts(rows[asked])])
+    right = (flats @ kinds.T).argmax(1).cpu() == torch.from_numpy(truth[asked])
+    figures["garment_kind"] = float(right.float().mean())
     words = clip.encode_text(ANTONYMS["quality"])
     bad = np.stack([spoil(store["picture"][row], SPOILS[k % len(SPOILS)], rng) for k, row in enumerate(rows)])
     spoiled = torch.cat([clip.encode_image(torch.from_numpy(bad[part])) for part in _parts(np.arange(len(bad)))])

@@ -45,7 +45,7 @@ FIELDS = {
     "picture": ("picture", "parsing", "keypoints", "attributes"),
     "garment": ("picture", "parsing", "flats", "attributes"),
 }
-WORN = tuple(kind for kind in GARMENT_KINDS if kind != "shoes")
+WORN = tuple(kind for kind, (slot, _) in GARMENT_KINDS.items() if slot in ("upper", "lower"))
 #: What a garment's crop is recognised by; pattern and logo are known of upper garments only.
 GARMENT_CLASSES = {
     "kind": WORN,
