@@ -65,7 +65,9 @@ def draw(
     return draw_stages(one_pass, chosen)
 
 
-def passes(pipe: JointPass, arguments: dict[str, Any], seed: int, callback: Callable[..., Any] | None = None) -> OnePass:
+def passes(
+    pipe: JointPass, arguments: dict[str, Any], seed: int, callback: Callable[..., Any] | None = None
+) -> OnePass:
     """`pipe` as a function of a stage; the noise of each of a picture's stages has a seed of its own.
 
     Args:

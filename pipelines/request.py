@@ -196,7 +196,9 @@ class Request(BaseModel):
     hires_strength: Annotated[
         float,
         Field(
-            ge=0.1, le=0.9, description="Share of the steps that each stage after the first runs on the enlarged picture."
+            ge=0.1,
+            le=0.9,
+            description="Share of the steps that each stage after the first runs on the enlarged picture.",
         ),
         Option(label=("Steps of each further stage, as a share", "后续阶段的步数占比"), advanced=True),
     ] = 0.42

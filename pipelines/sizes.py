@@ -4,7 +4,12 @@ from __future__ import annotations
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
-FORMATS: dict[str, Size] = {"square": (1080, 1080), "portrait": (1080, 1350), "story": (1080, 1920), "banner": (1500, 500)}
+FORMATS: dict[str, Size] = {
+    "square": (1080, 1080),
+    "portrait": (1080, 1350),
+    "story": (1080, 1920),
+    "banner": (1500, 500),
+}
 """Name → size."""
 FRAME_WORD = "frame"
 SIZE_PATTERN = rf"^([1-9][0-9]{{1,3}}x[1-9][0-9]{{1,3}}|{FRAME_WORD}|{'|'.join(FORMATS)})$"

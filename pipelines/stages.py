@@ -145,7 +145,10 @@ def steps_of(stages: Sequence[Stage], steps: int) -> int:
 
 
 def redrawn(
-    stages: Sequence[Stage], photo: Callable[[np.ndarray, np.ndarray], Condition], picture: np.ndarray, region: np.ndarray
+    stages: Sequence[Stage],
+    photo: Callable[[np.ndarray, np.ndarray], Condition],
+    picture: np.ndarray,
+    region: np.ndarray,
 ) -> tuple[Stage, ...]:
     """Stages in which only a region of a picture is drawn anew, the rest kept and seen by the pass.
 

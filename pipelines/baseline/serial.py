@@ -168,4 +168,3 @@ def repair(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if skin.sum() >= face.sum() * 0.1:
         return match_skin(picture, face, skin)
     return reinhard(picture, face, picture[labels != FACE], strength=0.2, spread=False)
-

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from twinset.figure.body import body_parts, head_parts
 from twinset.figure.drawn_parsing import draw_layout
+from twinset.figure.figure_draft import figure_draft
 from twinset.figure.garments import garment_parts
 from twinset.figure.hair import hair_parts
 from twinset.figure.keypoints import L_EAR, NOSE, R_EYE, Keypoints, with_visibility
@@ -29,12 +30,39 @@ ARCFACE_TEMPLATE = np.array(
 _SELFIE_ZOOM = 1.12
 
 
-def lit(albedo: np.ndarray, light: Light) -> np.ndarray:
+@dataclass(frozen=True)
+class Window:
+    """What is rendered: the frame, or a window of its size in a picture that is `scale` times as large.
+
+    Attributes:
+        scale: of the larger picture.
+        left, top: the window's corner in it, in pixels.
+    """
+
+    scale: int = 1
+    left: int = 0
+    top: int = 0
+
+    def keypoints(self, points: Keypoints) -> Keypoints:
+        """Keypoints (18, 3) of the frame in the window."""
+        return with_visibility(points[:, :2] * self.scale - np.array([self.left, self.top]))
+
+    @property
+    def transform(self) -> str:
+        """SVG text from the frame to the window; empty for the frame itself."""
+        return "" if self == WHOLE else f"translate({-self.left} {-self.top}) scale({self.scale})"
+
+
+WHOLE = Window()
+
+
+def lit(albedo: np.ndarray, light: Light, window: Window = WHOLE) -> np.ndarray:
     """Picture under a light: albedo times the tint gain times a soft ramp along the light's direction."""
-    height, width = albedo.shape[:2]
+    height, width = window.scale * albedo.shape[0], window.scale * albedo.shape[1]
+    rows, columns = slice(window.top, window.top + albedo.shape[0]), slice(window.left, window.left + albedo.shape[1])
     angle = np.deg2rad(light.direction)
-    across = np.linspace(-0.5, 0.5, width, dtype=np.float32) * np.float32(np.cos(angle))
-    down = np.linspace(-0.5, 0.5, height, dtype=np.float32) * np.float32(np.sin(angle))
+    across = np.linspace(-0.5, 0.5, width, dtype=np.float32)[columns] * np.float32(np.cos(angle))
+    down = np.linspace(-0.5, 0.5, height, dtype=np.float32)[rows] * np.float32(np.sin(angle))
     along = across[None] + down[:, None]
     ramp = 1 - light.strength * along * 0.9
     gain = np.array(light.gain, dtype=np.float32)
@@ -46,14 +74,14 @@ def lit(albedo: np.ndarray, light: Light) -> np.ndarray:
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
 
-def layout_keypoints(spec: Spec) -> Keypoints:
+def layout_keypoints(spec: Spec, window: Window = WHOLE) -> Keypoints:
     """Keypoints with the average head: what the model is given."""
-    return place(spec.pose, spec.where)
+    return window.keypoints(place(spec.pose, spec.where))
 
 
-def true_keypoints(spec: Spec) -> Keypoints:
+def true_keypoints(spec: Spec, window: Window = WHOLE) -> Keypoints:
     """Keypoints with the person's own eyes, nose and ears."""
-    average = layout_keypoints(spec)
+    average = layout_keypoints(spec, window)
     frame = build_rig(average).frames["head"]
     head = face.head_keypoints(spec.identity, spec.head_turn)
     points = average[:, :2].copy()
@@ -81,10 +109,10 @@ def _person_svg(spec: Spec, rig: Rig, hair: bool = True) -> str:
     return paint_person(parts, face.skin_colour(spec.identity), spec.hair.colour, spec.garments, _features(spec))
 
 
-def render_picture(spec: Spec) -> np.ndarray:
+def render_picture(spec: Spec, window: Window = WHOLE) -> np.ndarray:
     """The person in the scene, uint8 (256, 192, 3)."""
-    rig = build_rig(layout_keypoints(spec))
-    return lit(rasterise(scene_svg(spec.scene, spec.scene_seed) + _person_svg(spec, rig)), spec.light)
+    drawn = scene_svg(spec.scene, spec.scene_seed) + _person_svg(spec, build_rig(layout_keypoints(spec)))
+    return lit(rasterise(drawn, transform=window.transform), spec.light, window)
 
 
 def render_scene(spec: Spec) -> np.ndarray:
@@ -97,9 +125,15 @@ def render_parsing(spec: Spec) -> np.ndarray:
     return label_map(person_parts(spec, build_rig(layout_keypoints(spec))))
 
 
-def render_layout(spec: Spec) -> np.ndarray:
+def render_layout(spec: Spec, window: Window = WHOLE) -> np.ndarray:
     """Labels of the average person in the same pose, clothes and hair style, uint8 (256, 192)."""
-    return draw_layout(layout_keypoints(spec), spec.kinds, spec.hair.style)
+    return draw_layout(layout_keypoints(spec, window), spec.kinds, spec.hair.style)
+
+
+def render_figure_draft(spec: Spec, window: Window = WHOLE) -> np.ndarray:
+    """Hair and skin in their colours, in white light, as `figure_draft` gives them; uint8 (256, 192, 3)."""
+    points, skin = layout_keypoints(spec, window), face.skin_colour(spec.identity)
+    return figure_draft(points, spec.hair.style, spec.hair.colour, skin, "hat" in spec.garments)
 
 
 def _selfie_spec(spec: Spec) -> Spec:
@@ -156,7 +190,12 @@ def render_crop(spec: Spec) -> np.ndarray:
 
 def render_neutral_crop(spec: Spec) -> np.ndarray:
     """The same person bald, shaven, neutral, frontal, in white light on grey, aligned; uint8 (112, 112, 3)."""
+    return render_canvas(replace(spec, pose=Pose(), expression="neutral", beard="none"))
+
+
+def render_canvas(spec: Spec) -> np.ndarray:
+    """The person with expression, turn of the head and beard, bald, in white light on grey; uint8 (112, 112, 3)."""
     grey = GarmentDesign("t_shirt", "grey", (150, 150, 150), (250, 250, 250))
-    plain = replace(spec, pose=Pose(), expression="neutral", light=white_light(), beard="none")
-    plain = replace(plain, garments={"upper": grey})
+    upright = Pose(head_turn=spec.head_turn)
+    plain = replace(spec, pose=upright, light=white_light(), garments={"upper": grey})
     return _crop(plain, '<rect x="-500" y="-500" width="2000" height="2000" fill="#b0b0b0"/>', False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from twinset.figure import colours
 from twinset.figure.colours import RGB
+from twinset.figure.face_look import BEARDS, EXPRESSIONS
 from twinset.figure.garments import GarmentDesign
 from twinset.figure.hair import BALD, HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.poses import Placement, Pose, placement, random_pose
@@ -18,7 +19,6 @@ SPLITS: dict[str, tuple[int, int]] = {
     "judge": (400_000_000, 800_000_000),
     "held_out": (900_000_000, 2_000_000_000),
 }
-EXPRESSIONS = ("neutral", "smile", "laugh", "surprised", "wink", "sad")
 SCENES = ("beach", "city", "park", "studio", "room")
 LATER_SCENES = ("night_city", "office", "cafe", "bedroom", "forest", "stage", "snow")
 PATTERNS = ("plain", "stripes", "dots", "checks")
@@ -29,7 +29,6 @@ LOWERS = ("trousers", "skirt", "shorts")
 FOOTWEAR = ("shoes", "boots", "heels")
 HATS = ("beanie", "straw_hat", "cap")
 EYEWEAR = ("glasses", "sunglasses")
-BEARDS = ("none", "full", "stubble", "moustache")
 STRAW = ("beige", "yellow", "brown", "white")
 #: Lights with a colour of their own: gain on the side that they come from, and on the other.
 COLOURED_LIGHTS = {

@@ -16,50 +16,81 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from twinset.figure.face_look import face_look
 from twinset.figure.flat_garments import garment_draft, render_flat
-from twinset.figure.keypoints import FRAME
+from twinset.figure.keypoints import FRAME, L_ANKLE, L_WRIST, NOSE, R_ANKLE, R_WRIST
 from twinset.training.mannequin import render
 from twinset.training.mannequin.attributes import attributes
 from twinset.training.mannequin.captions import captions
+from twinset.training.mannequin.render import WHOLE, Window
 from twinset.training.mannequin.spec import SPLITS, Spec, draw_spec
 
 SHARD = 256
 FLAT_SIZE = (FRAME[0] // 2, FRAME[1] // 2)
 HELD_OUT_START = 900_000_000
+LATENT = 8
+"""Pixels of a latent's side."""
+WINDOW_AIMS = (NOSE, NOSE, NOSE, R_WRIST, L_WRIST, R_ANKLE, L_ANKLE)
+"""Keypoints around which windows lie."""
 
 
 def _worn_flats(spec: Spec) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """(2, 128, 96, 3) upper and lower (white when absent), and the same by kind at full size."""
-    flats, by_kind = np.full((2, FLAT_SIZE[1], FLAT_SIZE[0], 3), 255, dtype=np.uint8), {}
+    """(2, 128, 96, 3) upper and lower (white when absent), and all that is worn by kind at full size."""
+    flats = np.full((2, FLAT_SIZE[1], FLAT_SIZE[0], 3), 255, dtype=np.uint8)
     for index, slot in enumerate(("upper", "lower")):
         if slot in spec.garments:
-            garment = spec.garments[slot]
-            flats[index] = render_flat(garment, FLAT_SIZE)
-            by_kind[garment.kind] = render_flat(garment)
-    return flats, by_kind
+            flats[index] = render_flat(spec.garments[slot], FLAT_SIZE)
+    return flats, {garment.kind: render_flat(garment) for garment in spec.garments.values()}
+
+
+def choose_window(keypoints: np.ndarray, rng: np.random.Generator) -> Window:
+    """A window of the frame's size in a picture of twice that size, its corner on the grid of latents.
+
+    It lies around the face, a hand, a foot or anything else: what is small in a picture is what stages are for.
+
+    Args:
+        keypoints: (18, 3) in the frame.
+        rng: chooses.
+    """
+    aim, frame = int(rng.choice(WINDOW_AIMS)) if rng.random() < 0.8 else -1, np.array(FRAME)
+    centre = 2 * keypoints[aim, :2] if aim >= 0 and keypoints[aim, 2] > 0 else rng.uniform((0, 0), 2 * frame)
+    corner = centre + rng.normal(0, 24, 2) - frame / 2
+    left, top = (np.clip(corner, 0, FRAME) / LATENT).round().astype(int) * LATENT
+    return Window(2, int(left), int(top))
+
+
+def render_fields(spec: Spec, by_kind: dict[str, np.ndarray], window: Window = WHOLE) -> dict[str, np.ndarray]:
+    """What the denoiser learns from: the picture, its layout, and the drafts of garments, hair and skin."""
+    layout, keypoints = render.render_layout(spec, window), render.layout_keypoints(spec, window)
+    return {
+        "picture": render.render_picture(spec, window),
+        "layout": layout,
+        "layout_keypoints": keypoints,
+        "draft": garment_draft(layout, keypoints, by_kind),
+        "figure_draft": render.render_figure_draft(spec, window),
+    }
 
 
 def render_sample(seed: int, split: str) -> dict[str, np.ndarray]:
     """One sample with all its ground truth, by field."""
     spec = draw_spec(seed, split)
-    rng = np.random.default_rng([7, SPLITS[split][0] + seed])
-    layout, keypoints = render.render_layout(spec), render.layout_keypoints(spec)
+    rng, aims = (np.random.default_rng([tag, SPLITS[split][0] + seed]) for tag in (7, 8))
     flats, by_kind = _worn_flats(spec)
     words = captions(spec, rng)
     lower = spec.garments.get("lower")
+    window = choose_window(render.layout_keypoints(spec), aims)
     return {
         "seed": np.int64(seed),
-        "picture": render.render_picture(spec),
+        **render_fields(spec, by_kind),
+        **{f"window_{name}": field for name, field in render_fields(spec, by_kind, window).items()},
         "parsing": render.render_parsing(spec),
-        "layout": layout,
         "keypoints": render.true_keypoints(spec),
-        "layout_keypoints": keypoints,
         "crops": np.stack([render.render_crop(spec.restyled(rng)) for _ in range(2)]),
-        "neutral": render.render_neutral_crop(spec),
+        "canvas": render.render_canvas(spec),
+        "look": face_look(spec.expression, spec.head_turn, spec.beard, spec.hair.colour),
         "flats": flats,
         "upper_kind": np.str_(spec.garments["upper"].kind),
         "lower_kind": np.str_(lower.kind if lower else "none"),
-        "draft": garment_draft(layout, keypoints, by_kind),
         "identity_vector": spec.identity.vector,
         "illuminant": np.array(spec.light.gain, dtype=np.float32),
         "attributes": np.array(list(attributes(spec).values()), dtype=np.int16),
