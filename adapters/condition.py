@@ -13,13 +13,17 @@ from torch.nn import functional as F
 
 from twinset.adapters.regions import region
 from twinset.figure.labels import LABELS
-from twinset.models.region_controlnet import RegionHints
+from twinset.models.region_controlnet import GIVEN, RegionHints
 
 if TYPE_CHECKING:
     from twinset.adapters.joint_attention import SiteProjections
 
-Kind = Literal["identity", "garment", "photo"]
+Kind = Literal["identity", "garment", "photo", "figure"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+CHANNELS: dict[str, int] = {"identity": 0, "garment": 1, "photo": 2, "figure": 1}
+"""Kind → channel of `RegionHints.given`; garments, hair and skin are told apart by the parsing map."""
+KNOWN_TO_ALL: tuple[Kind, ...] = ("photo", "figure")
+"""Kinds that are part of the layout: every branch of guidance knows them."""
 FACE_LABELS = (LABELS.index("face"),)
 
 
@@ -99,9 +103,9 @@ class Condition:
     """An identity, a garment, or a photo of which a part stays as it is, ready for the pass.
 
     Attributes:
-        kind: "identity", "garment" or "photo".
+        kind: "identity", "garment", "photo", or "figure": hair and skin in their colours.
         tokens: (B, n, X) tokens for cross-attention; B is 1 at inference, the batch in training. None where an adapter
-            speaks through reference features alone, and of a photo.
+            speaks through reference features or its draft alone, and of a photo.
         region: (B, 1, H, W) soft mask in [0, 1] of the pixels it owns.
         sites: the adapter's key and value projections of the tokens, by cross-attention site.
         draft: (B, latent channels, h, w) latents laid where they belong; only our parsing ControlNet reads them. Of a
@@ -172,6 +176,6 @@ def region_hints(conditions: list[Condition], batch: int, like: RegionHints) -> 
             draft = draft + owned * c.draft.to(draft.dtype)
         if c.tokens is not None:
             pooled = pooled + owned * c.tokens.mean(1)[:, :, None, None].to(draft.dtype)
-        channel = torch.tensor(KINDS.index(c.kind), device=given.device)
-        given = given + F.one_hot(channel, len(KINDS)).view(1, -1, 1, 1) * owned
+        channel = torch.tensor(CHANNELS[c.kind], device=given.device)
+        given = given + F.one_hot(channel, GIVEN).view(1, -1, 1, 1) * owned
     return RegionHints(draft, pooled, given.to(draft.dtype))

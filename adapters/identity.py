@@ -7,10 +7,11 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from twinset.adapters.joint_attention import SiteProjections
 from twinset.adapters.resampler import Resampler
+from twinset.figure.face_look import face_look
+from twinset.models.face_finder import warp
 
 # ArcFace's template for 112×112 crops (insightface, `arcface_dst`): image-left eye, image-right eye, nose.
 TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366]], np.float64)
@@ -21,8 +22,12 @@ class IdentityAdapter(ModelMixin, ConfigMixin):
     """FaceID-Plus at small size, and a canvas: the face that the embedding means, as latents in ArcFace's frame.
 
     Tokens: `x = MLP(id)`, `tokens = x + Resampler(x, CLIP hidden states)` (IP-Adapter-FaceID-PlusV2).
-    Canvas: an MLP from the embedding to the latents of the neutral, frontal, evenly lit face. It knows nothing of hair,
-    clothes, light or expression since the embedding does not; `place` lays it where the pose has the head.
+    Canvas: an MLP from the embedding and the look asked for (`twinset.figure.face_look`) to the latents of the bald,
+    evenly lit face. Of hair, clothes and light the embedding knows nothing; `face_draft` lays the decoded canvas where
+    the pose has the head.
+
+    Args:
+        looks: numbers of a look; 0 for adapters whose canvas is always neutral and frontal.
     """
 
     @register_to_config
@@ -36,6 +41,7 @@ class IdentityAdapter(ModelMixin, ConfigMixin):
         latent_channels: int = 16,
         canvas: int = 14,
         canvas_hidden: int = 384,
+        looks: int = 0,
     ):
         super().__init__()
         self.proj = nn.Sequential(
@@ -43,9 +49,14 @@ class IdentityAdapter(ModelMixin, ConfigMixin):
         )
         self.norm = nn.LayerNorm(token_width)
         self.perceiver_resampler = Resampler(clip_width, token_width)
+        deeper = [nn.Linear(canvas_hidden, canvas_hidden), nn.GELU()] if looks else []
         self.face_decoder = nn.Sequential(
-            nn.Linear(id_width, canvas_hidden), nn.GELU(), nn.Linear(canvas_hidden, latent_channels * canvas**2)
+            nn.Linear(id_width + looks, canvas_hidden),
+            nn.GELU(),
+            *deeper,
+            nn.Linear(canvas_hidden, latent_channels * canvas**2),
         )
+        self.looks = looks
         self.sites = SiteProjections(cross_sites, token_width)
         self.shape = (latent_channels, canvas, canvas)
         self.token_count = tokens
@@ -55,15 +66,21 @@ class IdentityAdapter(ModelMixin, ConfigMixin):
         x = self.norm(self.proj(embedding * embedding.shape[-1] ** 0.5).unflatten(1, (self.token_count, -1)))
         return x + self.perceiver_resampler(x, clip_states)
 
-    def face(self, embedding: Tensor) -> Tensor:
-        """The neutral face's latents in ArcFace's frame, (B, latent_channels, canvas, canvas), from (B, 512)."""
-        return self.face_decoder(embedding * embedding.shape[-1] ** 0.5).unflatten(1, self.shape)
+    def face(self, embedding: Tensor, look: Tensor | None = None) -> Tensor:
+        """The face's latents in ArcFace's frame.
 
-    @staticmethod
-    def place(face: Tensor, placement: Tensor, size: tuple[int, int]) -> Tensor:
-        """Lay canvases (B, C, k, k) onto latent grids (h, w) by `placement` (B, 2, 3), from `face_placement`."""
-        grid = F.affine_grid(placement.to(face.dtype), [len(face), face.shape[1], *size], align_corners=False)
-        return F.grid_sample(face, grid, align_corners=False, padding_mode="zeros")
+        Args:
+            embedding: (B, 512) of length 1.
+            look: (B, looks) or (1, looks); None for neutral, frontal and shaven.
+
+        Returns:
+            (B, latent_channels, canvas, canvas)
+        """
+        given = embedding * embedding.shape[-1] ** 0.5
+        if self.looks:
+            look = torch.from_numpy(face_look()[None]) if look is None else look
+            given = torch.cat([given, look.to(given).expand(len(given), -1)], 1)
+        return self.face_decoder(given).unflatten(1, self.shape)
 
 
 def similarity_fit(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -74,16 +91,16 @@ def similarity_fit(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.asarray(transform.params[:2], np.float64)
 
 
-def face_placement(keypoints: np.ndarray, size: tuple[int, int] = (256, 192)) -> Tensor:
-    """Where ArcFace's frame lies in a picture, as an `affine_grid` matrix (2, 3): picture [-1, 1]² → crop [-1, 1]².
+def face_draft(canvas: np.ndarray, keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A canvas laid where a pose has the face; in pixels, since latents do not scale.
 
     Args:
+        canvas: uint8 (112, 112, 3) in ArcFace's frame.
         keypoints: (18, 3) OpenPose keypoints; nose (0), right eye (14, at the image's left) and left eye (15) are used.
-        size: (height, width) of the picture in pixels.
+        size: (width, height) of the picture in pixels.
+
+    Returns:
+        uint8 (height, width, 3); around the canvas its edge goes on.
     """
-    matrix = similarity_fit(keypoints[[14, 15, 0], :2].astype(np.float64), TEMPLATE)
-    height, width = size
-    to_pixels = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1.0]])
-    to_unit = np.array([[2 / CROP, 0, -1], [0, 2 / CROP, -1], [0, 0, 1.0]])
-    full = to_unit @ np.vstack([matrix, [0, 0, 1]]) @ to_pixels
-    return torch.from_numpy(full[:2]).float()
+    matrix = similarity_fit(TEMPLATE, keypoints[[14, 15, 0], :2].astype(np.float64))
+    return warp(canvas, matrix, size)

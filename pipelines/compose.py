@@ -15,13 +15,14 @@ from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.keypoints import Keypoints
-from twinset.figure.labels import garment_labels
+from twinset.figure.labels import HAT, garment_labels
 from twinset.figure.poses import NAMED, PRESETS
 from twinset.perception.faces.quality import fuse
 from twinset.perception.garments.colours import colour_names
 from twinset.perception.garments.cutout import KINDS_OF, class_by_parsing, cut_out
 from twinset.perception.people.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.families.drawn import FamilyBackend, Selfie, StudioBackend
+from twinset.pipelines.families.looks import Looks, choose_looks
 from twinset.pipelines.families.photo_pose import photo_pose, redressed
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
@@ -59,6 +60,7 @@ class Composition:
         conditions: Identity and garments, laid there.
         pose: Name of the preset, the keypoint file or the picture.
         hair: Hair style drawn in the layout.
+        looks: Hair, beard and expression; None in photo mode.
         kinds: Garment kinds the person wears, given, named or drawn from the seed.
         selfie: The aligned face, or None.
         flats: Garment kind to its picture, uint8 (h, w, 3), as the family takes it; those given, then those drawn.
@@ -80,6 +82,7 @@ class Composition:
     flats: dict[str, np.ndarray]
     notes: tuple[str, ...]
     stages: tuple[Stage, ...]
+    looks: Looks | None = None
     photo: Photo | None = None
     drawn: tuple[DrawnGarment, ...] = ()
     posed: bool = True
@@ -118,9 +121,10 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     sentence = understand(request.prompt, people.family, request.seed or 0, colours_of(flats))
     brief, notes = sentence.brief, [*notes, *sentence.notes]
     selfie = read_selfies(people, request.selfies, request.face, notes) if request.selfies else None
-    photo, drawn = None, ()
+    photo, looks, drawn = None, None, ()
     if request.photo is None:
-        pose, hair, kinds, layout = lay_out(people, request, brief, tuple(flats), notes)
+        pose, looks, kinds, layout = lay_out(people, request, brief, selfie, tuple(flats), notes)
+        hair = looks.hair
         if (
             draw_clothes and people.draws_clothes and request.garment_strength > 0 and not request.loras
         ):  # one of them may be a garment
@@ -132,7 +136,7 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
         pose, hair = str(request.photo), "the photo's"
 
     def lay(view: View, there: Layout) -> list[Condition]:
-        return lay_conditions(pipe, people, request, selfie, flats, photo, view, there)
+        return lay_conditions(pipe, people, request, selfie, flats, looks, photo, view, there)
 
     stages = stages_of(layout, lay, views_of(people, request, layout, selfie), request.hires_strength)
     if not pipe.nets:
@@ -140,7 +144,7 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
         notes.append("the pose is not used: words alone draw without a pose net; --pose brings it in")
     whole = [stage for stage in stages if stage.view.window is None][-1]
     inputs = sentence, whole.layout, whole.conditions, pose, hair, kinds, selfie, flats, tuple(notes), stages
-    return Composition(*inputs, photo, drawn, posed=bool(pipe.nets))
+    return Composition(*inputs, looks, photo, drawn, posed=bool(pipe.nets))
 
 
 def backend_of(pipe: JointPass) -> FamilyBackend:
@@ -168,6 +172,7 @@ def lay_conditions(
     request: Request,
     selfie: Selfie | None,
     flats: Mapping[str, np.ndarray],
+    looks: Looks | None,
     photo: Photo | None,
     view: View,
     layout: Layout,
@@ -175,8 +180,13 @@ def lay_conditions(
     """The conditions of a request, laid at what a stage sees."""
     conditions = []
     if selfie is not None and request.identity_strength > 0:
-        face = people.identity(selfie, layout, request.identity_strength)
+        face = people.identity(selfie, layout, request.identity_strength, looks)
         conditions.append(replace(face, lora_weight=request.face_lora_strength))
+    if looks is not None:
+        shown = selfie if request.identity_strength > 0 else None
+        hat = bool((layout.labels == HAT).any())
+        figure = people.figure_condition(layout, looks, shown, hat)
+        conditions += [figure] if figure is not None else []
     if request.garment_strength > 0:
         conditions += [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
     if photo is not None:
@@ -261,18 +271,25 @@ def colours_of(flats: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
 
 
 def lay_out(
-    people: FamilyBackend, request: Request, brief: Brief, given: tuple[str, ...], notes: list[str]
-) -> tuple[str, str, tuple[str, ...], Layout]:
-    """Pose, hair style, kinds worn and the layout of them; what neither request nor prompt says, the seed draws."""
+    people: FamilyBackend,
+    request: Request,
+    brief: Brief,
+    selfie: Selfie | None,
+    given: tuple[str, ...],
+    notes: list[str],
+) -> tuple[str, Looks, tuple[str, ...], Layout]:
+    """Pose, looks, kinds worn and the layout of them; what neither request, prompt nor selfie says, the seed draws."""
     rng = np.random.default_rng(request.seed)
     pose, keypoints, seen = choose_pose(people, request, brief, rng, notes)
-    hair = choose_hair(brief, rng)
+    hair_seen = None if selfie is None else selfie.hair
+    looks = choose_looks(brief, hair_seen, request.hair, choose_hair(brief, rng), request.seed or 0)
+    notes += looks.note()
     named = named_kinds(brief, people.kinds)
     kinds = dress_person(given, named, rng, brief.negatives)
     if seen is None:
-        return pose, hair, kinds, Layout(keypoints, people.labels(keypoints, kinds, hair))
+        return pose, looks, kinds, Layout(keypoints, people.labels(keypoints, kinds, looks.hair))
     kinds = tuple(kind for kind in kinds if kind in given or (people.draws_clothes and kind in named))
-    return pose, hair, kinds, Layout(keypoints, redressed(seen, keypoints, kinds))
+    return pose, looks, kinds, Layout(keypoints, redressed(seen, keypoints, kinds))
 
 
 def clothe(

@@ -15,7 +15,7 @@ from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from twinset.adapters.condition import Condition, Layout, TextConditioning, region_hints
+from twinset.adapters.condition import KNOWN_TO_ALL, Condition, Layout, TextConditioning, region_hints
 from twinset.adapters.garment import reference_features
 from twinset.adapters.joint_attention import JointAttention
 from twinset.figure.keypoints import draw_skeleton, openpose_skeleton, stick_of
@@ -309,7 +309,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
                 text = words.states if branch.prompted else empty.states
                 seen = palette.expand(len(text), -1, -1, -1)
                 blank = RegionHints.blank(len(text), net.latent_channels, text.shape[-1], size, text)
-                acting = [c for c in conditions if c.kind in (*branch.kinds, "photo")]  # a photo is known to all
+                acting = [c for c in conditions if c.kind in (*branch.kinds, *KNOWN_TO_ALL)]
                 painted[key] = net.embed(seen, text, region_hints(acting, len(text), blank))
             return painted[key]
 

@@ -81,7 +81,7 @@ class Record(BaseModel):
         if not isinstance(fields, dict) or not isinstance(fields.get("request"), dict):
             return fields
         unlabelled = {"labels": False} if fields.get("format") == 2 else {}
-        one_stage = {"size": FRAME_WORD, "detail": "none"} if fields.get("format") in (2, 3) else {}
+        one_stage = {"size": FRAME_WORD, "detail": "none", "hair": "seed"} if fields.get("format") in (2, 3) else {}
         return fields | {"request": unlabelled | one_stage | fields["request"]}
 
 

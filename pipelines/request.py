@@ -136,6 +136,14 @@ class Request(BaseModel):
         Field(description="How much of the body is seen."),
         Option(label=("How much of the body is seen", "取景范围"), use="scene"),
     ] = "three_quarter"
+    hair: Annotated[
+        Literal["selfie", "words", "seed"],
+        Field(
+            description="Where hair comes from that the words leave open: selfie, where there is one that shows it; "
+            "words or seed: the seed draws it. (The bundled model.)"
+        ),
+        Option(label=("Hair that the words leave open", "未说明的发型取自"), use="scene", advanced=True),
+    ] = "selfie"
     photo: Annotated[
         Path | None,
         Field(

@@ -15,10 +15,13 @@ from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjec
 
 from twinset.adapters.condition import FACE_LABELS, Condition, Layout
 from twinset.adapters.garment import GarmentAdapter
-from twinset.adapters.identity import IdentityAdapter, face_placement
+from twinset.adapters.identity import IdentityAdapter, face_draft
 from twinset.errors import InputError
-from twinset.figure.flat_garments import garment_draft
-from twinset.figure.labels import garment_labels
+from twinset.figure.colours import RGB
+from twinset.figure.face_look import face_look, head_turn_of
+from twinset.figure.figure_draft import figure_draft
+from twinset.figure.flat_garments import GREY, garment_draft
+from twinset.figure.labels import HAIR, LEFT_ARM, LEFT_LEG, RIGHT_ARM, RIGHT_LEG, garment_labels, garment_slot
 from twinset.models.clip import StudioCLIP, letterbox
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.face_finder import FaceFinder
@@ -28,6 +31,10 @@ from twinset.pipelines.joint import JointPipeline
 
 ADAPTERS = ("identity_adapter", "garment_adapter", "face_encoder", "face_finder", "figure_reader")
 """What the bundled model has beyond a ControlNet pipeline's components."""
+WITH_TOKENS = ("upper", "lower")
+"""Slots whose garments have tokens and reference features; shoes, hats and the like are small, and have a draft alone."""
+FIGURE_LABELS = (HAIR, LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM)
+"""What `StudioPipeline.figure` owns."""
 
 
 class StudioPipeline(JointPipeline):
@@ -99,6 +106,7 @@ class StudioPipeline(JointPipeline):
         start: float = 0.0,
         end: float = 1.0,
         embedding: np.ndarray | None = None,
+        look: np.ndarray | None = None,
     ) -> Condition:
         """The condition "this person": uint8 (112, 112, 3) crop, aligned to ArcFace's template, in the layout's face.
 
@@ -108,25 +116,51 @@ class StudioPipeline(JointPipeline):
             weight: strength, 0 to about 1.5; 1 as trained.
             start, end: part of the pass in which it acts.
             embedding: (512,) of several selfies, in place of the crop's own.
+            look: expression, beard and turn, of `twinset.figure.face_look`; neutral and shaven without, as the layout
+                has the head.
         """
         self._need("identity_adapter", "face_encoder")
         networks = (self.face_encoder, self.image_encoder, self.identity_adapter)
         if embedding is None:
-            tokens, face = self.condition_cache(self._face, crop, cast(Networks, networks))
+            tokens, given = self.condition_cache(self._face, crop, cast(Networks, networks))
         else:
-            tokens, face = self._face(crop, embedding)
-        placement = face_placement(layout.keypoints, layout.labels.shape).to(face)[None]
-        size = (layout.labels.shape[0] // self.vae_scale_factor, layout.labels.shape[1] // self.vae_scale_factor)
-        face = IdentityAdapter.place(face, placement, size)
-        region = layout.region(FACE_LABELS).to(face)
+            tokens, given = self._face(crop, embedding)
+        look = face_look(turn=head_turn_of(layout.keypoints)) if look is None else look
+        size = (layout.labels.shape[1], layout.labels.shape[0])
+        draft = self.encode(face_draft(self.canvas(given, look), layout.keypoints, size))
+        region = layout.region(FACE_LABELS).to(draft)
         return Condition(
-            "identity", tokens, region, self.identity_adapter.sites, face, weight=weight, start=start, end=end
+            "identity", tokens, region, self.identity_adapter.sites, draft, weight=weight, start=start, end=end
         )
 
+    @torch.no_grad()
+    def canvas(self, embedding: Tensor, look: np.ndarray) -> np.ndarray:
+        """The face that an embedding (1, 512) means, so looking, in white light: uint8 (112, 112, 3)."""
+        return self.decode(self.identity_adapter.face(embedding, self._like_unet(torch.from_numpy(look)[None])))
+
+    @torch.no_grad()
+    def figure(
+        self, layout: Layout, hair: str, hair_colour: RGB, skin: np.ndarray | None, hat: bool = False
+    ) -> Condition:
+        """The condition "hair and skin of these colours", laid where the layout has them.
+
+        Args:
+            layout: where they go.
+            hair: the layout's hair style.
+            hair_colour: 0 to 255.
+            skin: (3,) 0 to 255, in white light; None leaves arms and legs open.
+            hat: whether a hat covers the crown.
+        """
+        size = (layout.labels.shape[1], layout.labels.shape[0])
+        shown = np.full(3, GREY, float) if skin is None else skin
+        draft = self.encode(figure_draft(layout.keypoints, hair, hair_colour, shown, hat, size))
+        owned = layout.region(FIGURE_LABELS if skin is not None else (HAIR,))
+        return Condition("figure", None, owned.to(draft), None, draft)
+
     def _face(self, crop: np.ndarray, embedding: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens (1, 4, X) and canvas (1, C, k, k) of an aligned crop, and of an embedding if that is another's."""
+        """Tokens (1, 4, X) of an aligned crop, and the embedding (1, 512): its own, or another's."""
         given = self.embedding(crop) if embedding is None else self._like_unet(torch.from_numpy(embedding)[None])
-        return self.identity_adapter(given, self.drawing_states(crop)), self.identity_adapter.face(given)
+        return self.identity_adapter(given, self.drawing_states(crop)), given
 
     @torch.no_grad()
     def embedding(self, crop: np.ndarray) -> Tensor:
@@ -150,6 +184,8 @@ class StudioPipeline(JointPipeline):
         self._need("garment_adapter", "image_encoder")
         mask = layout.region(garment_labels(kind))
         draft = self.encode(garment_draft(layout.labels, layout.keypoints, {kind: flat}))
+        if garment_slot(kind) not in WITH_TOKENS:
+            return Condition("garment", None, mask.to(draft), None, draft, weight=weight, start=start, end=end)
         small = np.asarray(Image.fromarray(flat).resize((flat.shape[1] // 2, flat.shape[0] // 2), Image.Resampling.BOX))
         networks = (self.vae, self.text_encoder, self.unet, self.image_encoder, self.garment_adapter)
         tokens, reference = self.condition_cache(self._piece, small, cast(Networks, networks))

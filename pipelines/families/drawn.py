@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -31,6 +31,7 @@ from twinset.models.vae import decode_latents
 from twinset.perception.garments.cutout import cut_out
 from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.families.choose_face import chosen_face
+from twinset.pipelines.families.looks import Looks, SelfieHair, read_hair
 from twinset.pipelines.stages import within_frame
 from twinset.scoring.clip_score import clip_score, clip_similarity
 from twinset.scoring.garment import FEWEST_PIXELS
@@ -59,12 +60,14 @@ class Selfie:
         face: uint8 (112, 112, 3) in ArcFace's template: what the recogniser reads.
         quality: 0 to 1, of `twinset.perception.faces.quality.judge_face`.
         embedding: (512,) of length 1, of several selfies together; None for that of this one.
+        hair: what it shows of the hair; None where the family does not read that.
     """
 
     crop: np.ndarray
     face: np.ndarray
     quality: float = 1.0
     embedding: np.ndarray | None = None
+    hair: SelfieHair | None = None
 
 
 class FamilyBackend(Protocol):
@@ -155,8 +158,12 @@ class FamilyBackend(Protocol):
         """A garment's picture as the family takes it."""
         ...
 
-    def identity(self, selfie: Selfie, layout: Layout, weight: float) -> Condition:
-        """The condition "this person"."""
+    def identity(self, selfie: Selfie, layout: Layout, weight: float, looks: Looks | None = None) -> Condition:
+        """The condition "this person", so looking where the family draws faces beforehand."""
+        ...
+
+    def figure_condition(self, layout: Layout, looks: Looks, selfie: Selfie | None, hat: bool) -> Condition | None:
+        """The condition "hair and skin of these colours"; None where the family has none."""
         ...
 
     def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition:
@@ -241,7 +248,10 @@ class StudioBackend:
             return Selfie(picture, picture)
         face, report = chosen_face(picture, faces, path, notes, choice)
         crop = align(picture, face.landmarks).copy()
-        return Selfie(crop, crop, report.quality)
+        found = Selfie(crop, crop, report.quality)
+        if self.pipe.figure_reader is None or self.pipe.identity_adapter is None:
+            return found
+        return replace(found, hair=read_hair(picture, self.figure(picture), self.skin(found)))
 
     def embedding(self, selfie: Selfie) -> np.ndarray:
         """By the bundled face encoder."""
@@ -296,9 +306,15 @@ class StudioBackend:
         """Fitted to the flat frame of its kind."""
         return fit_flat(picture, kind)
 
-    def identity(self, selfie: Selfie, layout: Layout, weight: float) -> Condition:
-        """By the bundled identity adapter."""
-        return self.pipe.identity(selfie.face, layout, weight, embedding=selfie.embedding)
+    def identity(self, selfie: Selfie, layout: Layout, weight: float, looks: Looks | None = None) -> Condition:
+        """By the bundled identity adapter, the face drawn beforehand with its expression, turn and beard."""
+        look = None if looks is None else looks.face(layout.keypoints)
+        return self.pipe.identity(selfie.face, layout, weight, embedding=selfie.embedding, look=look)
+
+    def figure_condition(self, layout: Layout, looks: Looks, selfie: Selfie | None, hat: bool) -> Condition | None:
+        """Hair, and with a selfie the skin of arms and legs, drawn on the average figure."""
+        skin = None if selfie is None else self.skin(selfie)
+        return self.pipe.figure(layout, looks.hair, looks.hair_colour, skin, hat)
 
     def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition:
         """By the bundled garment adapter."""

@@ -27,6 +27,7 @@ from twinset.perception.garments.outline import class_by_shape
 from twinset.perception.people.parsing import onnx_parser
 from twinset.pipelines.families.choose_face import chosen_face
 from twinset.pipelines.families.drawn import Selfie, cut_garment, found_faces
+from twinset.pipelines.families.looks import Looks
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.loading.public_adapters import PublicAdapterMixin
 from twinset.pipelines.request import Request
@@ -181,7 +182,11 @@ class PhotoBackend:
         """Cut out, on white."""
         return cut_garment(picture)
 
-    def identity(self, selfie: Selfie, layout: Layout, weight: float) -> Condition:
+    def figure_condition(self, layout: Layout, looks: Looks, selfie: Selfie | None, hat: bool) -> Condition | None:
+        """None: hair and skin of a photograph are left to the words."""
+        return None
+
+    def identity(self, selfie: Selfie, layout: Layout, weight: float, looks: Looks | None = None) -> Condition:
         """By FaceID where it is fitted in, else by what CLIP sees of the face (IP-Adapter-Plus-Face)."""
         region = self._soft(layout, FACE_LABELS)
         if "identity_adapter" in self.pipe.adapters and self.recogniser is not None:

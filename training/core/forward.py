@@ -44,11 +44,12 @@ def noisy_step(schedule: Any, batch: Batch) -> NoisyStep:
 
     Args:
         schedule: one of diffusers' schedulers, with its `prediction_type`.
-        batch: `latents` and `noise` (B, C, h, w), and `level` (B,) in [0, 1], which share of the schedule is noise.
+        batch: `latents` and `noise` (B, C, h, w), and `level` (B,) in [0, 1], which share of the schedule is noise;
+            perhaps `start` (B, C, h, w), on which the noise is laid in place of the latents that are to come out.
     """
     count = schedule.config["num_train_timesteps"]
     timestep = (batch["level"] * count).long().clamp(max=count - 1)
-    noisy = schedule.add_noise(batch["latents"], batch["noise"], timestep)
+    noisy = schedule.add_noise(batch.get("start", batch["latents"]), batch["noise"], timestep)
     return NoisyStep(noisy, timestep, target(schedule, batch["latents"], batch["noise"], timestep))
 
 

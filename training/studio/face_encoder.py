@@ -60,12 +60,12 @@ class IdentityRegression(nn.Module):
 
 def train_face_encoder(options: FaceEncoderOptions) -> Path:
     """Trains and measures a face encoder; returns the folder of the model, in half precision."""
-    return train_face_encoder_on(load_store(options.data, ("crops", "neutral", "identity_vector")), options)
+    return train_face_encoder_on(load_store(options.data, ("crops", "canvas", "identity_vector")), options)
 
 
 def train_face_encoder_on(store: Mapping[str, np.ndarray], options: FaceEncoderOptions) -> Path:
-    """As `train_face_encoder`, on a store in memory: `crops` (N, 2, 112, 112, 3), `neutral`, `identity_vector`."""
-    pictures, truth = (store["crops"], store["neutral"]), store["identity_vector"].astype(np.float32)
+    """As `train_face_encoder`, on a store in memory: `crops` (N, 2, 112, 112, 3), `canvas`, `identity_vector`."""
+    pictures, truth = (store["crops"], store["canvas"]), store["identity_vector"].astype(np.float32)
     train_count = max(1, len(truth) - options.held_out)
     torch.manual_seed(options.seed)
     model = IdentityRegression(FaceEncoder(), truth.shape[1])
@@ -97,9 +97,9 @@ def train_face_encoder_on(store: Mapping[str, np.ndarray], options: FaceEncoderO
     return task.train(options.loop(weight_decay=0.02, clip=5.0, preview_every=200), options.out / "face_encoder")
 
 
-def three_views(crops: np.ndarray, neutral: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """Two selfies and the neutral picture of some people, uint8 (P, 3, 112, 112, 3)."""
-    return np.concatenate([crops[people], neutral[people, None]], axis=1)
+def three_views(crops: np.ndarray, canvas: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """Two selfies and the canvas of some people, uint8 (P, 3, 112, 112, 3)."""
+    return np.concatenate([crops[people], canvas[people, None]], axis=1)
 
 
 def lookalikes(truth: np.ndarray, count: int, rng: np.random.Generator, among: int = 400) -> np.ndarray:

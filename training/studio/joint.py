@@ -15,9 +15,12 @@ import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field
+from safetensors.torch import load_file
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from twinset.adapters.identity import IdentityAdapter
+from twinset.errors import InputError
 from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.vae import PatchAutoencoderKL, decode_latents
@@ -28,17 +31,20 @@ from twinset.training.studio.joint_data import Dropout, Encoders, JointData, enc
 from twinset.training.studio.joint_model import JointModel, JointShape, joint_loss, studio_scheduler
 from twinset.training.studio.options import StudioOptions
 
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
 
 class JointOptions(StudioOptions):
     """Options of the joint model's training; the encoded store goes to `out`/cache, samples to `out`/samples.
 
     Attributes:
         data: picture store.
-        parts: folder with the trained `vae`, `face_encoder` and CLIP.
+        parts: folder with the trained `vae`, `face_encoder`, `canvas` and CLIP.
         batch: samples per step and process.
         processes: on a CPU, one per core trains nearly twice as fast as one process of many threads.
         wide: 1 for the size that two CPU cores can train, 2 for twice the channels on a large GPU.
         preview_every: steps between sample pictures.
+        start: folder of a bundled model whose denoiser and adapters are trained on; from nothing without.
     """
 
     data: Path
@@ -48,6 +54,7 @@ class JointOptions(StudioOptions):
     processes: int = Field(default=1, ge=1)
     wide: int = Field(default=1, ge=1, le=8)
     preview_every: int = Field(default=250, ge=0)
+    start: Path | None = None
 
 
 def load_encoders(parts: Path) -> Encoders:
@@ -56,12 +63,28 @@ def load_encoders(parts: Path) -> Encoders:
         PatchAutoencoderKL.from_pretrained(parts / "vae").eval(),
         FaceEncoder.from_pretrained(parts / "face_encoder").eval(),
         StudioCLIP.from_pretrained(parts),
+        IdentityAdapter.from_pretrained(parts / "canvas").eval(),
     )
 
 
 def new_model(wide: int = 1) -> JointModel:
     """An untrained joint model, `wide` times as many channels as the CPU size."""
     return JointModel(JointShape(widths=tuple(wide * c for c in JointShape().widths)))
+
+
+def continued(model: JointModel, folder: Path) -> None:
+    """Give a model the weights of a bundled model's folder, its canvas aside."""
+    nets = {
+        "unet": (model.unet, "unet"), "pose_net": (model.pose_net, "controlnet"),
+        "parsing_net": (model.parsing_net, "controlnet_1"), "identity": (model.identity, "identity_adapter"),
+        "garment": (model.garment, "garment_adapter"),
+    }  # fmt: skip
+    for name, (network, place) in nets.items():
+        weights = {key: tensor.float() for key, tensor in load_file(folder / place / WEIGHTS).items()}
+        own = {key: tensor for key, tensor in weights.items() if not key.startswith("face_decoder.")}
+        missing, unexpected = network.load_state_dict(own, strict=False)
+        if unexpected or any(not key.startswith("face_decoder.") for key in missing):
+            raise InputError(f"{folder / place} is no {name} of this shape: {[*unexpected, *missing][:3]}")
 
 
 def train_joint(options: JointOptions) -> JointModel:
@@ -95,6 +118,9 @@ def _train_here(options: JointOptions) -> JointModel:
     encoders = load_encoders(options.parts)
     data = JointData(options.out / "cache", encoders.clip, options.batch, Dropout(), options.seed)
     model = new_model(options.wide)
+    model.identity.face_decoder.load_state_dict(encoders.canvas.face_decoder.float().state_dict())
+    if options.start is not None:
+        continued(model, options.start)
     # fused attention is slow backwards in bfloat16 on a CPU; the plain kernel trains about 20 % faster
     kernel = nullcontext() if torch.cuda.is_available() else sdpa_kernel(SDPBackend.MATH)
     with kernel:

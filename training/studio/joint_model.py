@@ -16,6 +16,7 @@ from twinset.adapters.condition import Condition, TextConditioning
 from twinset.adapters.garment import GarmentAdapter, reference_features
 from twinset.adapters.identity import IdentityAdapter
 from twinset.adapters.joint_attention import JointAttention, site_names
+from twinset.figure.face_look import LOOKS
 from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.training.core.denoising import Loss
 from twinset.training.core.forward import (
@@ -110,24 +111,29 @@ class JointModel(DenoisingNetworks):
             )  # zero starts serve a trained UNet; this one starts with them
         self_sites, cross_sites = site_names(self.unet)
         self.identity = IdentityAdapter(
-            cross_sites, shape.text_width, clip_width=shape.clip_width, latent_channels=shape.latent_channels
+            cross_sites,
+            shape.text_width,
+            clip_width=shape.clip_width,
+            latent_channels=shape.latent_channels,
+            looks=LOOKS,
         )
+        self.identity.face_decoder.requires_grad_(False)  # trained before, see `canvas`
         self.garment = GarmentAdapter(cross_sites, self_sites, shape.text_width, clip_width=shape.clip_width)
         self.attention = JointAttention(self.unet).inject()
 
     def conditions(self, batch: Batch) -> list[Condition]:
         """Conditions of a training batch (see `joint_data.JointData.batch` for its fields)."""
-        size = self.shape.latent_size
-        face = self.identity.place(self.identity.face(batch["face_embedding"]), batch["placement"], size)
         found = [
             Condition(
                 "identity",
                 self.identity(batch["face_embedding"], batch["face_states"]),
                 batch["face_region"],
                 self.identity.sites,
-                face,
+                batch["face_draft"],
                 weight=batch["identity_on"],
-            )
+            ),
+            Condition("garment", None, batch["others_region"], None, batch["draft"], weight=batch["others_on"]),
+            Condition("figure", None, batch["figure_region"], None, batch["figure_draft"], weight=batch["figure_on"]),
         ]
         features = self.references(batch) if bool(batch["with_reference"]) else None
         for piece in (0, 1):  # upper, lower
@@ -189,7 +195,7 @@ def edge_error(predicted: Tensor, truth: Tensor, where: Tensor) -> Tensor:
 
 
 def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0, edges: float = 0.25, photo_weight: float = 0.1) -> Loss:
-    """x₀ loss weighted by min(SNR + 1, γ), faces more: above zero even at zero terminal SNR (Min-SNR, Hang 2023).
+    """x₀ loss weighted by min(SNR + 1, γ), faces, hands and feet more: above zero even at zero terminal SNR (Min-SNR, Hang 2023).
 
     Args:
         scheduler: gives the noise.
@@ -205,14 +211,11 @@ def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0, edges: float = 0.25
         error = (predicted - step.target).square()
         weight = weights.to(error.device)[step.timestep].view(-1, 1, 1, 1)
         face_mask = batch["face_region"]
-        emphasis = (1 + 3 * face_mask) * (1 - (1 - photo_weight) * batch["photo_region"])
+        emphasis = (1 + 3 * face_mask + 3 * batch["detail"]) * (1 - (1 - photo_weight) * batch["photo_region"])
         edge = edge_error(predicted, step.target, borders(batch["masks"], batch["photo_region"]))
-        # the canvas learns directly: the embedding's neutral face against the person's real one
-        canvas = getattr(model, "module", model).identity.face(batch["face_embedding"])
-        canvas_error = (canvas.float() - batch["neutral"]).square().mean()
-        loss = (weight * (emphasis * error + edges * edge)).mean() + canvas_error
+        loss = (weight * (emphasis * error + edges * edge)).mean()
         face_error = (error * face_mask).sum() / (face_mask.sum() * error.shape[1] + 1e-6)
-        figures = {"x0": error.mean(), "face": face_error, "edge": edge.mean(), "canvas": canvas_error}
+        figures = {"x0": error.mean(), "face": face_error, "edge": edge.mean()}
         return loss, {name: value.detach() for name, value in figures.items()}
 
     return loss_fn

@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from twinset.training.core.loop import FitSettings, fit
 from twinset.training.core.options import TrainOptions
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether bfloat16 is computed by the machine's own instructions: a GPU's, or AVX-512's and AMX's."""
+    return torch.cuda.is_available() or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class StudioOptions(TrainOptions):
@@ -22,7 +28,7 @@ class StudioOptions(TrainOptions):
         out: Folder of the run, in which the network is written too.
         minutes: Length of the run, what was resumed included.
         steps: Length in steps instead, for exact repeats; 0 for by `minutes`.
-        bf16: Compute in bfloat16.
+        bf16: Compute in bfloat16, where the processor has instructions for it; others are fifty times slower so.
     """
 
     out: Path
@@ -41,7 +47,7 @@ class StudioOptions(TrainOptions):
             "minutes": None if self.steps else self.minutes,
             "steps": self.steps or None,
             "learning_rate": self.learning_rate,
-            "bf16": self.bf16,
+            "bf16": self.bf16 and has_fast_bfloat16(),
             "seed": self.seed,
         }
         return FitSettings(**own | more)

@@ -19,7 +19,7 @@ from pydantic import Field
 from twinset.errors import InputError
 from twinset.training.core.options import Options, RecipeOptions, checked
 from twinset.training.mannequin.store import render_store
-from twinset.training.studio import clip, face_encoder, face_finder, figure_reader, joint, judges, vae
+from twinset.training.studio import canvas, clip, face_encoder, face_finder, figure_reader, joint, judges, vae
 from twinset.training.studio.assemble import AssembleOptions, assemble
 from twinset.training.studio.options import StudioOptions
 
@@ -64,6 +64,7 @@ class Recipe:
                 self._table("face_encoder", face_encoder.FaceEncoderOptions, data=data), face_encoder.train_face_encoder
             ),
             "vae": (self._table("vae", vae.VaeOptions, data=data, faces=parts / "face_encoder"), vae.train_vae),
+            "canvas": (self._table("canvas", canvas.CanvasOptions, data=data, parts=parts), canvas.train_canvas),
             "clip": (self._table("clip", clip.ClipOptions, data=data), clip.train_clip),
             "face_finder": (self._table("face_finder", face_finder.FaceFinderOptions), face_finder.train_face_finder),
             "figure_reader": (
