@@ -84,8 +84,12 @@ def judge(
     albedos = np.stack([albedo(person.spec) for person in people])
     keypoints = np.stack([person.layout.keypoints for person in people])
     seen = judges.read(pictures)
-    classes = np.stack([visible_attributes(person) for person in people])
-    read = np.stack([seen.attributes[name] for name in ATTRIBUTES], axis=1)
+    names = tuple(
+        name for name in ATTRIBUTES if name in seen.attributes
+    )  # what was added since the judges learnt is left
+    columns = [list(ATTRIBUTES).index(name) for name in names]
+    classes = np.stack([visible_attributes(person) for person in people])[:, columns]
+    read = np.stack([seen.attributes[name] for name in names], axis=1)
     chinese = np.array([person.chinese for person in people])
     return {
         **identity_figures(*embed_faces(judges, people, pictures)),
@@ -94,7 +98,7 @@ def judge(
         **pose_figures(seen.keypoints, keypoints, seen.parsing, layouts),
         "psnr": psnr_each(pictures, truths),
         "ssim": ssim(pictures, truths),
-        **attribute_figures(read, classes, tuple(ATTRIBUTES), NAMED, chinese),
+        **attribute_figures(read, classes, names, NAMED, chinese),
     }
 
 
@@ -125,8 +129,11 @@ def garment_rank1(
 def visible_attributes(person: BenchmarkPerson) -> np.ndarray:
     """True classes int (A,), -1 for what the framing hides: shoes, and below a portrait all that the legs wear."""
     classes = attributes(person.spec)
+    barefoot = np.isin(person.parsing, GARMENT_KINDS["shoes"][1]).sum() < FEWEST_PIXELS
     hidden = {
-        "shoes_colour": np.isin(person.parsing, GARMENT_KINDS["shoes"][1]).sum() < FEWEST_PIXELS,
+        "shoes_colour": barefoot,
+        "shoes_kind": barefoot,
+        "bag_colour": person.spec.framing in ("portrait", "half"),
         "lower_kind": person.spec.framing == "portrait",
         "lower_colour": person.spec.framing == "portrait",
     }

@@ -69,16 +69,9 @@ _HATS = {"beanie": (_BEANIE, _BEANIE_DETAILS), "straw_hat": (_STRAW_HAT, _STRAW_
 _LENS_X, _LENS_Y = 0.185, 0.022
 
 
-def _temples(shift: float) -> str:
-    """From the lenses to the ears, which stay where they are when the face turns by `shift`."""
-    found = []
-    for side in (-1, 1):
-        start, end = side * 0.3, side * (EAR_X - 0.005) - shift
-        corners = ((start, -0.03), (end, -0.045), (end, -0.02), (start, -0.004))
-        found.append("M" + "L".join(f"{x:.3f} {y}" for x, y in (corners if side > 0 else corners[::-1])) + "Z")
-    return "".join(found)
-
-
+#: From a lens (0) to the ear (1).
+_TEMPLE = "M-.15 -.028L1 -.045L1 -.02L-.15 -.004Z"
+_TEMPLE_START = 0.315
 _BRIDGE = "M-.045 -.02C-.03 -.04 .03 -.04 .045 -.02L.045 .005C.03 -.014 -.03 -.014 -.045 .005Z"
 _DARK_LENSES = (
     "M-.05 -.06C-.15 -.1 -.27 -.1 -.335 -.075C-.345 .06 -.3 .155 -.2 .155C-.11 .155 -.055 .07 -.05 -.06Z"
@@ -90,16 +83,27 @@ _DARK_FRAME = (
 )
 
 
-def _eyewear(kind: str, shift: float) -> tuple[str, tuple[tuple[str, str], ...]]:
+def _eyewear(kind: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Frame and details; the label and the colour are the frame's, so of clear glasses the eyes stay a face."""
     if kind == "sunglasses":
         shine = "M-.29 -.05L-.2 -.06L-.26 .06Z" + "M.11 -.05L.2 -.06L.14 .06Z"
-        return _DARK_FRAME + _BRIDGE + _temples(shift), (("lens", _DARK_LENSES), ("glass", shine))
+        return _DARK_FRAME + _BRIDGE, (("lens", _DARK_LENSES), ("glass", shine))
     rims = "".join(
         _disc(side * _LENS_X, _LENS_Y, 0.15, 0.13) + _disc(side * _LENS_X, _LENS_Y, 0.129, 0.109, 0) for side in (-1, 1)
     )
     glint = "M-.25 -.03L-.21 -.06L-.255 .04Z" + "M.12 -.03L.16 -.06L.115 .04Z"
-    return rims + _BRIDGE + _temples(shift), (("glass", glint),)
+    return rims + _BRIDGE, (("glass", glint),)
+
+
+def _temples(frame: np.ndarray, shift: float, label: int) -> list[BodyPart]:
+    """Each reaches from its lens to its ear, which stays where it is when the face turns by `shift`."""
+    found = []
+    for name, side in (("right_temple", -1), ("left_temple", 1)):
+        length = max(EAR_X - 0.005 - _TEMPLE_START - side * shift, 0.01)
+        start = frame @ np.array([side * _TEMPLE_START, 0.0, 1.0])
+        own = np.column_stack([side * length * frame[:, 0], frame[:, 1], start])
+        found.append(BodyPart(name, _TEMPLE, own, label, "eyewear", EYEWEAR))
+    return found
 
 
 def _before_eyes(rig: Rig) -> tuple[np.ndarray, float]:
@@ -133,8 +137,9 @@ def accessory_parts(kind: str, rig: Rig) -> list[BodyPart]:
             BodyPart("pouch", _POUCH, rig.frames["pelvis"], label, "bag", BAG, _POUCH_DETAILS),
         ]
     frame, shift = _before_eyes(rig)
-    path, details = _eyewear(kind, shift)
-    return [BodyPart("eyewear", path, frame, label, "eyewear", EYEWEAR, details)]
+    path, details = _eyewear(kind)
+    rims = BodyPart("eyewear", path, frame, label, "eyewear", EYEWEAR, details)
+    return [*_temples(frame, shift, label), rims]
 
 
 # Footwear

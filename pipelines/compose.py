@@ -19,7 +19,7 @@ from twinset.figure.labels import HAT, garment_labels
 from twinset.figure.poses import NAMED, PRESETS
 from twinset.perception.faces.quality import fuse
 from twinset.perception.garments.colours import colour_names
-from twinset.perception.garments.cutout import KINDS_OF, class_by_parsing, cut_out
+from twinset.perception.garments.cutout import KINDS_OF, class_by_parsing, class_of, cut_out
 from twinset.perception.people.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.families.drawn import FamilyBackend, Selfie, StudioBackend
 from twinset.pipelines.families.looks import Looks, choose_looks
@@ -253,8 +253,7 @@ def laid_flat(people: FamilyBackend, garment: GarmentPicture, notes: list[str]) 
     labels = people.worn(picture)
     if labels is None:
         return picture, None
-    asked = next((name for name, kinds in KINDS_OF.items() if garment.kind in kinds), None)
-    piece = asked or class_by_parsing(labels).name
+    piece = class_of(garment.kind or "") or class_by_parsing(labels).name
     notes.append(f"garment {str(garment.path)!r} is worn by somebody; the {piece} is cut out")
     cut = cut_out(picture, labels, piece).picture
     padded = np.pad(cut, ((MARGIN,) * 2, (MARGIN,) * 2, (0, 0)), constant_values=255)

@@ -142,18 +142,24 @@ def read_brief(text: str) -> Brief:
         hair_length=_first(wanted, "length"),
         hair_style=_first(wanted, "style"),
         hair_colour=_hair_colour(hair),
+        light=_light(wanted),
         unwanted=tuple(mark.meanings[0] for mark in refused),
         rest=_rest(plain, marks),
         **{field: _first(wanted, field) for field in _PLAIN_FIELDS},  # type: ignore[arg-type]
     )
 
 
-_PLAIN_FIELDS = ("gender", "age", "ethnicity", "beard", "expression", "pose", "scene", "light", "art")
+_PLAIN_FIELDS = ("gender", "age", "ethnicity", "beard", "expression", "pose", "scene", "art")
 
 
 def _first(marks: tuple[Mark, ...], field: str) -> str | None:
     found = (mark.meaning(field) for mark in marks)
     return next((meaning.key for meaning in found if meaning), None)
+
+
+def _light(marks: tuple[Mark, ...]) -> str | None:
+    """The light that is named, else the one that a scene brings: "night city, neon" is neon."""
+    return _first(tuple(mark for mark in marks if not mark.meaning("scene")), "light") or _first(marks, "light")
 
 
 def _is_hair(mark: Mark) -> bool:

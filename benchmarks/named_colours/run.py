@@ -52,7 +52,7 @@ from twinset.prompts.glossary import COLOUR_WORDS
 from twinset.scoring.garment import region_inside
 from twinset.training.mannequin import render
 from twinset.training.mannequin.attributes import ATTRIBUTES
-from twinset.training.mannequin.spec import Spec, draw_spec, light_tint
+from twinset.training.mannequin.spec import Spec, draw_plain_spec, light_tint
 from twinset.training.studio.judges import GARMENT_CLASSES
 
 WAYS = {"words alone": 0.0, "drawn from words": 1.0}
@@ -110,7 +110,7 @@ def cases(first: int, count: int) -> list[Case]:
     split = "held_out" if first >= HELD_OUT else "train"
     made = []
     for number in range(first, first + 2 * count):
-        language, spec = ("en", "zh")[number % 2], draw_spec(number, split)
+        language, spec = ("en", "zh")[number % 2], draw_plain_spec(number, split)
         sentence = named_sentence(spec, language, number)
         made.append(Case(number, language, spec, sentence, number // 2 % 2 == 0))
     return made

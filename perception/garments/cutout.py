@@ -44,7 +44,14 @@ KINDS_OF: dict[str, tuple[str, ...]] = {
     "top": ("t_shirt", "shirt", "tank_top", "hoodie"), "outerwear": ("coat",), "dress": ("dress",),
     "bottom": ("trousers", "skirt", "shorts"), "shoes": ("shoes",), "bag": ("bag",),
 }  # fmt: skip
+#: Kinds that nothing tells from the usual ones of their class by their outline, so they are never guessed.
+_ALIKE = {"jumper": "top", "suit_jacket": "top", "boots": "shoes", "heels": "shoes"}
 _BODY = (HAIR, FACE, LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM)
+
+
+def class_of(kind: str) -> str | None:
+    """The class that a garment kind is cut out and warped as; None for hats and eyewear, and for unknown ones."""
+    return next((name for name, kinds in KINDS_OF.items() if kind in kinds), _ALIKE.get(kind))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from twinset.adapters.condition import Condition, Layout
 from twinset.errors import InputError
 from twinset.figure.flat_garments import GREY
 from twinset.figure.labels import BACKGROUND, FACE, garment_labels
-from twinset.perception.garments.cutout import KINDS_OF, cut_out
+from twinset.perception.garments.cutout import class_of, cut_out
 from twinset.perception.garments.tps_warp import warp_to_pose
 from twinset.pipelines.baseline.face_fusion import face_fusion
 from twinset.pipelines.compose import Composition
@@ -143,8 +143,8 @@ def try_on(
 
 def warped(pipe: JointPass, garment: Condition, flat: np.ndarray, kind: str, layout: Layout) -> Condition:
     """The condition with a thin-plate warp as its draft, where the family's ControlNet reads drafts at all."""
-    name = next(name for name, kinds in KINDS_OF.items() if kind in kinds)
-    if garment.draft is None or name in ("shoes", "bag"):
+    name = class_of(kind)
+    if garment.draft is None or name in (None, "shoes", "bag"):
         return garment
     cut = cut_out(flat)
     height, width = layout.labels.shape

@@ -24,15 +24,17 @@ from twinset.benchmarks.named_colours.run import (
 )
 from twinset.benchmarks.named_colours.sentences import HELD_OUT, SPEECH, named_sentence
 from twinset.figure.colours import CLOTH
+from twinset.figure.labels import garment_slot
 from twinset.figure.poses import placement
 from twinset.perception.garments.colours import COLOURS
 from twinset.prompts.brief import read_brief
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 
 
 def test_sentences_come_of_their_number_and_say_what_they_name() -> None:
-    assert named_sentence(draw_spec(60_001), "en", 60_001) == named_sentence(draw_spec(60_001), "en", 60_001)
+    one, again = (named_sentence(draw_plain_spec(60_001), "en", 60_001) for _ in range(2))
+    assert one == again
     assert len({case.sentence.text for case in cases(60_000, 30)}) == 60
     for case in cases(60_000, 60):
         text = case.sentence.text.lower()
@@ -42,8 +44,13 @@ def test_sentences_come_of_their_number_and_say_what_they_name() -> None:
 
 def test_the_reader_understands_the_sentences_it_was_built_with() -> None:
     for case in cases(60_000, 60):
-        clothes = {piece.kind: piece.colour for piece in read_brief(case.sentence.text).clothes}
-        assert clothes == {piece.kind: piece.colour for piece in case.sentence.pieces}, case.sentence.text
+        clothes = {place(piece.kind): piece.colour for piece in read_brief(case.sentence.text).clothes}
+        assert clothes == {place(piece.kind): piece.colour for piece in case.sentence.pieces}, case.sentence.text
+
+
+def place(kind: str) -> str:
+    """Where a kind is worn: a sentence may call a hoodie a jumper, which is a kind of its own now."""
+    return "dress" if kind == "dress" else garment_slot(kind)
 
 
 def test_tuning_sees_half_of_the_templates() -> None:

@@ -10,12 +10,13 @@ from scipy.ndimage import gaussian_filter
 from twinset.errors import InputError
 from twinset.figure.flat_garments import render_flat
 from twinset.figure.keypoints import L_HIP, L_SHOULDER, R_HIP, R_SHOULDER
-from twinset.figure.labels import BAG, DRESS, FACE, LEFT_ARM, LEFT_SHOE, PANTS, UPPER
+from twinset.figure.labels import BAG, DRESS, FACE, GARMENT_KINDS, LEFT_ARM, LEFT_SHOE, PANTS, UPPER
 from twinset.figure.photo_poses import ordinary_preset
 from twinset.perception.garments.colours import COLOURS, colour_names, colour_shares, nearest_names
 from twinset.perception.garments.cutout import (
     KINDS_OF,
     class_by_parsing,
+    class_of,
     colour_mask,
     cut_out,
     is_plain,
@@ -28,6 +29,12 @@ from twinset.training.mannequin.spec import GarmentDesign, draw_garment, draw_sp
 
 CLASS_OF = {kind: name for name, kinds in KINDS_OF.items() for kind in kinds}
 DRAWN = [kind for kind in CLASS_OF if kind != "bag"]
+
+
+def test_every_kind_but_hats_and_eyewear_has_a_class() -> None:
+    classless = {kind for kind in GARMENT_KINDS if class_of(kind) is None}
+    assert classless == {kind for kind, (slot, _) in GARMENT_KINDS.items() if slot in ("hat", "eyewear")}
+    assert class_of("heels") == "shoes" and class_of("jumper") == class_of("shirt") == "top"
 
 
 def garment(kind: str, seed: int = 3) -> GarmentDesign:

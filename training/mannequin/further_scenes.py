@@ -82,10 +82,10 @@ def _office(rng: np.random.Generator) -> str:
     sky = f"<defs>{gradient('w', '#9fd0f0', '#e2f2fb')}</defs>" + rect(0, 24, 192, line - 24, "url(#w)")
     skyline = "".join(
         rect(x, line - h, 15, h, shaded((150, 170, 195 + rng.uniform(-20, 20)), 1.0))
-        for x, h in zip(np.arange(0, 192, 17), rng.uniform(12, 46, 12), strict=True)
+        for x, h in zip(np.arange(0.0, 192, 17), rng.uniform(12, 46, 12), strict=True)
     )
     posts = "".join(rect(x, 20, 3, line - 18, "#f7f8fa") for x in (0, 46, 94, 142, 189))
-    blinds = "".join(rect(0, y, 192, 2.4, "#fbfbfc", 'fill-opacity=".85"') for y in np.arange(24, 24 + 6 * int(rng.integers(2, 6)), 6))  # fmt: skip
+    blinds = "".join(rect(0, y, 192, 2.4, "#fbfbfc", 'fill-opacity=".85"') for y in np.arange(24.0, 24 + 6 * int(rng.integers(2, 6)), 6))  # fmt: skip
     windows = sky + skyline + blinds + posts + rect(0, line, 192, 4, "#f7f8fa") + rect(0, 18, 192, 5, "#f7f8fa")
     left = rng.random() < 0.5
     dx = 0 if left else 112
