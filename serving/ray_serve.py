@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from fastapi import FastAPI
@@ -43,33 +44,24 @@ class Drawer:
 
     def draw(self, request: Request, pictures: dict[str, bytes]) -> Iterator[tuple[str, Any]]:
         """Yields ("step", what is reported), then ("done", (records, file name → bytes)) or ("failed", error)."""
-        steps: list[tuple[Any, ...]] = []
-        changed = threading.Condition()
-        ended: list[tuple[str, Any]] = []
+        events: SimpleQueue[tuple[str, Any]] = SimpleQueue()
 
         def report(*step: Any) -> None:
-            with changed:
-                steps.append(step)
-                changed.notify()
+            events.put(("step", step))
 
         def work() -> None:
             try:
                 with tempfile.TemporaryDirectory() as folder:
                     records, _ = self.drawing(_unpacked(request, pictures, Path(folder)), _out(Path(folder)), report)
                     files = {path.name: path.read_bytes() for path in _out(Path(folder)).iterdir()}
-                    ended.append(("done", (records, files)))
+                events.put(("done", (records, files)))
             except Exception as error:  # it is reported where the job is; the replica lives
-                ended.append(("failed", getattr(error, "reason", error)))
-            with changed:
-                changed.notify()
+                events.put(("failed", getattr(error, "reason", error)))
 
         threading.Thread(target=work, daemon=True).start()
-        while not ended:
-            with changed:
-                changed.wait_for(lambda: steps or ended, timeout=1.0)
-                taken = [steps.pop(0) for _ in range(len(steps))]
-            yield from (("step", step) for step in taken)
-        yield from ended
+        while (event := events.get())[0] == "step":
+            yield event
+        yield event
 
 
 class Front:
