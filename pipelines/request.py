@@ -14,6 +14,10 @@ from twinset.compliance.labels.visible import WORDINGS, Corner
 from twinset.errors import InputError
 from twinset.pipelines.options import Blend, Option
 
+READERS = ("faces", "pose_estimator", "parser")
+"""Fields of a request that choose what reads photographs."""
+CHOICES = (*READERS, "attention")
+"""Fields of a request that choose packages and networks; whoever runs a service chooses for all its jobs."""
 Framing = Literal["portrait", "half", "three_quarter", "full"]
 LARGEST_SEED = 2**32 - 1
 

@@ -67,9 +67,9 @@ def draw_request(fields: dict[str, Any], commercial: bool, offline: bool, out: P
 
     from twinset.pipelines.generate import generate as draw_all
     from twinset.pipelines.generate import with_model_defaults
-    from twinset.pipelines.loading.packages import require_packages
+    from twinset.pipelines.loading.packages import require_choices
 
-    require_packages(request, commercial)
+    require_choices(request, commercial)
     pipe = load(request.model, commercial, offline)
     request = with_model_defaults(pipe, request)
     with steps_bar("drawing", request.num * (request.steps or 0)) as advance:
@@ -88,12 +88,12 @@ def replay_command(
 
     Example: `twinset replay out/0007.json -o out/again`
     """
-    from twinset.pipelines.loading.packages import require_packages
+    from twinset.pipelines.loading.packages import require_choices
     from twinset.pipelines.record import load_record
     from twinset.pipelines.replay import replay as draw_again
 
     known = load_record(record)
-    require_packages(known.request, commercial)
+    require_choices(known.request, commercial)
     pipe = load(model or known.request.model, commercial)
     with steps_bar("drawing again", known.request.steps or 0) as advance:
         path, equal = draw_again(pipe, known, out, progress=lambda *_: advance())
