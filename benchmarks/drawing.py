@@ -10,22 +10,27 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from twinset.adapters.condition import Condition
+from twinset.adapters.condition import Condition, Layout
 from twinset.benchmarks.people import FIRST_SEED, BenchmarkPerson, person_of
+from twinset.figure.drawn_parsing import draw_layout
+from twinset.figure.keypoints import FRAME, resized
 from twinset.models.vae import decode_latents, encode_picture
-from twinset.pipelines.baseline.serial import Stages, draw_serially, passes
+from twinset.pipelines.baseline.serial import SerialPictures, draw_serially
 from twinset.pipelines.compose import Composition
 from twinset.pipelines.controller.controller import Outcome, draw_controlled
 from twinset.pipelines.denoising.condition_cache import ConditionCache
+from twinset.pipelines.draw import passes
 from twinset.pipelines.families.drawn import Selfie, StudioBackend
+from twinset.pipelines.families.looks import choose_looks
 from twinset.pipelines.request import Request
+from twinset.pipelines.stages import Lay, OnePass, Stage, View, draw_stages, stages_of, within_frame
 from twinset.pipelines.studio import StudioPipeline
 from twinset.prompts.sentence import understand
 
@@ -38,6 +43,9 @@ CELLS = {
 }
 SERIAL = ("serial: identity + garment", "serial, repaired", "serial: identity only", "serial: garment only")
 """The serial way; with neither it is the same picture as the joint way's."""
+USUAL_SIZE = StudioBackend.usual_size
+VIEWS = tuple(View(size) for size in within_frame(USUAL_SIZE, FRAME))
+STRENGTH: float = Request.model_fields["hires_strength"].default
 REPAIRED = {"joint, controlled": "identity + garment", "serial, controlled": "serial: identity + garment"}
 """After the controller's repairs, without other seeds → the same before."""
 WAYS = (*CELLS, *SERIAL, *REPAIRED)
@@ -112,25 +120,58 @@ def joint_pass(
     with_identity: bool = True,
     with_garments: bool = True,
 ) -> np.ndarray:
-    """A person drawn in one pass, uint8 (256, 192, 3)."""
-    conditions: list[Condition] = []
-    if with_identity:
-        conditions += [pipe.identity(person.selfie, person.layout)]
-    if with_garments:
-        conditions += [pipe.garment(flat, kind, person.layout) for kind, flat in person.flats.items()]
-    output: Any = pipe(**_asked(person, steps, guidance), conditions=conditions, generator=_noise(person))
-    return np.asarray(output.images[0])
+    """A person drawn in one pass, in the stages of the usual size; uint8 (256, 192, 3), as the judges see it."""
+    lay = partial(lay_person, StudioBackend(pipe), person, with_identity, with_garments)
+    stages = stages_of(layout_at_usual_size(person), lay, VIEWS, STRENGTH)
+    return as_judged(draw_stages(_one_pass(pipe, person, steps, guidance), stages))
 
 
-def serial_pass(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float) -> Stages:
-    """A person drawn by the chain."""
+def lay_person(
+    people: StudioBackend, person: BenchmarkPerson, with_identity: bool, with_garments: bool, view: View, layout: Layout
+) -> list[Condition]:
+    """Identity, garments, and hair and skin as words and selfie give them, laid at what a stage sees."""
+    selfie = Selfie(person.selfie, person.selfie)
+    brief, shown = understand(person.prompt, "studio").brief, selfie if with_identity else None
+    looks = choose_looks(brief, None, "words", person.spec.hair.style, person.spec.seed)
+    figure = people.figure_condition(layout, looks, shown, "hat" in person.spec.garments)
+    conditions = [] if figure is None else [figure]
+    conditions += [people.identity(selfie, layout, 1.0, looks)] if with_identity else []
+    flats = person.flats.items() if with_garments else ()
+    return conditions + [people.garment(flat, kind, layout, 1.0) for kind, flat in flats]
+
+
+def layout_at_usual_size(person: BenchmarkPerson) -> Layout:
+    """The person's layout at the size that pictures usually have."""
+    points, spec = resized(person.layout.keypoints, FRAME, USUAL_SIZE), person.spec
+    return Layout(points, draw_layout(points, spec.kinds, spec.hair.style, USUAL_SIZE))
+
+
+def as_judged(picture: np.ndarray) -> np.ndarray:
+    """A picture at the size that the judges were trained on, uint8 (256, 192, 3)."""
+    return np.asarray(Image.fromarray(picture).resize(FRAME, Image.Resampling.BOX))
+
+
+def serial_pass(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float) -> SerialPictures:
+    """A person drawn by the chain, at the usual size."""
     return _chain(pipe, person, steps, guidance)(Selfie(person.selfie, person.selfie), person.flats)
 
 
-def _chain(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float) -> Callable[..., Stages]:
-    asked = _asked(person, steps, guidance)
-    layout = asked.pop("layout")
-    return partial(draw_serially, pipe, StudioBackend(pipe), passes(pipe, asked, partial(_noise, person)), layout)
+def _chain(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float) -> Callable[..., SerialPictures]:
+    one_pass = _one_pass(pipe, person, steps, guidance)
+
+    def draw(layout: Layout, lay: Lay) -> np.ndarray:
+        return draw_stages(one_pass, stages_of(layout, lay, VIEWS, STRENGTH))
+
+    return partial(draw_serially, pipe, StudioBackend(pipe, USUAL_SIZE), draw, layout_at_usual_size(person))
+
+
+def _one_pass(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float) -> OnePass:
+    arguments = {
+        "prompt": understand(person.prompt, "studio").prompt,
+        "num_inference_steps": steps,
+        "guidance_scale": guidance,
+    }
+    return passes(pipe, arguments, person.spec.seed)
 
 
 def _jointly(
@@ -152,36 +193,21 @@ def _serially(
     seconds = time.perf_counter() - started
     garments = _chain(pipe, person, steps, guidance)(None, person.flats, photo=both.first)
     made = (both.dressed, both.repaired, both.swapped, garments.dressed)
-    return dict(zip(SERIAL, made, strict=True)), seconds
+    return {way: as_judged(picture) for way, picture in zip(SERIAL, made, strict=True)}, seconds
 
 
 def _repaired(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float, first: np.ndarray) -> Outcome:
-    """What the controller makes of a picture drawn before."""
-    asked = _asked(person, steps, guidance)
-    layout = asked.pop("layout")
+    """What the controller makes of a picture drawn before, at the judges' size."""
+    lay = partial(lay_person, StudioBackend(pipe), person, True, True)
+    stages = stages_of(person.layout, lay, [View(FRAME)], STRENGTH)
     selfie, sentence = Selfie(person.selfie, person.selfie), understand(person.prompt, "studio")
-    conditions = [pipe.identity(person.selfie, layout)]
-    conditions += [pipe.garment(flat, kind, layout) for kind, flat in person.flats.items()]
-    made = (sentence, layout, tuple(conditions), "", "", tuple(person.flats), selfie, person.flats, ())
-    draw = passes(pipe, asked, partial(_noise, person))
+    made = (sentence, person.layout, stages[0].conditions, "", "", tuple(person.flats), selfie, person.flats, ())
+    one_pass = _one_pass(pipe, person, steps, guidance)
 
-    def again(attempt: int, given: Sequence[Condition] | None) -> np.ndarray:
-        return first if given is None else draw(layout, given)
+    def again(attempt: int, given: Sequence[Stage] | None) -> np.ndarray:
+        return first if given is None else draw_stages(one_pass, given)
 
-    return draw_controlled(pipe, Request(prompt=person.prompt, candidates=1), Composition(*made), again)
-
-
-def _asked(person: BenchmarkPerson, steps: int, guidance: float) -> dict[str, Any]:
-    return {
-        "prompt": understand(person.prompt, "studio").prompt,
-        "layout": person.layout,
-        "num_inference_steps": steps,
-        "guidance_scale": guidance,
-    }
-
-
-def _noise(person: BenchmarkPerson) -> torch.Generator:
-    return torch.Generator().manual_seed(person.spec.seed)
+    return draw_controlled(pipe, Request(prompt=person.prompt, candidates=1), Composition(*made, stages), again)
 
 
 def draw_part(drawing: Drawing, start: int, threads: int) -> None:

@@ -15,6 +15,10 @@ from twinset.errors import InputError
 from twinset.pipelines.options import Blend, Option
 from twinset.pipelines.sizes import FORMATS, SIZE_PATTERN
 
+READERS = ("faces", "pose_estimator", "parser")
+"""Fields of a request that choose what reads photographs."""
+CHOICES = (*READERS, "attention")
+"""Fields of a request that choose packages and networks; whoever runs a service chooses for all its jobs."""
 Framing = Literal["portrait", "half", "three_quarter", "full"]
 LARGEST_SEED = 2**32 - 1
 
@@ -196,8 +200,8 @@ class Request(BaseModel):
         str | None,
         Field(
             pattern=SIZE_PATTERN,
-            description=f"Width and height in pixels (384x512), or one of {', '.join(FORMATS)}; frame is what the model "
-            "draws in one stage. The model's own size when absent. Larger pictures are drawn in stages.",
+            description=f"Width and height in pixels (384x512), or one of {', '.join(FORMATS)}; frame is what the "
+            "model draws in one stage. The model's own size when absent. Larger pictures are drawn in stages.",
         ),
         Option(label=("Size: width x height, or a format", "尺寸：宽x高，或版式名")),
     ] = None

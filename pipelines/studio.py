@@ -32,7 +32,7 @@ from twinset.pipelines.joint import JointPipeline
 ADAPTERS = ("identity_adapter", "garment_adapter", "face_encoder", "face_finder", "figure_reader")
 """What the bundled model has beyond a ControlNet pipeline's components."""
 WITH_TOKENS = ("upper", "lower")
-"""Slots whose garments have tokens and reference features; shoes, hats and the like are small, and have a draft alone."""
+"""Slots whose garments have tokens and reference features; shoes, hats and the like have a draft alone."""
 FIGURE_LABELS = (HAIR, LEFT_LEG, RIGHT_LEG, LEFT_ARM, RIGHT_ARM)
 """What `StudioPipeline.figure` owns."""
 

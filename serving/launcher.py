@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -65,6 +66,7 @@ class WorkerPool:
 def run_service(
     root: Path, host: str, port: int, open_: bool, *, model: str, commercial: bool, offline: bool, safety: str,
     workers: int, room: int, pictures: int, keep: float, engine: str = "processes",
+    choices: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Serve until told to stop.
 
@@ -77,13 +79,15 @@ def run_service(
         workers: processes.
         room, pictures, keep: see `Limits`.
         engine: "processes" of this machine draw, or "ray": replicas of Ray Serve.
+        choices: fields of every job's request that whoever runs the service chooses, see `CHOICES`.
     """
     keys, limits = None if open_ else Keys(root / "keys.json"), Limits(room=room, pictures=pictures, keep=keep)
     if engine == "ray":
         make = partial(job_drawing, model, commercial, offline, keeps=False)
-        serve_on_ray(root, host, port, keys, limits, make=make, model=model, safety=safety, workers=workers)
+        options = {"make": make, "model": model, "safety": safety, "workers": workers, "choices": choices}
+        serve_on_ray(root, host, port, keys, limits, **options)
         return
-    pool = WorkerPool(workers, root, model, commercial, offline, safety, room, LEASE)
+    pool = WorkerPool(workers, root, model, commercial, offline, safety, choices, room, LEASE)
     service = Service(root, keys, limits, alive=pool.alive, lease=LEASE)
     try:
         app = add_page(create_app(service), keys, root, pictures)

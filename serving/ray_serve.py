@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from fastapi import FastAPI
@@ -43,33 +44,24 @@ class Drawer:
 
     def draw(self, request: Request, pictures: dict[str, bytes]) -> Iterator[tuple[str, Any]]:
         """Yields ("step", what is reported), then ("done", (records, file name → bytes)) or ("failed", error)."""
-        steps: list[tuple[Any, ...]] = []
-        changed = threading.Condition()
-        ended: list[tuple[str, Any]] = []
+        events: SimpleQueue[tuple[str, Any]] = SimpleQueue()
 
         def report(*step: Any) -> None:
-            with changed:
-                steps.append(step)
-                changed.notify()
+            events.put(("step", step))
 
         def work() -> None:
             try:
                 with tempfile.TemporaryDirectory() as folder:
                     records, _ = self.drawing(_unpacked(request, pictures, Path(folder)), _out(Path(folder)), report)
                     files = {path.name: path.read_bytes() for path in _out(Path(folder)).iterdir()}
-                    ended.append(("done", (records, files)))
+                events.put(("done", (records, files)))
             except Exception as error:  # it is reported where the job is; the replica lives
-                ended.append(("failed", getattr(error, "reason", error)))
-            with changed:
-                changed.notify()
+                events.put(("failed", getattr(error, "reason", error)))
 
         threading.Thread(target=work, daemon=True).start()
-        while not ended:
-            with changed:
-                changed.wait_for(lambda: steps or ended, timeout=1.0)
-                taken = [steps.pop(0) for _ in range(len(steps))]
-            yield from (("step", step) for step in taken)
-        yield from ended
+        while (event := events.get())[0] == "step":
+            yield event
+        yield event
 
 
 class Front:
@@ -78,17 +70,20 @@ class Front:
     Args:
         drawer: handle of the `Drawer` deployment.
         root: folder of everything that is kept.
-        model, safety, room: see `run_service`.
+        model, safety, room, choices: see `run_service`.
         drawers: replicas that draw: as many jobs are dispatched at a time.
         lease: seconds until a silent dispatcher's job is given to another.
     """
 
-    def __init__(self, drawer: Any, root: Path, model: str, safety: str, room: int, drawers: int, lease: float = LEASE):
+    def __init__(
+        self, drawer: Any, root: Path, model: str, safety: str, room: int, drawers: int, lease: float = LEASE,
+        choices: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
         repository = Repository(root / DATABASE)
         queue, files = JobQueue(repository, room, lease), Files(root, repository)
         draw = RemoteDrawing(drawer, ConsentBook(root / CONSENTS))
         for _ in range(drawers):
-            worker = Worker(queue, files, draw, model, safety=safety)
+            worker = Worker(queue, files, draw, model, safety=safety, choices=choices)
             threading.Thread(target=worker.run, args=(lambda: False,), daemon=True).start()
 
 
@@ -170,6 +165,7 @@ def _out(folder: Path) -> Path:
 def application(
     root: Path, make: Callable[[], DrawRequest], keys: Keys | None, limits: Limits, model: str, safety: str,
     drawers: int, options: dict[str, Any] | None = None, lease: float = LEASE,
+    choices: Mapping[str, Any] | None = None,
 ) -> Any:  # fmt: skip
     """The service as a Ray Serve application.
 
@@ -178,7 +174,7 @@ def application(
         make: makes the function that draws, in each drawer.
         keys: None lets everybody in.
         limits: see `Limits`.
-        model, safety: see `run_service`.
+        model, safety, choices: see `run_service`; files that are chosen lie where the drawers are.
         drawers: replicas that draw.
         options: of Ray, for each drawer: `num_gpus`, `num_cpus`.
         lease: seconds until a silent dispatcher's job is given to another.
@@ -194,12 +190,12 @@ def application(
         return add_page(create_app(Service(root, keys, limits, lease=lease)), keys, root, limits.pictures)
 
     front = serve.deployment(num_replicas=1, max_ongoing_requests=MANY)(serve.ingress(built)(Front))
-    return front.bind(drawer.bind(make), root, model, safety, limits.room, drawers, lease)
+    return front.bind(drawer.bind(make), root, model, safety, limits.room, drawers, lease, choices)
 
 
 def serve_on_ray(
     root: Path, host: str, port: int, keys: Keys | None, limits: Limits, *, make: Callable[[], DrawRequest],
-    model: str, safety: str, workers: int,
+    model: str, safety: str, workers: int, choices: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Serve on the cluster that `RAY_ADDRESS` names, or on this machine, until told to stop.
 
@@ -214,4 +210,5 @@ def serve_on_ray(
     ray.init(ignore_reinit_error=True)
     gpus = {"num_gpus": 1} if ray.cluster_resources().get("GPU", 0) >= workers else {}
     serve.start(http_options={"host": host, "port": port})
-    serve.run(application(root.absolute(), make, keys, limits, model, safety, workers, gpus), blocking=True)
+    app = application(root.absolute(), make, keys, limits, model, safety, workers, gpus, choices=choices)
+    serve.run(app, blocking=True)

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from multiprocessing import parent_process
@@ -66,6 +66,7 @@ class Worker:
         model: the service's own, a profile's name or a folder.
         name: under which the queue knows it.
         safety: level of the service, see `Request`.
+        choices: other fields of every request that are the service's own, see `CHOICES`.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class Worker:
         model: str,
         name: str | None = None,
         safety: str = "warn",
+        choices: Mapping[str, Any] | None = None,
     ):
         self.queue, self.files, self.draw, self.model, self.safety = queue, files, draw, model, safety
+        self.choices = dict(choices or {})
         self.name = name or f"{os.getpid()}-{threading.get_ident()}"
 
     def run(self, stop: Callable[[], bool], idle: float = 0.2, pause: float = PAUSE) -> None:
@@ -152,7 +155,7 @@ class Worker:
         fields = job.fields
         owner = fields.pop("owner")
         paths = partial(self.files.upload, owner=owner)
-        request = read_request(to_request(fields, paths, self.model, self.safety))
+        request = read_request(to_request(fields, paths, self.model, self.safety) | self.choices)
         aside, place = self.files.jobs / job.id / f"part-{self.name}", self.files.pictures(job.id)
         shutil.rmtree(self.files.jobs / job.id, ignore_errors=True)  # of workers that died before they could say so
         aside.mkdir(parents=True)
@@ -259,14 +262,16 @@ def job_drawing(model: str, commercial: bool = False, offline: bool = False, kee
 
 
 def work(
-    root: Path, model: str, commercial: bool, offline: bool, safety: str, room: int, lease: float, ready: Any, stop: Any
-) -> None:
+    root: Path, model: str, commercial: bool, offline: bool, safety: str, choices: Mapping[str, Any] | None, room: int,
+    lease: float, ready: Any, stop: Any,
+) -> None:  # fmt: skip
     """What a worker's process runs.
 
     Args:
         root: folder of the service.
         model, commercial, offline: which pipeline.
         safety: level, see `Request`.
+        choices: see `Worker`.
         room, lease: of the queue.
         ready, stop: events shared with the service.
     """
@@ -275,7 +280,7 @@ def work(
     set_consent_folder(root / CONSENTS)  # so that a replay looks there too
     repository = Repository(root / DATABASE)
     queue, files = JobQueue(repository, room, lease), Files(root, repository)
-    worker = Worker(queue, files, job_drawing(model, commercial, offline), model, safety=safety)
+    worker = Worker(queue, files, job_drawing(model, commercial, offline), model, safety=safety, choices=choices)
     ready.set()
     service = parent_process()
     worker.run(lambda: stop.is_set() or (service is not None and not service.is_alive()))

@@ -1,6 +1,7 @@
 """Twinset: a person's face and a garment in one picture, from one denoising pass.
 
 ```python
+from pathlib import Path
 from twinset import JointPipeline, Request, generate
 
 pipe = JointPipeline.from_pretrained("studio")
@@ -14,9 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from twinset.adapters.condition import Condition, Layout
     from twinset.errors import InputError
     from twinset.pipelines.generate import generate
-    from twinset.pipelines.joint import Condition, JointPipeline, Layout
+    from twinset.pipelines.joint import JointPipeline
     from twinset.pipelines.record import Record
     from twinset.pipelines.replay import replay
     from twinset.pipelines.request import Request
@@ -24,10 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Condition", "InputError", "JointPipeline", "Layout", "Record", "Request", "generate", "replay"]
 
 _HOMES = {
-    "Condition": "twinset.pipelines.joint",
+    "Condition": "twinset.adapters.condition",
     "InputError": "twinset.errors",
     "JointPipeline": "twinset.pipelines.joint",
-    "Layout": "twinset.pipelines.joint",
+    "Layout": "twinset.adapters.condition",
     "Record": "twinset.pipelines.record",
     "Request": "twinset.pipelines.request",
     "generate": "twinset.pipelines.generate",

@@ -232,7 +232,7 @@ def _require_safetensors(report: PartReport) -> None:
         local = Path(str(file.local))
         with local.open("rb") as stream:
             head = stream.read(9)
-        if len(head) < 9 or head[8:] != b"{" or int.from_bytes(head[:8], "little") + 8 > local.stat().st_size:
+        if head[8:] != b"{" or int.from_bytes(head[:8], "little") + 8 > local.stat().st_size:
             raise InputError(
                 f"part {report.part.name!r}: {file.path!r} is no safetensors file, whatever its name says; "
                 f"compare it with {report.part.url}, or pull it from another --endpoint"

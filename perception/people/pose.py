@@ -70,12 +70,13 @@ def keypoints_of(picture: np.ndarray, by: str = "rtmlib", profile: Profile | Non
     return sorted((one for one in people if (one[:, 2] > 0).sum() >= FEWEST), key=_area, reverse=True)
 
 
-def rtmlib_reader(detector: Path, estimator: Path) -> Reader:
+def rtmlib_reader(detector: Path, estimator: Path, profile: str = "sd15") -> Reader:
     """A reader of ONNX files in rtmlib's layout.
 
     Args:
         detector: YOLOX, (1, 3, S, S) BGR from 0 to 255.
         estimator: SimCC with 2 bins per pixel and 17 (body) or 133 (whole body) keypoints.
+        profile: name of that to which the files belong; an error says how to pull them.
 
     Raises:
         InputError: rtmlib is missing, or a file is not such a network.
@@ -90,19 +91,23 @@ def rtmlib_reader(detector: Path, estimator: Path) -> Reader:
             find = rtmlib.YOLOX(str(detector), model_input_size=canvas, det_mode=mode)
             look = rtmlib.RTMPose(str(estimator), model_input_size=(width, height), to_openpose=True)
     except Exception as error:  # ONNX Runtime's errors have no base class of their own
-        raise _unfit(detector, estimator, error) from error
-    return lambda picture: _read(find, look, picture, detector, estimator)
+        raise _unfit(detector, estimator, profile, error) from error
+
+    def read(picture: np.ndarray) -> np.ndarray:
+        try:
+            return _read(find, look, picture)
+        except Exception as error:  # as above
+            raise _unfit(detector, estimator, profile, error) from error
+
+    return read
 
 
-def _read(find: Any, look: Any, picture: np.ndarray, detector: Path, estimator: Path) -> np.ndarray:
+def _read(find: Any, look: Any, picture: np.ndarray) -> np.ndarray:
     """The detector learnt BGR, the estimator RGB (rtmlib turns neither)."""
-    try:
-        boxes = _people_among(find(np.ascontiguousarray(picture[..., ::-1])))
-        if not len(boxes):  # rtmlib would take the whole picture for a person
-            return np.zeros((0, 18, 3))
-        points, scores = look(picture, bboxes=boxes)
-    except Exception as error:  # as above
-        raise _unfit(detector, estimator, error) from error
+    boxes = _people_among(find(np.ascontiguousarray(picture[..., ::-1])))
+    if not len(boxes):  # rtmlib would take the whole picture for a person
+        return np.zeros((0, 18, 3))
+    points, scores = look(picture, bboxes=boxes)
     return np.concatenate([points, np.asarray(scores)[..., None]], axis=-1)[:, :18]
 
 
@@ -114,11 +119,11 @@ def _people_among(found: Any) -> np.ndarray:
     return boxes[classes == 0] if len(boxes) else boxes
 
 
-def _unfit(detector: Path, estimator: Path, error: Exception) -> InputError:
+def _unfit(detector: Path, estimator: Path, profile: str, error: Exception) -> InputError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
     return InputError(
         f"{str(detector)!r} and {str(estimator)!r} do not run as YOLOX and SimCC in rtmlib ({reason}); "
-        "delete them and pull their parts again: twinset models pull sd15 --part " + " --part ".join(PARTS)
+        f"if they are damaged, replace them: twinset models pull {profile} --part {' --part '.join(PARTS)}"
     )
 
 
@@ -133,12 +138,12 @@ def _input_size(graph: OnnxGraph) -> tuple[int, int]:
 def _rtmlib(profile: Profile) -> Reader:
     import_package("rtmlib", RTMLIB_REMEDY)  # said before any network is looked for
     detector, estimator = (_file(report) for report in pull_parts(profile, profile.chosen(PARTS), offline=True))
-    return _loaded(detector, estimator)
+    return _loaded(detector, estimator, profile.name)
 
 
 @lru_cache(maxsize=1)
-def _loaded(detector: Path, estimator: Path) -> Reader:
-    return rtmlib_reader(detector, estimator)
+def _loaded(detector: Path, estimator: Path, profile: str) -> Reader:
+    return rtmlib_reader(detector, estimator, profile)
 
 
 def _file(report: PartReport) -> Path:

@@ -103,7 +103,9 @@ def load_parts(
     say = progress or (lambda line: None)
     reports = _pull_all(profile, wanted, offline, endpoint, say)
     say("loading the networks")
-    networks = {part.name: _load_network(reports[part.name], dtype) for part in wanted if part.name in NETWORKS}
+    networks = {
+        part.name: _load_network(profile, reports[part.name], dtype) for part in wanted if part.name in NETWORKS
+    }
     detector = next((part.name for part in wanted if part.name in DETECTORS), None)
     return Parts(
         base=_folder(reports["base"]) if base else None,
@@ -210,7 +212,7 @@ def _variant(part: Part) -> str | None:
     return "fp16" if any(path.endswith(".fp16.safetensors") for path in part.wanted) else None
 
 
-def _load_network(report: PartReport, dtype: torch.dtype) -> Any:
+def _load_network(profile: Profile, report: PartReport, dtype: torch.dtype) -> Any:
     part, (path, _) = report.part, _weights(report)
     network_class: Any = NETWORKS[part.name]
     usual = torch.get_default_dtype()
@@ -225,21 +227,22 @@ def _load_network(report: PartReport, dtype: torch.dtype) -> Any:
         )
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise _unfit(part, path, network_class, reason) from error
+        raise _unfit(profile, part, path, reason) from error
     finally:
         torch.set_default_dtype(usual)  # diffusers changes it for the process, and leaves it so when it fails
     lacking = [*loaded["missing_keys"], *loaded["mismatched_keys"]]
     if lacking:  # they would be left random
-        raise _unfit(part, path, network_class, f"{len(lacking)} tensors do not fit its config.json, as {lacking[0]!r}")
+        raise _unfit(profile, part, path, f"{len(lacking)} tensors do not fit its config.json, as {lacking[0]!r}")
     if not all(values.isfinite().all() for values in network.state_dict().values()):
-        raise _unfit(part, path, network_class, f"it holds NaN or infinity as {dtype}")
+        raise _unfit(profile, part, path, f"it holds NaN or infinity as {dtype}")
     return network
 
 
-def _unfit(part: Part, path: Path, network_class: type, reason: str) -> InputError:
+def _unfit(profile: Profile, part: Part, path: Path, reason: str) -> InputError:
     return InputError(
-        f"part {part.name!r}: {str(path)!r} does not load as {network_class.__name__} ({reason}); "
-        f"compare it with {part.url}, or delete {str(path.resolve())!r} and pull again"
+        f"part {part.name!r}: {str(path)!r} does not load as {NETWORKS[part.name].__name__} ({reason}); "
+        f"compare it with {part.url}; if it is damaged, replace it: "
+        f"twinset models pull {profile.name} --part {part.name}"
     )
 
 

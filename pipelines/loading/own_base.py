@@ -21,8 +21,8 @@ from twinset.pipelines.loading.pretrained import INDEX, read_index
 WANTED = "give Stable Diffusion 1.5 or XL: a .safetensors checkpoint, or a folder with model_index.json"
 BUNDLED_ONLY = ("identity_adapter", "garment_adapter", "figure_reader")
 """Parts that only models of the bundled family have."""
-NEEDED = {"sd15": ("unet", "vae", "text_encoder", "tokenizer", "scheduler")}
-NEEDED["sdxl"] = (*NEEDED["sd15"], "text_encoder_2", "tokenizer_2")
+NEEDED_BY_BOTH = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+NEEDED = {"sd15": NEEDED_BY_BOTH, "sdxl": (*NEEDED_BY_BOTH, "text_encoder_2", "tokenizer_2")}
 TABLES = {".json", ".txt", ".model"}
 """Files of configurations and vocabularies."""
 UNET, VAE = "model.diffusion_model.", "first_stage_model."

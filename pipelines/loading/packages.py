@@ -10,7 +10,23 @@ from twinset.models.hub.catalog import BUFFALO_L
 from twinset.perception.faces.insightface_package import import_analysis
 from twinset.perception.people.pose import import_openpose
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.request import Request
+from twinset.pipelines.request import READERS, Request
+
+PHOTOGRAPHS_ONLY = (
+    "--faces, --pose-estimator and --parser are for photographs, and this model draws and sees drawn people; "
+    "leave them out, or take --model sd15 or sdxl"
+)
+
+
+def require_choices(request: Request, commercial: bool = False) -> None:
+    """As `require_packages`, of a command whose request names the model that is about to be loaded.
+
+    Raises:
+        InputError: as there, or the bundled model should read photographs.
+    """
+    if request.model == "studio" and _reads_photographs(request):
+        raise InputError(PHOTOGRAPHS_ONLY)
+    require_packages(request, commercial)
 
 
 def require_packages(request: Request, commercial: bool = False) -> None:
@@ -29,6 +45,11 @@ def require_packages(request: Request, commercial: bool = False) -> None:
         import_analysis()
     if request.pose_estimator == "openpose":
         import_openpose()
+
+
+def _reads_photographs(request: Request) -> bool:
+    """Whether a request chooses what reads photographs."""
+    return any(getattr(request, name) != Request.model_fields[name].default for name in READERS)
 
 
 def _require_commercial(request: Request) -> None:
@@ -58,14 +79,11 @@ def packages_on(pipe: JointPass, request: Request) -> Iterator[None]:
     Raises:
         InputError: a package or file does not load or run here, or this model does not look at photographs.
     """
-    own = [request.faces != "profile", request.pose_estimator != "rtmlib", request.parser is not None]
-    if any(own) and pipe.backend is None:
-        raise InputError(
-            "--faces, --pose-estimator and --parser are for photographs, and this model draws and sees drawn people; "
-            "leave them out, or take --model sd15 or sdxl"
-        )
+    reads = _reads_photographs(request)
+    if reads and pipe.backend is None:
+        raise InputError(PHOTOGRAPHS_ONLY)
     with ExitStack() as choices:
-        if any(own):
+        if reads:
             require_packages(request, pipe.backend.commercial)
             choices.enter_context(pipe.backend.using(request))
         if request.attention != "native":

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from twinset.serving.web.client import Client, RefusedError
 from twinset.serving.web.session_files import SessionFiles
-from twinset.serving.web.translations import told
+from twinset.serving.web.translations import WORDS, prefers_chinese, told
 
 BY_STATUS = ("401", "413", "415", "429")
 """Refusals that the page says in its own words."""
@@ -29,7 +29,7 @@ class MissingError(Exception):
 
     Args:
         name: of `words.WORDS`.
-        values: that the text tells.
+        values: that the text tells; `knob` is the field whose label it tells.
     """
 
     def __init__(self, name: str, **values: Any):
@@ -132,7 +132,8 @@ def wrong(request: gr.Request, error: Exception | str) -> str:
     """What went wrong and what helps, as HTML that stays until the next try."""
     detail, remedy = str(error), ""
     if isinstance(error, MissingError):
-        detail, _, remedy = told(request, error.name, **error.values).replace("；", "; ", 1).partition("; ")
+        values = {k: WORDS[v][prefers_chinese(request)] if k == "knob" else v for k, v in error.values.items()}
+        detail, _, remedy = told(request, error.name, **values).replace("；", "; ", 1).partition("; ")
     elif isinstance(error, RefusedError) and str(error.status) in BY_STATUS:
         own = told(request, str(error.status), seconds=round(error.wait)).replace("；", "; ", 1)
         detail, _, remedy = own.partition("; ")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from tests.adapters.test_assembly import parts
+from tests.adapters.test_assembly import halves, parts
 from tests.helpers.public_files import random_state, shapes_of, write
 from tests.helpers.tiny import dressed, noise_picture, seeded
 from tests.pipelines.test_families import tiny_xl
@@ -205,10 +205,7 @@ def test_story_maker_puts_everybody_into_one_attention(tmp_path: Path) -> None:
     pipe = pipeline()
     path, state = file("story-maker", tmp_path, pipe)
     pipe.load_adapter(path, "story")
-    rng = np.random.default_rng(1)
-    people = [
-        PersonReference(rng.normal(size=512), noise_picture(224, 224, i), noise_picture(300, 200, i)) for i in (1, 2)
-    ]
+    people = two_people(None, None)
     ours = drawn(pipe, pipe.person_conditions("story", people), guidance_scale=3.0, controlnet_conditioning_scale=0.0)
 
     projector = pipe.adapters["story"].adapter.projector
@@ -223,6 +220,63 @@ def test_story_maker_puts_everybody_into_one_attention(tmp_path: Path) -> None:
     weigh_lora(pipe.unet, "story", 0.0)
     words = torch.cat([texts(pipe)[1], texts(pipe)[0]])
     close(ours, loop(pipe, lambda latents, t: theirs(latents.repeat(2, 1, 1, 1), t, words).sample, [-2.0, 3.0]))
+
+
+def two_people(*regions: Tensor | None) -> list[PersonReference]:
+    rng = np.random.default_rng(1)
+    return [
+        PersonReference(rng.normal(size=512), noise_picture(224, 224, i), noise_picture(300, 200, i), region)
+        for i, region in enumerate(regions)
+    ]
+
+
+@torch.no_grad()
+def test_story_maker_gives_each_person_a_region(tmp_path: Path) -> None:
+    """A person's tokens, beside the background's, speak in the person's region and nowhere else."""
+    pipe = pipeline()
+    pipe.load_adapter(file("story-maker", tmp_path, pipe)[0], "story")
+    left, right = halves()
+    both = pipe.person_conditions("story", two_people(None, None))[0]
+    background, *persons = cast(Tensor, both.tokens)[0].split(20)
+    nobody, *absent = cast(Tensor, both.absent)[0].split(20)
+    apart = pipe.person_conditions("story", two_people(left, right))
+    assert len(apart) == 2 and not torch.allclose(persons[0], persons[1]) and not torch.allclose(absent[0], absent[1])
+    for condition, region, tokens, silence in zip(apart, (left, right), persons, absent, strict=True):
+        torch.testing.assert_close(condition.tokens, torch.cat([background, tokens])[None])
+        torch.testing.assert_close(condition.absent, torch.cat([nobody, silence])[None])
+        assert torch.equal(condition.region, region)
+        assert (condition.lora, condition.weight, condition.lora_weight) == ("story", 0.8, 0.8)
+    with pytest.raises(InputError, match="1 of 2 people have a region; give one to each, or to none"):
+        pipe.person_conditions("story", two_people(left, None))
+
+
+@torch.no_grad()
+def test_an_adapter_goes_where_the_pipeline_goes(tmp_path: Path) -> None:
+    """Loaded in single precision, used in double: each of its networks is cast, its garment UNet too."""
+    pipe, forms = pipeline(), ("face-id-plus-v2", "ip-adapter-plus", "imagdressing")
+    for form, path in {form: file(form, tmp_path, pipe)[0] for form in forms}.items():
+        pipe.load_adapter(path, form)
+    crop, cloth = noise_picture(224, 224), noise_picture(256, 192)
+    embedding = np.random.default_rng(1).normal(size=512)
+
+    def conditions() -> list[Any]:
+        return [
+            pipe.face_condition("face-id-plus-v2", embedding, WHOLE, crop),
+            pipe.image_condition("ip-adapter-plus", cloth, WHOLE),
+            pipe.garment_condition("imagdressing", cloth, WHOLE),
+        ]
+
+    options = {"guidance_scale": 3.0, "latents": torch.randn(1, 4, 32, 24)}
+    single = drawn(pipe, conditions(), **options)
+    pipe.to(torch.float64)
+    options["latents"] = options["latents"].double()
+    moved = conditions()
+    networks = [x for c in moved for x in (c.sites, c.reference_sites) if x is not None]
+    tensors = [x for c in moved for x in (c.tokens, c.absent, *(c.reference or {}).values()) if x is not None]
+    assert {p.dtype for n in networks for p in n.parameters()} == {x.dtype for x in tensors} == {torch.float64}
+    double = drawn(pipe, moved, **options)
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.float(), single, rtol=1e-2, atol=1e-3 * float(single.abs().max()))
 
 
 @torch.no_grad()

@@ -177,6 +177,33 @@ def test_conversions_keep_what_is_added(
                     torch.testing.assert_close(found[component][layer].magnitude, part.magnitude)
 
 
+@pytest.mark.parametrize(
+    ("ranks", "alphas", "said"),
+    [
+        ((2, 2), (1.0, 1.0), ("2", "1.0")),
+        ((2, 3), (1.0, 1.0), ("Dynamic", "1.0")),
+        ((2, 2), (1.0, 4.0), ("2", "Dynamic")),
+        ((3, 2), (4.0, 1.0), ("Dynamic", "Dynamic")),
+    ],
+)
+def test_ranks_and_alphas_that_differ_are_dynamic(
+    ranks: tuple[int, int], alphas: tuple[float, float], said: tuple[str, str]
+) -> None:
+    """As sd-scripts' own tools have it; the convolutions' are the largest, in numbers that are text."""
+    linear, wide = nn.Linear(8, 8), nn.Conv2d(8, 8, 3)
+    parts = {"q": low(linear, ranks[0], alphas[0]), "conv1": low(wide, ranks[1], alphas[1])}
+    metadata = standard_metadata({"unet": parts}, "sd15", "a")
+    assert metadata["ss_network_module"] == "networks.lora"
+    assert (metadata["ss_network_dim"], metadata["ss_network_alpha"]) == said
+    largest = {"conv_dim": str(max(ranks)), "conv_alpha": str(max(alphas))}
+    assert json.loads(metadata["ss_network_args"]) == largest
+    plain = standard_metadata(
+        {"unet": {"q": parts["q"], "p": low(nn.Conv2d(8, 8, 1), ranks[0], alphas[0])}}, "sd15", "a"
+    )
+    assert plain["ss_network_args"] == "{}" and plain["ss_network_dim"] == str(ranks[0])
+    assert "modelspec.trigger_phrase" not in plain
+
+
 def test_kohyas_keys_are_those_that_comfyui_reads(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

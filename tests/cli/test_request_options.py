@@ -13,10 +13,15 @@ from typer.testing import CliRunner
 
 from twinset.cli import app
 from twinset.cli.request_options import with_request
+from twinset.errors import InputError
 from twinset.pipelines.options import Option, Use, option_of
-from twinset.pipelines.request import Request
+from twinset.pipelines.request import CHOICES, READERS, Request
 from twinset.serving.comfyui_fields import FILE, OWN, node_inputs
 from twinset.serving.contract import PATHS, JobRequest, job_fields
+from twinset.serving.queue import JobQueue
+from twinset.serving.repository import Repository
+from twinset.serving.storage import Files
+from twinset.serving.worker import LostError, Worker
 
 NEW = "glitter"
 
@@ -105,3 +110,44 @@ def test_options_have_the_names_that_people_know() -> None:
 def test_the_version_is_told(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["--version"])
     assert told.exit_code == 0 and told.output.startswith("twinset ")
+
+
+def test_whoever_inspects_or_serves_chooses_packages_and_networks() -> None:
+    """By the same declaration as `generate`: the same flags, for what the command does with them."""
+    drawing = flags("generate")
+    for command, names in (("inspect", READERS), ("serve", CHOICES)):
+        offered = flags(command)
+        assert {name: offered.get(name) for name in names} == {name: drawing[name] for name in names}
+        assert not (set(CHOICES) - set(names)) & set(offered)
+
+
+@pytest.mark.parametrize("command", [["inspect", "me.png"], ["serve", "--open"]])
+def test_drawn_people_are_read_by_the_models_own_networks(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for choice in (["--faces", "insightface"], ["--pose-estimator", "openpose"], ["--parser", "schp=a.onnx"]):
+        answer = CliRunner().invoke(app, [*command, *choice])
+        assert isinstance(answer.exception, InputError) and "are for photographs" in str(answer.exception)
+    answer = CliRunner().invoke(app, [*command, "--faces", "eyes"])
+    assert isinstance(answer.exception, InputError) and "faces" in str(answer.exception)
+
+
+def test_the_services_own_choices_reach_every_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: dict[str, Any] = {}
+    monkeypatch.setattr("twinset.serving.launcher.run_service", lambda *_, **settings: started.update(settings))
+    line = ["serve", "--open", "--model", "sd15", "--parser", "schp=a.onnx", "--root", str(tmp_path)]
+    assert CliRunner().invoke(app, line).exit_code == 0
+    chosen = started["choices"]
+    assert chosen == {"parser": "schp=a.onnx", "faces": "profile", "pose_estimator": "rtmlib", "attention": "native"}
+    drawn: list[Request] = []
+
+    def draw(request: Request, *_: Any) -> Any:
+        drawn.append(request)
+        raise LostError
+
+    repository = Repository(tmp_path / "jobs.sqlite")
+    queue = JobQueue(repository)
+    queue.add("me", json.dumps({"owner": "me", "prompt": "in the park", "seed": 1}), 1)
+    Worker(queue, Files(tmp_path, repository), draw, "sd15", choices=chosen).once()
+    assert drawn[0].parser is not None and (drawn[0].parser.form, drawn[0].model) == ("schp", "sd15")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
@@ -38,7 +38,8 @@ def networks(name: str) -> dict[str, Any]:
         return given | {"controlnet": given["controlnet"][0]}
     given = tiny_xl()
     text = given["text_encoder"].config.to_dict() | {"hidden_size": 96}  # other than the first: files tell them by that
-    unet = UNet2DConditionModel.from_config({**given["unet"].config, "cross_attention_dim": 32 + 96})
+    config = {**given["unet"].config, "cross_attention_dim": 32 + 96}
+    unet = cast(UNet2DConditionModel, UNet2DConditionModel.from_config(config))
     net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 16, 16, 16))
     for parameter in net.parameters():
         if not parameter.any():

@@ -54,6 +54,8 @@ class Hub:
         xet: whether large files are announced over Xet.
         cas_url: where Xet's files are rebuilt from; this hub when empty.
         large_url: the host of large files over plain HTTP; this hub, without a redirect, when empty.
+        commit: of the main branch.
+        next_commit: of the main branch once a file of it has been sent; the same when empty.
         requests: (method, file, Range) of the hub proper.
         xet_requests: addresses asked of Xet, the token's too.
         url: of the hub.
@@ -69,6 +71,8 @@ class Hub:
     xet: bool = False
     cas_url: str = ""
     large_url: str = ""
+    commit: str = COMMIT
+    next_commit: str = ""
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     xet_requests: list[str] = field(default_factory=list)
     url: str = ""
@@ -142,7 +146,8 @@ class Handler(BaseHTTPRequestHandler):
     def send_file(self) -> None:
         hub = self.hub
         place, _, rest = self.path.lstrip("/").partition("/resolve/")
-        repo, path = place.removeprefix("large/"), rest.partition("/")[2]
+        repo, (revision, _, path) = place.removeprefix("large/"), rest.partition("/")
+        commit = hub.commit if revision == "main" else revision
         name = f"{repo}/{path}" if f"{repo}/{path}" in hub.files else path
         wanted = self.headers.get("Range")
         hub.requests.append((self.command, name, wanted))
@@ -154,21 +159,23 @@ class Handler(BaseHTTPRequestHandler):
         data = hub.files[name]
         tag = f'"{etag(name, data)}"'
         if path.endswith(LARGE) and (hub.xet or hub.large_url) and not place.startswith("large/"):
-            return self.send(302, self.elsewhere(name, len(data), tag))
+            return self.send(302, self.elsewhere(name, len(data), tag, commit))
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-        headers = {"X-Repo-Commit": COMMIT, "ETag": tag, "Content-Length": str(len(data) - start)}
+        headers = {"X-Repo-Commit": commit, "ETag": tag, "Content-Length": str(len(data) - start)}
         if wanted:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        if self.command == "GET":
+            hub.commit = hub.next_commit or hub.commit
         self.send(206 if wanted else 200, headers, self.body(name, start))
 
-    def elsewhere(self, name: str, size: int, tag: str) -> dict[str, str]:
+    def elsewhere(self, name: str, size: int, tag: str, commit: str) -> dict[str, str]:
         """Headers of the answer that sends the client on."""
-        headers = {"X-Repo-Commit": COMMIT, "X-Linked-Size": str(size), "X-Linked-Etag": tag}
+        headers = {"X-Repo-Commit": commit, "X-Linked-Size": str(size), "X-Linked-Etag": tag}
         second = self.hub.url.replace("127.0.0.1", "localhost")  # the client follows only to another host
         headers["Location"] = f"{self.hub.large_url or second}/large{self.path}"
         if self.hub.xet:
             headers["X-Xet-Hash"] = xet_hash(name)
-            headers["X-Xet-Refresh-Route"] = f"{self.hub.url}/api/models/someone/xet-read-token/{COMMIT}"
+            headers["X-Xet-Refresh-Route"] = f"{self.hub.url}/api/models/someone/xet-read-token/{commit}"
         return headers
 
     def body(self, name: str, start: int) -> bytes:

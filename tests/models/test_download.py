@@ -55,6 +55,38 @@ def test_first_pull_records_and_the_next_needs_no_network(hub: Hub, tiny: Profil
     assert hub.requests == []
 
 
+def test_all_files_of_a_part_come_from_the_commit_of_the_first(hub: Hub, tiny: Profile, tmp_path: Path) -> None:
+    """Also when the main branch moves on meanwhile, and for whoever pulls again later with the same lock."""
+    hub.next_commit = "d" * 40
+    assert pull_all(tiny, hub) == ["ok"] and hub.commit != COMMIT
+    entries = lock.read_lock()
+    assert len(entries) == 2 and {entry["commit"] for entry in entries.values()} == {COMMIT}
+    assert {path.name for path in (tmp_path / "hub").rglob("snapshots/*")} == {COMMIT}
+    shutil.rmtree(tmp_path / "hub")
+    assert pull_all(tiny, hub) == ["ok"]
+    assert {path.name for path in (tmp_path / "hub").rglob("snapshots/*")} == {COMMIT}
+
+
+@pytest.mark.parametrize(
+    ("data", "sound"),
+    [
+        ((2).to_bytes(8, "little") + b"{}", True),  # nothing but its header
+        ((3).to_bytes(8, "little") + b"{}", False),  # the header would end behind the file
+        ((2).to_bytes(8, "little") + b"[]", False),
+        ((2).to_bytes(8, "little"), False),
+        (b"{}", False),
+    ],
+)
+def test_headers_of_safetensors(data: bytes, sound: bool, hub: Hub, tiny: Profile) -> None:
+    hub.files["unet/model.safetensors"] = data
+    if sound:
+        assert pull_all(tiny, hub) == ["ok"]
+        return
+    with pytest.raises(InputError, match="is no safetensors file, whatever its name says"):
+        pull_all(tiny, hub)
+    assert not lock.lock_path().exists()
+
+
 def test_download_that_breaks_off_goes_on_from_there(hub: Hub, tiny: Profile) -> None:
     hub.breaks.add("unet/model.safetensors")
     assert pull_all(tiny, hub) == ["ok"]

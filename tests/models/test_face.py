@@ -228,4 +228,4 @@ class TestJudges:
 
     def test_unknown_judge_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="'nose'"):
-            judges.JudgeOptions(data=tmp_path, out=tmp_path, judge="nose")
+            judges.JudgeOptions.model_validate({"data": tmp_path, "out": tmp_path, "judge": "nose"})

@@ -336,7 +336,10 @@ class TestFaults:
         with pytest.raises(InputError, match=rf"part 'vae': .* does not load as AutoencoderKL \(.*{words}") as error:
             load(with_part(profile, "vae", sha256=None), shelf, names=["vae"])
         assert torch.get_default_dtype() == torch.float32
-        assert "\n" not in str(error.value) and f"compare it with https://huggingface.co/{VAE}, or" in str(error.value)
+        assert "\n" not in str(error.value) and f"compare it with https://huggingface.co/{VAE}; " in str(error.value)
+        assert str(error.value).endswith(
+            f"; if it is damaged, replace it: twinset models pull {profile.name} --part vae"
+        )
 
     @pytest.mark.parametrize("config", [b"{", b"[]", b'{"block_out_channels": "wide"}'])
     def test_configuration_that_is_none(self, config: bytes, profile: Profile, shelf: Hub) -> None:

@@ -91,9 +91,10 @@ class TestRtmlib:
         assert capsys.readouterr().out == ""
 
     def test_other_networks_are_told(self, tmp_path: Path) -> None:
-        read = rtmlib_reader(yolox_graph(tmp_path / "d.onnx"), yolox_graph(tmp_path / "p.onnx"))
-        with pytest.raises(InputError, match="do not run as YOLOX and SimCC in rtmlib"):
+        read = rtmlib_reader(yolox_graph(tmp_path / "d.onnx"), yolox_graph(tmp_path / "p.onnx"), "sdxl")
+        with pytest.raises(InputError, match="do not run as YOLOX and SimCC in rtmlib") as error:
             read(np.zeros((128, 128, 3), np.uint8))
+        assert str(error.value).endswith("twinset models pull sdxl --part person_detector --part pose_estimator")
 
 
 def fake_rtmlib(monkeypatch: pytest.MonkeyPatch, boxes: Any, points: np.ndarray, scores: np.ndarray) -> list:

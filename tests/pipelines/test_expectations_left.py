@@ -68,6 +68,26 @@ def test_words_changed_in_a_callback_take_effect(family: str) -> None:
     assert not torch.allclose(changed, latents(ours(family), num_inference_steps=3), rtol=1e-3)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_negative_words_changed_alone_take_effect(family: str) -> None:
+    """As if the callback had changed the negative rows of both; the positive ones stay."""
+
+    def negative(_pipe: Any, _step: int, _timestep: Tensor, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"negative_prompt_embeds": given["negative_prompt_embeds"] + 1}
+
+    def both(_pipe: Any, _step: int, _timestep: Tensor, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        empty, words = given["prompt_embeds"].chunk(2)
+        return {"prompt_embeds": torch.cat([empty + 1, words])}
+
+    def drawn(callback: Any, name: str) -> Tensor:
+        options: Any = {"callback_on_step_end": callback, "callback_on_step_end_tensor_inputs": [name]}
+        return latents(ours(family), num_inference_steps=3, **options)
+
+    changed = drawn(negative, "negative_prompt_embeds")
+    assert torch.equal(changed, drawn(both, "prompt_embeds"))
+    assert not torch.allclose(changed, latents(ours(family), num_inference_steps=3), rtol=1e-3)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_the_bundled_model_offloaded(way: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own adapters are parts as well; conditions are made before a pass and serve several, some from memory."""

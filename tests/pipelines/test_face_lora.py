@@ -178,7 +178,7 @@ def test_two_jobs_on_one_pipeline(pipe: Any, base: Any, selfie: Path) -> None:
 
 def face_of(pipe: Any, selfie: Path, **schedule: Any) -> tuple[dict[str, Any], Any, Condition]:
     """Prompt, layout, and the face's condition on a schedule."""
-    made = compose(pipe, Request(prompt="in the park", pose="standing", seed=5, selfie=selfie))
+    made = compose(pipe, Request(prompt="in the park", pose="standing", seed=5, selfies=(selfie,)))
     return prompt_arguments(pipe, made.sentence), made.layout, replace(made.conditions[0], **schedule)
 
 

@@ -170,7 +170,7 @@ def test_a_request_is_the_same_whatever_came_before(bases: Bases, selfie: Path, 
     pipe: Any = load_pipeline(str(bases.file))
     pipe.set_progress_bar_config(disable=True)
     given = {"prompt": PROMPT, "seed": 7, "model": str(bases.file), "candidates": 1, "labels": False}
-    words, dressed = Request(**given), Request(**given, selfie=selfie, garments=(f"dress={dress}",))
+    words, dressed = Request(**given), Request(**given, selfies=(selfie,), garments=(f"dress={dress}",))
     first, both, again, twice = (
         generate(pipe, request, tmp_path / str(number))[0]
         for number, request in enumerate((words, dressed, words, dressed))

@@ -76,7 +76,7 @@ def test_from_a_selfie_to_the_download(browser: Browser, tmp_path: Path) -> None
         page.get_by_text("More settings").click()
         page.locator("#knob-steps input, #knob-steps textarea").fill("many")
         page.click("#draw")
-        expect(page.locator("#status .wrong")).to_contain_text("steps: 'many' is no number")
+        expect(page.locator("#status .wrong")).to_contain_text("Denoising steps: 'many' is no number")
         page.locator("#knob-steps input, #knob-steps textarea").fill("0")
         page.click("#draw")
         expect(page.locator("#status .wrong")).to_contain_text("greater than or equal to 1")

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,6 +69,25 @@ def test_a_drawer_reports_its_steps_and_sends_its_files(remote: Any, tmp_path: P
     steps: list[Any] = []
     records, _ = remote(drawn_at_the_drawer)(request, out, lambda *step: steps.append(step))
     assert records == [request] and steps == [(0, 1, 2), (0, 2, 2)] and (out / "0.png").read_bytes() == b"coat"
+
+
+def test_no_step_is_lost_on_a_slow_reader(tmp_path: Path) -> None:
+    """One that takes the first step while the drawer goes on, and the next when that has long ended."""
+    go_on = threading.Event()
+
+    def drawing(request: Request, out: Path, report: Any) -> Any:
+        report(0, 1, 2)
+        go_on.wait()
+        report(0, 2, 2)
+        return [], []
+
+    before = set(threading.enumerate())
+    told = Drawer(lambda: drawing).draw(Request.model_validate({"prompt": "x"}), {})
+    assert next(told) == ("step", (0, 1, 2))
+    (thread,) = set(threading.enumerate()) - before
+    go_on.set()
+    thread.join()
+    assert list(told) == [("step", (0, 2, 2)), ("done", ([], {}))]
 
 
 @pytest.mark.parametrize(

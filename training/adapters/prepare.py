@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from twinset.adapters.condition import FACE_LABELS, Layout
-from twinset.adapters.identity import face_placement
+from twinset.adapters.identity import face_draft
 from twinset.errors import InputError
+from twinset.figure.face_look import face_look, head_turn_of
 from twinset.figure.flat_garments import garment_draft
 from twinset.figure.keypoints import (
     L_EYE,
@@ -163,7 +164,9 @@ class PeopleEncoder(PictureEncoder):
             if keypoints is None or not keypoints[[NOSE, R_EYE, L_EYE], 2].all():
                 raise Unusable(f"{shown.name!r}, whose face is turned away")
             found["crop_states"] = pipe.drawing_states(selfie.face)[0].float().cpu()
-            found["placement"] = face_placement(keypoints, shown.picture.shape[:2])
+            face = pipe.canvas(found["embedding"][None], face_look(turn=head_turn_of(keypoints)))
+            size = (shown.picture.shape[1], shown.picture.shape[0])
+            found["face_draft"] = pipe.encode(face_draft(face, keypoints, size))[0].float().cpu()
         return self._region(shown, FACE_LABELS, grid), found
 
     def _selfie(self, shown: Shown) -> Selfie:

@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from twinset.adapters.condition import Condition
-from twinset.adapters.identity import IdentityAdapter
 from twinset.adapters.joint_attention import SiteProjections
 from twinset.adapters.lora.install import remove_lora
 from twinset.adapters.public.embedded_lora import RANK, TARGETS
@@ -198,20 +197,19 @@ class StudioControlNet(TrainedControlNet):
 
 
 class StudioIdentity(TrainedAdapter):
-    """The bundled model's identity adapter, trained on; its canvas too, as far as the pass teaches it."""
+    """The bundled model's identity adapter, trained on; its canvas stays what it is."""
 
     suffix = ""
 
     def __init__(self, pipe: Any, options: IdentityOptions):
         super().__init__()
         self.adapter = deepcopy(pipe.identity_adapter).float().requires_grad_(True).train()
+        self.adapter.face_decoder.requires_grad_(False)
 
     def conditions(self, batch: Batch) -> list[Condition]:
         """Tokens, and the canvas laid where the pose has the face."""
-        embedding, size = batch["embedding"], (batch["latents"].shape[2], batch["latents"].shape[3])
-        face = IdentityAdapter.place(self.adapter.face(embedding), batch["placement"], size)
-        tokens = self.adapter(embedding, batch["crop_states"])
-        return [Condition("identity", tokens, batch["mask"], self.adapter.sites, face, weight=batch["on"])]
+        tokens, draft = self.adapter(batch["embedding"], batch["crop_states"]), batch["face_draft"]
+        return [Condition("identity", tokens, batch["mask"], self.adapter.sites, draft, weight=batch["on"])]
 
     def write(self, out: Path) -> Path:
         """A folder that `IdentityAdapter.from_pretrained` reads."""

@@ -195,7 +195,9 @@ def edge_error(predicted: Tensor, truth: Tensor, where: Tensor) -> Tensor:
 
 
 def joint_loss(scheduler: DDIMScheduler, gamma: float = 5.0, edges: float = 0.25, photo_weight: float = 0.1) -> Loss:
-    """x₀ loss weighted by min(SNR + 1, γ), faces, hands and feet more: above zero even at zero terminal SNR (Min-SNR, Hang 2023).
+    """x₀ loss weighted by min(SNR + 1, γ), above zero even at zero terminal SNR (Min-SNR, Hang 2023).
+
+    Faces, hands and feet weigh more.
 
     Args:
         scheduler: gives the noise.

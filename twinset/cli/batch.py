@@ -106,9 +106,9 @@ def run_command(
 def _draw(request: Request, commercial: bool, offline: bool) -> Draw:
     """The function that draws, the pipeline of a request loaded."""
     from twinset.pipelines.batch.run import batch_drawing
-    from twinset.pipelines.loading.packages import require_packages
+    from twinset.pipelines.loading.packages import require_choices
 
-    require_packages(request, commercial)
+    require_choices(request, commercial)
     return batch_drawing(load(request.model, commercial, offline))
 
 

@@ -66,9 +66,9 @@ def draw_request(fields: dict[str, Any], commercial: bool, offline: bool, out: P
     request = read_request({name: value for name, value in fields.items() if value is not None})
 
     from twinset.pipelines.generate import generate as draw_all
-    from twinset.pipelines.loading.packages import require_packages
+    from twinset.pipelines.loading.packages import require_choices
 
-    require_packages(request, commercial)
+    require_choices(request, commercial)
     pipe = load(request.model, commercial, offline)
     with pictures_bar("drawing", request.num) as progress:
         records = draw_all(pipe, request, out, progress=progress)
@@ -86,12 +86,12 @@ def replay_command(
 
     Example: `twinset replay out/0007.json -o out/again`
     """
-    from twinset.pipelines.loading.packages import require_packages
+    from twinset.pipelines.loading.packages import require_choices
     from twinset.pipelines.record import load_record
     from twinset.pipelines.replay import replay as draw_again
 
     known = load_record(record)
-    require_packages(known.request, commercial)
+    require_choices(known.request, commercial)
     pipe = load(model or known.request.model, commercial)
     with pictures_bar("drawing again", 1) as progress:
         path, equal = draw_again(pipe, known, out, progress=lambda _, done, steps: progress(0, done, steps))

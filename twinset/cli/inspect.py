@@ -4,33 +4,46 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from twinset.cli.console import Json, load, save_sheet, say
+from twinset.cli.request_options import with_request
 from twinset.errors import InputError
+from twinset.pipelines.request import READERS, read_request
 
 
+@with_request("both", only=READERS)
 def inspect_command(
     pictures: Annotated[list[Path], typer.Argument(help="Selfies, photographs, garments.")],
     model: Annotated[str, typer.Option(help="Whose eyes: studio for drawn people, sd15 or sdxl.")] = "studio",
     offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG file.")] = Path("out/inspect.png"),
     as_json: Json = False,
+    **fields: Any,
 ) -> None:
     """Show what is seen in pictures: faces and landmarks, skeleton, parsing map, garment cut-outs.
 
     JSON: a list of `{picture, width, height, faces, keypoints, labels, kind, pieces, notes}`, positions in pixels.
 
-    Example: `twinset inspect examples/selfie.png examples/garment.png -o out/seen.png`
+    Examples:
+
+        twinset inspect examples/selfie.png examples/garment.png -o out/seen.png
+
+        twinset inspect me.jpg --model sd15 --faces yunet.onnx
     """
+    choices = {name: value for name, value in fields.items() if value is not None}
+    request = read_request({"prompt": "inspect", "model": model} | choices)
     from twinset.pipelines.compose import backend_of
     from twinset.pipelines.inspection import inspect_picture as look
     from twinset.pipelines.inspection import inspection_sheet
+    from twinset.pipelines.loading.packages import packages_on, require_choices
 
-    people = backend_of(load(model, offline=offline))
-    found = [look(people, path) for path in pictures]
+    require_choices(request)
+    pipe = load(model, offline=offline)
+    with packages_on(pipe, request):
+        found = [look(backend_of(pipe), path) for path in pictures]
     out.parent.mkdir(parents=True, exist_ok=True)
     inspection_sheet(found).save(out)
     if as_json:

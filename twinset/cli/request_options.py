@@ -21,7 +21,11 @@ SHOWN_LIMIT = 1000
 
 
 def with_request(
-    use: Use, arguments: tuple[str, ...] = (), defaults: dict[str, Any] | None = None, model: type[Request] = Request
+    use: Use,
+    arguments: tuple[str, ...] = (),
+    defaults: dict[str, Any] | None = None,
+    model: type[Request] = Request,
+    only: tuple[str, ...] | None = None,
 ) -> Callable[[Any], Any]:
     """Gives a command a parameter for every field of a request in the place of its `**fields`.
 
@@ -32,6 +36,7 @@ def with_request(
         arguments: fields that are given without an option's name.
         defaults: of the command, where they are not the field's own.
         model: whose fields.
+        only: these of them; all when None.
     """
 
     def decorate(command: Any) -> Any:
@@ -39,6 +44,7 @@ def with_request(
         fields = [
             _parameter(name, field, name in arguments, (defaults or {}).get(name, field.default))
             for name, field in fields_for(model, use)
+            if only is None or name in only
         ]
         everything = [*fields, *(p.replace(kind=p.KEYWORD_ONLY) for p in own if p.kind is not p.VAR_KEYWORD)]
         command.__signature__ = inspect.Signature(sorted(everything, key=_is_option))

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from twinset.cli.console import Safety, say
+from twinset.cli.request_options import with_request
 from twinset.errors import InputError
+from twinset.pipelines.request import CHOICES, read_request
 
 NEEDED = ("fastapi", "uvicorn", "multipart", "prometheus_client", "gradio")
 keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
@@ -51,6 +53,7 @@ def secret(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root =
     print(Secrets(_root(root) / "webhooks.key").encoded(name))
 
 
+@with_request("both", only=CHOICES)
 def serve_command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
@@ -65,6 +68,7 @@ def serve_command(
     safety: Safety = "warn",
     engine: Annotated[str, typer.Option(help="processes, or ray: replicas of Ray Serve.")] = "processes",
     root: Root = None,
+    **fields: Any,
 ) -> None:
     """Serve a web page and a REST API; the API is described at /docs.
 
@@ -76,7 +80,7 @@ def serve_command(
 
         twinset serve-keys add shop
 
-        twinset serve --host 0.0.0.0 --model sd15 --workers 2
+        twinset serve --host 0.0.0.0 --model sd15 --workers 2 --attention xformers
 
         RAY_ADDRESS=auto twinset serve --host 0.0.0.0 --model sd15 --workers 8 --engine ray
     """
@@ -84,6 +88,7 @@ def serve_command(
         raise InputError("serving needs more packages; run: pip install 'twinset[serve]'")
     if open_ and host not in ("127.0.0.1", "::1", "localhost"):
         raise InputError(f"--open lets everybody in, and {host!r} is not this machine alone; leave one of them out")
+    from twinset.pipelines.loading.packages import require_choices
     from twinset.pipelines.safety import require_level
     from twinset.serving.launcher import run_service
 
@@ -91,9 +96,11 @@ def serve_command(
     if not open_ and not (where / "keys.json").is_file():
         raise InputError("nobody has a key; make one: twinset serve-keys add NAME, or use --open on this machine")
     require_level(safety)
+    choices = {name: value for name, value in fields.items() if value is not None}
+    require_choices(read_request({"prompt": "serve", "model": model} | choices), commercial)
     if engine not in ("processes", "ray"):
         raise InputError(f"--engine {engine!r} is unknown; choose processes or ray")
     settings: dict[str, Any] = {"model": model, "commercial": commercial, "offline": offline, "safety": safety}
-    settings |= {"workers": workers, "engine": engine}
+    settings |= {"workers": workers, "engine": engine, "choices": choices}
     say.print(f"page: http://{host}:{port}/  API: http://{host}:{port}/docs", markup=False)
     run_service(where, host, port, open_, room=room, pictures=most_pictures, keep=keep_hours * 3600, **settings)
