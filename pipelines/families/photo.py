@@ -16,8 +16,8 @@ from twinset.adapters.regions import soften
 from twinset.errors import InputError
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import ALL_KINDS, garment_labels
-from twinset.figure.photo_parsing import body_map
-from twinset.figure.photo_poses import ordinary_preset
+from twinset.figure.ordinary.parsing import body_map
+from twinset.figure.ordinary.poses import ordinary_preset
 from twinset.models.face_finder import Face
 from twinset.models.figure_reader import Figure
 from twinset.perception.faces.insightface_package import InsightFace, profile_faces

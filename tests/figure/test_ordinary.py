@@ -12,8 +12,8 @@ from twinset.figure import keypoints as kp
 from twinset.figure import labels as lb
 from twinset.figure import poses
 from twinset.figure.hair import HAIR_STYLES
-from twinset.figure.photo_parsing import PersonMap, body_map, body_maps
-from twinset.figure.photo_poses import CHIN, CROWN, CUTS, FACE, PARENTS, ordinary, ordinary_preset
+from twinset.figure.ordinary.parsing import PersonMap, body_map, body_maps
+from twinset.figure.ordinary.poses import CHIN, CROWN, CUTS, FACE, PARENTS, ordinary, ordinary_preset
 from twinset.figure.retarget import head_share, retarget
 
 SIZES = [(512, 768), (832, 1216), (1024, 1024), (1216, 832), (384, 1024)]

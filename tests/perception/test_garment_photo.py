@@ -11,7 +11,7 @@ from twinset.errors import InputError
 from twinset.figure.flat_garments import render_flat
 from twinset.figure.keypoints import L_HIP, L_SHOULDER, R_HIP, R_SHOULDER
 from twinset.figure.labels import BAG, DRESS, FACE, GARMENT_KINDS, LEFT_ARM, LEFT_SHOE, PANTS, UPPER
-from twinset.figure.photo_poses import ordinary_preset
+from twinset.figure.ordinary.poses import ordinary_preset
 from twinset.perception.garments.colours import COLOURS, colour_names, colour_shares, nearest_names
 from twinset.perception.garments.cutout import (
     KINDS_OF,

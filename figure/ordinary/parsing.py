@@ -23,8 +23,8 @@ from twinset.figure.hair import BALD, hair_parts
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import FACE, HAIR, LEFT_SHOE, RIGHT_SHOE, garment_labels, garment_slot
 from twinset.figure.labels import UPPER as CLOTHES
+from twinset.figure.ordinary.frames import Posture, read_posture
 from twinset.figure.parts import BodyPart, label_map
-from twinset.figure.photo_frames import Posture, read_posture
 from twinset.figure.poses import EYE_X, EYE_Y
 from twinset.figure.rig import Rig
 

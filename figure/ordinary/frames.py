@@ -13,7 +13,7 @@ import numpy as np
 from twinset.errors import InputError
 from twinset.figure import keypoints as kp
 from twinset.figure.keypoints import Keypoints, check_keypoints, known_joints
-from twinset.figure.photo_poses import EARS, FACE, LIMB_BONES, PARENTS, TORSO, turned_pose
+from twinset.figure.ordinary.poses import EARS, FACE, LIMB_BONES, PARENTS, TORSO, turned_pose
 from twinset.figure.rig import bone_frame, tip_frame
 
 _SHOULDERS = 2 * PARENTS[kp.R_SHOULDER][1]
