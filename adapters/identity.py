@@ -71,7 +71,7 @@ class IdentityAdapter(ModelMixin, ConfigMixin):
 
         Args:
             embedding: (B, 512) of length 1.
-            look: (B, looks) or (1, looks); None for neutral, frontal and shaven.
+            look: (B, looks) or (1, looks); None for neutral, frontal and shaven. Not used by a canvas without looks.
 
         Returns:
             (B, latent_channels, canvas, canvas)

@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from twinset.adapters.identity import IdentityAdapter
 from twinset.errors import InputError
+from twinset.figure.face_look import LOOKS
 from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.vae import PatchAutoencoderKL, decode_latents
@@ -32,6 +33,8 @@ from twinset.training.studio.joint_model import JointModel, JointShape, joint_lo
 from twinset.training.studio.options import StudioOptions
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+IDENTITY_WIDTH = 512
+"""Numbers of a face's embedding."""
 
 
 class JointOptions(StudioOptions):
@@ -67,9 +70,9 @@ def load_encoders(parts: Path) -> Encoders:
     )
 
 
-def new_model(wide: int = 1) -> JointModel:
-    """An untrained joint model, `wide` times as many channels as the CPU size."""
-    return JointModel(JointShape(widths=tuple(wide * c for c in JointShape().widths)))
+def new_model(wide: int = 1, looks: int = LOOKS) -> JointModel:
+    """An untrained joint model, `wide` times as many channels as the CPU size, for a canvas that takes `looks`."""
+    return JointModel(JointShape(widths=tuple(wide * c for c in JointShape().widths), looks=looks))
 
 
 def continued(model: JointModel, folder: Path) -> None:
@@ -117,7 +120,7 @@ def _train_here(options: JointOptions) -> JointModel:
     torch.manual_seed(options.seed)
     encoders = load_encoders(options.parts)
     data = JointData(options.out / "cache", encoders.clip, options.batch, Dropout(), options.seed)
-    model = new_model(options.wide)
+    model = new_model(options.wide, encoders.canvas.looks)
     model.identity.face_decoder.load_state_dict(encoders.canvas.face_decoder.float().state_dict())
     if options.start is not None:
         continued(model, options.start)
@@ -137,8 +140,9 @@ def trained(run: Path, wide: int = 1) -> JointModel:
     state = Checkpoints(run / "checkpoints").newest()
     if state is None:
         raise ValueError(f"{run} holds no checkpoint: train with python -m twinset.training.studio.joint")
-    model = new_model(wide)
-    model.load_state_dict({**state["model"], **state["average"]})
+    weights = {**state["model"], **state["average"]}
+    model = new_model(wide, weights["identity.face_decoder.0.weight"].shape[1] - IDENTITY_WIDTH)
+    model.load_state_dict(weights)
     return model.eval()
 
 

@@ -87,7 +87,8 @@ class Encoders:
     @torch.no_grad()
     def face_drafts(self, crops: np.ndarray, looks: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
         """Latents (B, C, H/8, W/8), float16, of canvases of crops (B, 112, 112, 3), laid by keypoints (B, 18, 3)."""
-        canvases = self.canvas.face(self.faces.embed(to_pixels(crops)), torch.from_numpy(looks))
+        given = torch.from_numpy(looks) if self.canvas.looks else None
+        canvases = self.canvas.face(self.faces.embed(to_pixels(crops)), given)
         pixels = ((decode_latents(self.vae, canvases) + 1) * 127.5).round().clamp(0, 255).byte()
         faces = zip(pixels.permute(0, 2, 3, 1).numpy(), keypoints, strict=True)
         return self.latents(np.stack([face_draft(face, points, FRAME) for face, points in faces]))

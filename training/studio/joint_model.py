@@ -40,6 +40,7 @@ class JointShape:
         latent_channels, latent_size: the autoencoder's channels and (height, width).
         text_width: channels X of text states and tokens.
         clip_width: channels of the image encoder's hidden states.
+        looks: numbers of a face's look that the canvas takes.
     """
 
     widths: tuple[int, ...] = (64, 112, 160)
@@ -49,6 +50,7 @@ class JointShape:
     latent_size: tuple[int, int] = (32, 24)
     text_width: int = 128
     clip_width: int = 192
+    looks: int = LOOKS
 
 
 def studio_scheduler() -> DDIMScheduler:
@@ -115,7 +117,7 @@ class JointModel(DenoisingNetworks):
             shape.text_width,
             clip_width=shape.clip_width,
             latent_channels=shape.latent_channels,
-            looks=LOOKS,
+            looks=shape.looks,
         )
         self.identity.face_decoder.requires_grad_(False)  # trained before, see `canvas`
         self.garment = GarmentAdapter(cross_sites, self_sites, shape.text_width, clip_width=shape.clip_width)
