@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.helpers.public_files import WIDTH, nested, random_state, shapes_of, tiny_unet, write
+from tests.helpers.small_tokenizer import small_tokenizer
 from tests.helpers.tiny import dressed
 from twinset.adapters.condition import Condition
 from twinset.adapters.public import PublicAdapter, read_adapter
 from twinset.figure.keypoints import openpose_skeleton
-from twinset.models.clip import StudioCLIP
 from twinset.pipelines.joint import JointPipeline
 
 PROMPT, STEPS, SCALE = "short hair, on the beach", 3, 0.7
@@ -45,7 +45,7 @@ def parts() -> dict[str, Any]:
     return {
         "unet": unet, "controlnet": [net.eval() for net in nets], "vae": vae,
         "text_encoder": CLIPTextModel(text).eval(),
-        "tokenizer": StudioCLIP.new(text_width=32, image_width=32, layers=1).tokenizer,
+        "tokenizer": small_tokenizer(),
         "scheduler": DDIMScheduler(clip_sample=False),
     }  # fmt: skip
 

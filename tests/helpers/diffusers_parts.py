@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, EulerDiscre
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from twinset.models.clip import StudioCLIP
+from tests.helpers.small_tokenizer import small_tokenizer
 
 
 def _speaking(net: nn.Module) -> nn.Module:
@@ -23,7 +23,7 @@ def _speaking(net: nn.Module) -> nn.Module:
 
 
 def _shared(unet: UNet2DConditionModel) -> dict[str, Any]:
-    tokenizer = StudioCLIP.new(text_width=32, image_width=32, layers=1).tokenizer
+    tokenizer = small_tokenizer()
     text = CLIPTextConfig(
         hidden_size=32, intermediate_size=37, num_attention_heads=4, num_hidden_layers=4, projection_dim=32,
         vocab_size=49408, eos_token_id=49407, bos_token_id=49406, pad_token_id=49407,

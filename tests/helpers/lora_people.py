@@ -60,8 +60,8 @@ def pipeline() -> Any:
 
 
 def train(data: Path, out: Path, **more: Any) -> Trained:
-    """Train on the tiny pipeline."""
-    return train_lora(pipeline(), options(data, **more), out)
+    """Train on the tiny pipeline; without holding to the base model's own prediction, which doubles the work."""
+    return train_lora(pipeline(), options(data, **{"preserve": 0.0} | more), out)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tests.helpers.small_tokenizer import small_tokenizer
 from twinset.figure.drawn_parsing import draw_layout
 from twinset.figure.poses import preset
 from twinset.models.clip import StudioCLIP
@@ -40,6 +41,7 @@ def tiny_pipeline() -> StudioPipeline:
     model = tiny_model()
     model.attention.eject()
     clip = StudioCLIP.new(text_width=32, image_width=32, layers=2).eval()
+    clip.tokenizer = small_tokenizer()
     pipe = StudioPipeline(
         vae=PatchAutoencoderKL(block_out_channels=(16, 16, 16, 16)).eval(), text_encoder=clip.text_encoder,
         tokenizer=clip.tokenizer,

@@ -20,11 +20,11 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from tests.helpers.small_tokenizer import small_tokenizer
 from tests.helpers.tiny import dressed, seeded, tiny_pipeline
 from twinset.adapters.condition import FACE_LABELS, Condition
 from twinset.adapters.joint_attention import SiteProjections, site_names
 from twinset.figure.keypoints import openpose_skeleton, stick_of
-from twinset.models.clip import StudioCLIP
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
 
@@ -46,7 +46,7 @@ def tiny_xl() -> dict[str, Any]:
     for parameter in controlnet.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
-    tokenizer = StudioCLIP.new(text_width=32, image_width=32, layers=1).tokenizer
+    tokenizer = small_tokenizer()
     text = CLIPTextConfig(
         hidden_size=32, intermediate_size=37, num_attention_heads=4, num_hidden_layers=3, projection_dim=32,
         vocab_size=49408, eos_token_id=49407, bos_token_id=49406, pad_token_id=49407,

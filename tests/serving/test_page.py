@@ -200,10 +200,14 @@ def test_the_mirror_shows_the_camera_and_keeps_nothing(browser: Browser, tmp_pat
         expect(page.locator("#mirror-status")).to_contain_text("pictures a second", timeout=30_000)
         expect(page.locator("#mirror img")).to_be_visible()
         page.context.close()
-        deadline = time.monotonic() + 15
-        while service.repository.jobs.requests() and time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+
+        def left() -> list[Any]:
+            return [*service.repository.jobs.requests(), *service.files.uploads.iterdir()]
+
+        while left() and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not service.repository.jobs.requests() and not list(service.files.uploads.iterdir())
+        assert not left()
 
 
 @browsing

@@ -300,14 +300,14 @@ def test_a_garment_is_learnt_and_the_base_stays_as_it_was(
     monkeypatch.setattr("twinset.training.lora.batches.CHECKED", 2)
     pipe = tiny_pipeline()
     before, classes = bits(pipe.unet), [type(m) for m in pipe.unet.modules()]
-    options = lp.options(data, steps=20, sample_every=4, text_encoder=True, save_every=100, ema=0.5)
+    options = lp.options(data, steps=12, sample_every=4, text_encoder=True, save_every=100, ema=0.5)
     trained = train_lora(pipe, options, tmp_path / "jacket.safetensors")
     assert same(bits(pipe.unet), before) and [type(m) for m in pipe.unet.modules()] == classes
     assert not pipe.attention.processors
     losses = [
         float(line.split()[-1].rstrip("}")) for line in (trained.run / "validation.jsonl").read_text().splitlines()
     ]
-    assert len(losses) == 5 and losses[-1] < 0.97 * losses[0]
+    assert len(losses) == 3 and losses[-1] < 0.97 * losses[0]
     lora = read_lora(trained.out)
     assert lora.metadata["modelspec.trigger_phrase"] == "jckt" and set(lora.components) == {"unet", "text_encoder"}
     assert trained.recipe.is_file() and (trained.run / "tensorboard").is_dir()
