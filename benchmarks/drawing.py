@@ -20,14 +20,15 @@ from rich.progress import track
 from twinset.adapters.condition import Condition, Layout
 from twinset.benchmarks.people import FIRST_SEED, BenchmarkPerson, person_of
 from twinset.figure.drawn_parsing import draw_layout
-from twinset.figure.keypoints import FRAME, resized
+from twinset.figure.keypoints import FRAME, rescaled
 from twinset.models.vae import decode_latents, encode_picture
 from twinset.pipelines.baseline.serial import SerialPictures, draw_serially
 from twinset.pipelines.compose import Composition
 from twinset.pipelines.controller.controller import Outcome, draw_controlled
 from twinset.pipelines.denoising.condition_cache import ConditionCache
 from twinset.pipelines.draw import passes
-from twinset.pipelines.families.drawn import Selfie, StudioBackend
+from twinset.pipelines.families.backend import Selfie
+from twinset.pipelines.families.drawn import StudioBackend
 from twinset.pipelines.families.looks import choose_looks
 from twinset.pipelines.request import Request
 from twinset.pipelines.stages import Lay, OnePass, Stage, View, draw_stages, stages_of, within_frame
@@ -132,7 +133,7 @@ def lay_person(
     """Identity, garments, and hair and skin as words and selfie give them, laid at what a stage sees."""
     selfie = Selfie(person.selfie, person.selfie)
     brief, shown = understand(person.prompt, "studio").brief, selfie if with_identity else None
-    looks = choose_looks(brief, None, "words", person.spec.hair.style, person.spec.seed)
+    looks = choose_looks(brief, None, person.spec.hair.style, person.spec.seed)
     figure = people.figure_condition(layout, looks, shown, "hat" in person.spec.garments)
     conditions = [] if figure is None else [figure]
     conditions += [people.identity(selfie, layout, 1.0, looks)] if with_identity else []
@@ -142,7 +143,7 @@ def lay_person(
 
 def layout_at_usual_size(person: BenchmarkPerson) -> Layout:
     """The person's layout at the size that pictures usually have."""
-    points, spec = resized(person.layout.keypoints, FRAME, USUAL_SIZE), person.spec
+    points, spec = rescaled(person.layout.keypoints, FRAME, USUAL_SIZE), person.spec
     return Layout(points, draw_layout(points, spec.kinds, spec.hair.style, USUAL_SIZE))
 
 

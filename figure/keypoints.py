@@ -67,7 +67,7 @@ def with_visibility(points: np.ndarray, size: tuple[int, int] = FRAME) -> Keypoi
     return np.concatenate([points, inside[:, None]], axis=1).astype(np.float32)
 
 
-def resized(keypoints: Keypoints, before: tuple[int, int], after: tuple[int, int]) -> Keypoints:
+def rescaled(keypoints: Keypoints, before: tuple[int, int], after: tuple[int, int]) -> Keypoints:
     """Keypoints of a picture of one size (width, height) in the same picture at another size."""
     return (keypoints * np.array([after[0] / before[0], after[1] / before[1], 1.0])).astype(np.float32)
 

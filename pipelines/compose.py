@@ -21,7 +21,8 @@ from twinset.perception.faces.quality import fuse
 from twinset.perception.garments.colours import colour_names
 from twinset.perception.garments.cutout import KINDS_OF, class_by_parsing, class_of, cut_out
 from twinset.perception.people.keypoint_files import mirror, read_keypoints
-from twinset.pipelines.families.drawn import FamilyBackend, Selfie, StudioBackend
+from twinset.pipelines.families.backend import FamilyBackend, Selfie
+from twinset.pipelines.families.drawn import StudioBackend
 from twinset.pipelines.families.looks import Looks, choose_looks
 from twinset.pipelines.families.photo_pose import photo_pose, redressed
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
@@ -280,8 +281,8 @@ def lay_out(
     """Pose, looks, kinds worn and the layout of them; what neither request, prompt nor selfie says, the seed draws."""
     rng = np.random.default_rng(request.seed)
     pose, keypoints, seen = choose_pose(people, request, brief, rng, notes)
-    hair_seen = None if selfie is None else selfie.hair
-    looks = choose_looks(brief, hair_seen, request.hair, choose_hair(brief, rng), request.seed or 0)
+    worn_hair = selfie.hair if selfie is not None and request.hair == "selfie" else None
+    looks = choose_looks(brief, worn_hair, choose_hair(brief, rng), request.seed or 0)
     notes += looks.note()
     named = named_kinds(brief, people.kinds)
     kinds = dress_person(given, named, rng, brief.negatives)

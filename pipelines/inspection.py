@@ -20,7 +20,7 @@ from twinset.models.figure_reader import Figure
 from twinset.perception.faces.quality import FaceReport, judge_face
 from twinset.perception.garments.colours import colour_names
 from twinset.perception.garments.cutout import Cutout, cut_out
-from twinset.pipelines.families.drawn import FamilyBackend
+from twinset.pipelines.families.backend import FamilyBackend
 
 TILE = (288, 384)
 WORN = {"upper-clothes": (4,), "dress": (7,), "skirt": (5,), "trousers": (6,), "shoes": (9, 10), "bag": (16,)}

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, MultiControlNetModel
-from diffusers.pipelines.controlnet.pipeline_controlnet import retrieve_timesteps
 from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
@@ -25,11 +24,12 @@ from twinset.models.vae import decode_latents, encode_picture
 from twinset.pipelines.denoising.callbacks import AfterStep, Callback
 from twinset.pipelines.denoising.condition_cache import ConditionCache
 from twinset.pipelines.denoising.controlnets import Control
-from twinset.pipelines.denoising.denoise import denoise, noisy_start
+from twinset.pipelines.denoising.denoise import denoise
 from twinset.pipelines.denoising.economy import EXACT, Economy
 from twinset.pipelines.denoising.guidance import Branch, Guidance
 from twinset.pipelines.denoising.kept_photo import PreservedRegion, photo_condition
 from twinset.pipelines.denoising.locks import locked
+from twinset.pipelines.denoising.schedule import noisy_start, set_schedule
 from twinset.pipelines.loading.pretrained import PretrainedMixin
 from twinset.pipelines.loading.public_adapters import PublicAdapterMixin
 
@@ -53,7 +53,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
     device: torch.device
     name_or_path: str
     attention: JointAttention
-    backend: Any = None  # the `twinset.pipelines.families.drawn.FamilyBackend` of a full-size family
+    backend: Any = None  # the `twinset.pipelines.families.backend.FamilyBackend` of a full-size family
     revision: str | None = None  # of all its files, where they are not one folder's
     interrupt: bool
     progress_bar: Any
@@ -173,7 +173,9 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         scales = (controlnet_conditioning_scale, control_guidance_start, control_guidance_end)
         reads = controlnet_reads or [None] * len(pictures)
         controls = self._controls(pictures, reads, conditions, words, empty, scales)
-        schedule, passed = self._schedule(num_inference_steps, timesteps, sigmas, strength)
+        steps = num_inference_steps or self.config["default_steps"]
+        schedule, passed = set_schedule(self.scheduler, steps, self._execution_device, timesteps, sigmas, strength)
+        self._num_timesteps = len(schedule)
         noise = (self._noise(generator, count, size) if latents is None else latents).to(words.states)
         clean = None if init_image is None else self.encode(init_image)
         kinds = sorted({c.kind for c in conditions})
@@ -337,21 +339,6 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
             for condition in conditions:
                 self.attention.attach(condition, (latents.shape[2], latents.shape[3]))
             yield
-
-    def _schedule(
-        self, steps: int | None, timesteps: list[int] | None, sigmas: list[float] | None, strength: float
-    ) -> tuple[Tensor, int]:
-        """The scheduler's timesteps (T,) that a pass of some strength takes, and how many are left out before them."""
-        retrieve: Any = retrieve_timesteps
-        steps = steps or self.config["default_steps"]
-        schedule, count = retrieve(self.scheduler, steps, self._execution_device, timesteps, sigmas)
-        passed = 0
-        if strength < 1:
-            passed = (count - max(1, int(count * strength))) * self.scheduler.order
-            if hasattr(self.scheduler, "set_begin_index"):
-                self.scheduler.set_begin_index(passed)
-        self._num_timesteps = len(schedule) - passed
-        return schedule[passed:], passed
 
     def _noise(self, generator: Any, count: int, size: tuple[int, int]) -> Tensor:
         """Unit noise (count, C, h, w); with CPU generators the same on every device."""

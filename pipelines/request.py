@@ -141,11 +141,8 @@ class Request(BaseModel):
         Option(label=("How much of the body is seen", "取景范围"), use="scene"),
     ] = "three_quarter"
     hair: Annotated[
-        Literal["selfie", "words", "seed"],
-        Field(
-            description="Where hair comes from that the words leave open: selfie, where there is one that shows it; "
-            "words or seed: the seed draws it. (The bundled model.)"
-        ),
+        Literal["selfie", "seed"],
+        Field(description="Where hair comes from that the words leave open (bundled model): the selfie, or the seed."),
         Option(label=("Hair that the words leave open", "未说明的发型取自"), use="scene", advanced=True),
     ] = "selfie"
     photo: Annotated[
@@ -366,8 +363,8 @@ class Request(BaseModel):
 
     def settled(self, steps: int, guidance: float, size: tuple[int, int]) -> Request:
         """The same request with the model's own steps, guidance and size where it has none."""
-        own = {"steps": self.steps or steps, "guidance": guidance if self.guidance is None else self.guidance}
-        own |= {"size": self.size or f"{size[0]}x{size[1]}"}
+        own: dict[str, Any] = {"steps": self.steps or steps, "size": self.size or f"{size[0]}x{size[1]}"}
+        own |= {"guidance": guidance if self.guidance is None else self.guidance}
         return self.model_copy(update=own)
 
     @property

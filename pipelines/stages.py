@@ -73,7 +73,7 @@ class View:
     def _seen(self, array: np.ndarray, how: Image.Resampling) -> np.ndarray:
         if self.window is None and array.shape[1::-1] == self.size:
             return array
-        return np.asarray(Image.fromarray(array).resize(self.size, how, box=self.box(array.shape)))
+        return np.array(Image.fromarray(array).resize(self.size, how, box=self.box(array.shape)))
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ def node_inputs(model: type[BaseModel] = JobRequest) -> dict[str, Any]:
 
 def node_input(field: FieldInfo) -> tuple[Any, dict[str, Any]]:
     """ComfyUI's type, or the choices, of a field, and its settings."""
-    unset = "" if field.default is not None else f" {absent_value(field):g} leaves it open."
+    nothing = absent_value(field) if field.default is None else ""
+    unset = f" {nothing:g} leaves it open." if nothing != "" else ""
     common = {"tooltip": f"{field.description}{unset}", "advanced": option_of(field).advanced}
     if words := choices(field.annotation):
         return list(words), common | {"default": field.default}

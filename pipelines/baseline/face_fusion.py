@@ -15,7 +15,7 @@ from PIL import Image
 from twinset.common.image_io import read_picture
 from twinset.common.settings import VARIABLES, settings
 from twinset.errors import InputError
-from twinset.pipelines.families.drawn import Selfie
+from twinset.pipelines.families.backend import Selfie
 
 VARIABLE = VARIABLES["facefusion"].name
 """Environment variable with the command, such as "python /opt/facefusion/facefusion.py"."""

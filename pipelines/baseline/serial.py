@@ -20,7 +20,7 @@ from twinset.perception.garments.tps_warp import warp_to_pose
 from twinset.pipelines.baseline.face_fusion import face_fusion
 from twinset.pipelines.compose import Composition
 from twinset.pipelines.controller.colour_repair import even_shading, match_skin, reinhard
-from twinset.pipelines.families.drawn import FamilyBackend, Selfie
+from twinset.pipelines.families.backend import FamilyBackend, Selfie
 from twinset.pipelines.families.tryon_photo import changes, dressed_anew, dressed_as
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.stages import Lay, OnePass, View, draw_stages, stages_of

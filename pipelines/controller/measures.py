@@ -15,7 +15,7 @@ from twinset.errors import InputError
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import BACKGROUND, FACE, garment_labels
 from twinset.models.figure_reader import Figure
-from twinset.pipelines.families.drawn import FamilyBackend
+from twinset.pipelines.families.backend import FamilyBackend
 from twinset.scoring.garment import FEWEST_PIXELS, NEARLY_WHITE, colour_difference, region_inside
 from twinset.scoring.identity import cosine
 from twinset.scoring.iqa import ANTONYMS

@@ -54,20 +54,6 @@ def predict(
     ).sample
 
 
-def noisy_start(scheduler: Any, noise: Tensor, timesteps: Tensor, clean: Tensor | None = None) -> Tensor:
-    """The latents (N, C, h, w) that a pass starts from: pure noise, or a picture under it.
-
-    Args:
-        scheduler: with its timesteps set.
-        noise: (N, C, h, w) of unit variance.
-        timesteps: those that the pass takes; the first says how much of the picture is left.
-        clean: (1 or N, C, h, w) latents of a picture to go on from; None for none.
-    """
-    if clean is None:
-        return noise * scheduler.init_noise_sigma
-    return scheduler.add_noise(clean.to(noise).expand_as(noise), noise, timesteps[:1].to(noise.device))
-
-
 @torch.no_grad()
 def denoise(
     # networks
@@ -95,7 +81,7 @@ def denoise(
 
     Args:
         unet, controls, attention, scheduler: the networks, and the scheduler with its timesteps set.
-        latents: as noisy as the first of `timesteps` has them, see `noisy_start`.
+        latents: as noisy as the first of `timesteps` has them, see `twinset.pipelines.denoising.schedule.noisy_start`.
         timesteps: the scheduler's, (T,), or those that are left of them.
         words, empty: the prompts and the negative prompts, one row for all or N.
         branches_at: (step, steps) → the guidance branches of a step; those before a branch have less than it.

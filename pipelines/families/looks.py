@@ -19,6 +19,7 @@ from twinset.prompts.brief import Brief
 from twinset.scoring.garment import region_inside
 
 Source = Literal["words", "selfie", "seed"]
+"""What says how the hair is."""
 HAIR_SEED = 31
 """Tag of the seed's stream for the hair's colour."""
 LEAST_HAIR = 0.05
@@ -75,27 +76,25 @@ class Looks:
         return [f"hair {named} as in the selfie; say another in the words, or take --hair seed"]
 
 
-def choose_looks(brief: Brief, selfie: SelfieHair | None, source: Source, drawn_style: str, seed: int) -> Looks:
+def choose_looks(brief: Brief, selfie: SelfieHair | None, drawn_style: str, seed: int) -> Looks:
     """Hair, expression and beard of a picture.
 
     Args:
         brief: what the words say; it wins.
-        selfie: the selfie's hair; None where there is none, or it cannot be read.
-        source: where the hair comes from that the words leave open: "selfie" if there is one, "words" or "seed": never.
+        selfie: the selfie's hair; None where it cannot be read, or is not wanted.
         drawn_style: what the seed draws among the styles that the words leave.
         seed: of the request.
     """
-    seen = selfie if source == "selfie" else None
     style, style_from = drawn_style, "words" if brief.hair_style or brief.hair_length else "seed"
-    if seen is not None and not brief.hair_style and brief.hair_length in (None, HAIR_LENGTHS[seen.style]):
-        style, style_from = seen.style, style_from if brief.hair_length else "selfie"
+    if selfie is not None and not brief.hair_style and brief.hair_length in (None, HAIR_LENGTHS[selfie.style]):
+        style, style_from = selfie.style, style_from if brief.hair_length else "selfie"
     by_seed = str(np.random.default_rng([HAIR_SEED, seed]).choice(list(HAIR)))
     colour: RGB = HAIR[by_seed]
     colour_from: Source = "seed"
     if brief.hair_colour in HAIR:
         colour, colour_from = HAIR[brief.hair_colour], "words"
-    elif seen is not None and seen.style != BALD:
-        colour, colour_from = seen.colour, "selfie"
+    elif selfie is not None and selfie.style != BALD:
+        colour, colour_from = selfie.colour, "selfie"
     expression = brief.expression if brief.expression in EXPRESSIONS else "neutral"
     beard = brief.beard if brief.beard in BEARDS else "none"
     return Looks(style, colour, style_from, colour_from, expression or "neutral", beard or "none")  # type: ignore[arg-type]

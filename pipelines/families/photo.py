@@ -25,8 +25,9 @@ from twinset.perception.faces.onnx import Detector, Recogniser, aligned
 from twinset.perception.garments.cutout import KINDS_OF, cut_out, worn_or_flat
 from twinset.perception.garments.outline import class_by_shape
 from twinset.perception.people.parsing import onnx_parser
+from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.families.choose_face import chosen_face
-from twinset.pipelines.families.drawn import Selfie, cut_garment, found_faces
+from twinset.pipelines.families.drawn import cut_garment, found_faces
 from twinset.pipelines.families.looks import Looks
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.loading.public_adapters import PublicAdapterMixin
@@ -42,7 +43,7 @@ SURE = 0.7
 
 
 class PhotoBackend:
-    """`twinset.pipelines.families.drawn.FamilyBackend` of SD1.5 and SDXL.
+    """`twinset.pipelines.families.backend.FamilyBackend` of SD1.5 and SDXL.
 
     Args:
         pipe: with the adapters `identity_adapter` or `face_adapter`, and `garment_adapter`, fitted in.

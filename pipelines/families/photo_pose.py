@@ -16,7 +16,7 @@ from twinset.models.figure_reader import Figure
 from twinset.models.hub.parts import Profile
 from twinset.perception.people.parsing import Parser
 from twinset.perception.people.pose import keypoints_of
-from twinset.pipelines.families.drawn import FamilyBackend
+from twinset.pipelines.families.backend import FamilyBackend
 from twinset.pipelines.loading.assembly import load_parser
 
 

@@ -27,7 +27,7 @@ from twinset.figure.labels import (
 )
 from twinset.models.figure_reader import Figure
 from twinset.pipelines.blending import Blend, blend
-from twinset.pipelines.families.drawn import FamilyBackend
+from twinset.pipelines.families.backend import FamilyBackend
 from twinset.scoring.skin import LIMBS
 
 IN_FRONT = tuple(LABELS.index(name) for name in ("hat", "hair", "sunglasses", "face", "bag", "scarf"))

@@ -21,7 +21,7 @@ from twinset.figure.labels import BACKGROUND, FACE, UPPER, garment_labels
 from twinset.models.face_finder import align
 from twinset.pipelines.compose import backend_of
 from twinset.pipelines.controller.measures import MEASURES, Measurement, Target, is_blank, measure, region_lights
-from twinset.pipelines.families.drawn import Selfie
+from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.studio import StudioPipeline
 from twinset.scoring import iqa
 from twinset.scoring.iqa import ANTONYMS, OpenClipIqa

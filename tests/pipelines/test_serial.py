@@ -21,7 +21,7 @@ from twinset.pipelines.baseline.serial import draw_serially, repair, warped
 from twinset.pipelines.compose import backend_of, compose
 from twinset.pipelines.controller.measures import shading_mismatch
 from twinset.pipelines.draw import draw
-from twinset.pipelines.families.drawn import Selfie
+from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.request import read_request
 from twinset.pipelines.studio import StudioPipeline
 from twinset.training.mannequin import render

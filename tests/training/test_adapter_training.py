@@ -25,6 +25,8 @@ from twinset.adapters.identity import IdentityAdapter
 from twinset.errors import InputError
 from twinset.figure.labels import DRESS, FACE, LABELS, PALETTE, PANTS, UPPER
 from twinset.models.region_controlnet import RegionControlNetModel
+from twinset.pipelines.families.backend import Selfie
+from twinset.pipelines.families.drawn import StudioBackend
 from twinset.pipelines.families.photo import PhotoBackend
 from twinset.training.adapters.data import AdapterData
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
@@ -301,8 +303,6 @@ def test_pictures_without_a_face_are_left_out(tmp_path: Path, studio_tiny: Any) 
     told: list[str] = []
     people: Any = SimpleNamespace(faces=lambda picture: [] if picture.min() == 255 else [1])
     with pytest.MonkeyPatch.context() as patch:
-        from twinset.pipelines.families.drawn import Selfie, StudioBackend
-
         crop: Any = drawn_shown(0).face
         patch.setattr(StudioBackend, "faces", lambda self, picture: people.faces(picture))
         patch.setattr(StudioBackend, "selfie", lambda self, *given: Selfie(crop, crop))

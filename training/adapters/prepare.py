@@ -32,7 +32,7 @@ from twinset.figure.keypoints import (
 from twinset.figure.labels import colourise, garment_labels, garment_slot
 from twinset.models.face_finder import CROP
 from twinset.pipelines.compose import backend_of
-from twinset.pipelines.families.drawn import Selfie
+from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
 from twinset.training.adapters.shown import Shown, Source, sources

@@ -18,8 +18,9 @@ from twinset.adapters.condition import Condition, TextConditioning, region_hints
 from twinset.adapters.joint_attention import JointAttention
 from twinset.models.region_controlnet import RegionControlNetModel, RegionHints, embedded_conditions
 from twinset.pipelines.denoising.controlnets import Control, Residuals, evaluate_controlnet
-from twinset.pipelines.denoising.denoise import denoise, noisy_start, predict
+from twinset.pipelines.denoising.denoise import denoise, predict
 from twinset.pipelines.denoising.guidance import Branch
+from twinset.pipelines.denoising.schedule import noisy_start
 
 Batch = dict[str, Any]
 

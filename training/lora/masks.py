@@ -11,7 +11,7 @@ from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.labels import garment_labels
 from twinset.perception.garments.cutout import CLASSES, KINDS_OF, is_plain, plain_mask
-from twinset.pipelines.families.drawn import FamilyBackend
+from twinset.pipelines.families.backend import FamilyBackend
 from twinset.training.lora.dataset import Example
 
 FEWEST = 16

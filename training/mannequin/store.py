@@ -43,7 +43,7 @@ def _worn_flats(spec: Spec) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return flats, {garment.kind: render_flat(garment) for garment in spec.garments.values()}
 
 
-def choose_window(keypoints: np.ndarray, rng: np.random.Generator) -> Window:
+def window_near(keypoints: np.ndarray, rng: np.random.Generator) -> Window:
     """A window of the frame's size in a picture of twice that size, its corner on the grid of latents.
 
     It lies around the face, a hand, a foot or anything else: what is small in a picture is what stages are for.
@@ -78,7 +78,7 @@ def render_sample(seed: int, split: str) -> dict[str, np.ndarray]:
     flats, by_kind = _worn_flats(spec)
     words = captions(spec, rng)
     lower = spec.garments.get("lower")
-    window = choose_window(render.layout_keypoints(spec), aims)
+    window = window_near(render.layout_keypoints(spec), aims)
     return {
         "seed": np.int64(seed),
         **render_fields(spec, by_kind),

@@ -14,7 +14,7 @@ from twinset.cli.console import Face, Garments, Model, Offline, Selfies, load, s
 
 if TYPE_CHECKING:
     from twinset.pipelines.controller.measures import Measurement, Target
-    from twinset.pipelines.families.drawn import FamilyBackend
+    from twinset.pipelines.families.backend import FamilyBackend
     from twinset.pipelines.request import Request
 
 
