@@ -46,7 +46,6 @@ SERIAL = ("serial: identity + garment", "serial, repaired", "serial: identity on
 """The serial way; with neither it is the same picture as the joint way's."""
 USUAL_SIZE = StudioBackend.usual_size
 VIEWS = tuple(View(size) for size in within_frame(USUAL_SIZE, FRAME))
-STRENGTH: float = Request.model_fields["hires_strength"].default
 REPAIRED = {"joint, controlled": "identity + garment", "serial, controlled": "serial: identity + garment"}
 """After the controller's repairs, without other seeds → the same before."""
 WAYS = (*CELLS, *SERIAL, *REPAIRED)
@@ -123,7 +122,8 @@ def joint_pass(
 ) -> np.ndarray:
     """A person drawn in one pass, in the stages of the usual size; uint8 (256, 192, 3), as the judges see it."""
     lay = partial(lay_person, StudioBackend(pipe), person, with_identity, with_garments)
-    stages = stages_of(layout_at_usual_size(person), lay, VIEWS, STRENGTH)
+    layout = layout_at_usual_size(person)
+    stages = stages_of(layout, lay, VIEWS, StudioBackend(pipe).hires_strength(layout))
     return as_judged(draw_stages(_one_pass(pipe, person, steps, guidance), stages))
 
 
@@ -161,7 +161,7 @@ def _chain(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: 
     one_pass = _one_pass(pipe, person, steps, guidance)
 
     def draw(layout: Layout, lay: Lay) -> np.ndarray:
-        return draw_stages(one_pass, stages_of(layout, lay, VIEWS, STRENGTH))
+        return draw_stages(one_pass, stages_of(layout, lay, VIEWS, StudioBackend(pipe).hires_strength(layout)))
 
     return partial(draw_serially, pipe, StudioBackend(pipe, USUAL_SIZE), draw, layout_at_usual_size(person))
 
@@ -200,7 +200,7 @@ def _serially(
 def _repaired(pipe: StudioPipeline, person: BenchmarkPerson, steps: int, guidance: float, first: np.ndarray) -> Outcome:
     """What the controller makes of a picture drawn before, at the judges' size."""
     lay = partial(lay_person, StudioBackend(pipe), person, True, True)
-    stages = stages_of(person.layout, lay, [View(FRAME)], STRENGTH)
+    stages = stages_of(person.layout, lay, [View(FRAME)], strength=1.0)
     selfie, sentence = Selfie(person.selfie, person.selfie), understand(person.prompt, "studio")
     made = (sentence, person.layout, stages[0].conditions, "", "", tuple(person.flats), selfie, person.flats, ())
     one_pass = _one_pass(pipe, person, steps, guidance)

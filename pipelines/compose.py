@@ -139,7 +139,8 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     def lay(view: View, there: Layout) -> list[Condition]:
         return lay_conditions(pipe, people, request, selfie, flats, looks, photo, view, there)
 
-    stages = stages_of(layout, lay, views_of(people, request, layout, selfie), request.hires_strength)
+    strength = request.hires_strength or people.hires_strength(layout)
+    stages = stages_of(layout, lay, views_of(people, request, layout, selfie), strength)
     if not pipe.nets:
         pose, hair, kinds = "", "", ()
         notes.append("the pose is not used: words alone draw without a pose net; --pose brings it in")

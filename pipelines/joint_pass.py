@@ -282,7 +282,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         scales: tuple[float | Sequence[float], ...],
     ) -> list[Control]:
         """The ControlNets, each with what it sees, its strength and its schedule."""
-        _load_offloaded(self.controlnet)
+        load_offloaded(self.controlnet)
         rows = [list(s) if isinstance(s, Sequence) else [s] * len(pictures) for s in scales]
         controls = []
         for net, picture, read, *options in zip(self.nets, pictures, reads, *rows, strict=True):
@@ -335,7 +335,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
     def _remembering(self, conditions: Sequence[Condition], latents: Tensor) -> Iterator[None]:
         """Joint attention in the UNet, with all conditions remembered, for as long as this is open."""
         with self.attention.injected():
-            _load_offloaded(*(getattr(self, f"{c.kind}_adapter", None) for c in conditions))
+            load_offloaded(*(getattr(self, f"{c.kind}_adapter", None) for c in conditions))
             for condition in conditions:
                 self.attention.attach(condition, (latents.shape[2], latents.shape[3]))
             yield
@@ -384,7 +384,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         return self.image_processor.postprocess(pixels, output_type=output_type), None
 
 
-def _load_offloaded(*parts: Any) -> None:
+def load_offloaded(*parts: Any) -> None:
     """Under model offloading a part comes to the device when it is called, but of these only what is in them is.
 
     ControlNets are called singly, and of the bundled adapters a pass uses the projections alone.

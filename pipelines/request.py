@@ -203,14 +203,15 @@ class Request(BaseModel):
         Option(label=("Size: width x height, or a format", "尺寸：宽x高，或版式名")),
     ] = None
     hires_strength: Annotated[
-        float,
+        float | None,
         Field(
             ge=0.1,
             le=0.9,
-            description="Share of the steps that each stage after the first runs on the enlarged picture.",
+            description="Share of the steps that each stage after the first runs on the enlarged picture; the model's "
+            "own when absent.",
         ),
         Option(label=("Steps of each further stage, as a share", "后续阶段的步数占比"), advanced=True),
-    ] = 0.42
+    ] = None
     detail: Annotated[
         Literal["face", "none"],
         Field(description="face: a small face is drawn once more, enlarged, and laid back; none: it is not."),

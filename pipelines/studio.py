@@ -28,6 +28,7 @@ from twinset.models.face_finder import FaceFinder
 from twinset.models.figure_reader import FigureReader
 from twinset.pipelines.denoising.condition_cache import Networks
 from twinset.pipelines.joint import JointPipeline
+from twinset.pipelines.joint_pass import load_offloaded
 
 ADAPTERS = ("identity_adapter", "garment_adapter", "face_encoder", "face_finder", "figure_reader")
 """What the bundled model has beyond a ControlNet pipeline's components."""
@@ -134,9 +135,11 @@ class StudioPipeline(JointPipeline):
         )
 
     @torch.no_grad()
-    def canvas(self, embedding: Tensor, look: np.ndarray) -> np.ndarray:
-        """The face that an embedding (1, 512) means, so looking, in white light: uint8 (112, 112, 3)."""
-        return self.decode(self.identity_adapter.face(embedding, self._like_unet(torch.from_numpy(look)[None])))
+    def canvas(self, embedding: Tensor | np.ndarray, look: np.ndarray) -> np.ndarray:
+        """The face that an embedding, 512 numbers, means, so looking, in white light: uint8 (112, 112, 3)."""
+        load_offloaded(self.identity_adapter)
+        given, looks = (self._like_unet(torch.as_tensor(x).reshape(1, -1)) for x in (embedding, look))
+        return self.decode(self.identity_adapter.face(given, looks))
 
     @torch.no_grad()
     def figure(

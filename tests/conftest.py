@@ -38,6 +38,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_stage() -> Iterator[None]:
+    """Pictures of the bundled model take one stage where a test does not ask for a size; a second costs four times."""
+    from twinset.pipelines.families.drawn import StudioBackend
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StudioBackend, "usual_size", StudioBackend.frame)
+        yield
+
+
 @pytest.fixture(scope="session")
 def studio() -> Any:
     """The bundled pipeline, loaded once for all tests that look at pictures."""

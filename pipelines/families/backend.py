@@ -65,6 +65,10 @@ class FamilyBackend(Protocol):
         """Sizes that a picture of `size` goes through; the last is drawn, and then brought to `size`."""
         ...
 
+    def hires_strength(self, layout: Layout) -> float:
+        """Share of the steps that a stage after the first runs where nobody says otherwise."""
+        ...
+
     @property
     def draws_clothes(self) -> bool:
         """Whether clothes that only words name are drawn as pictures for it."""

@@ -15,6 +15,7 @@ from twinset.adapters.condition import Condition, Layout
 from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
 from twinset.figure.drawn_parsing import draw_layout
+from twinset.figure.face_look import face_look
 from twinset.figure.flat_garments import flat_keypoints, warp_flat
 from twinset.figure.keypoints import FRAME, Keypoints, with_visibility
 from twinset.figure.labels import FACE, GARMENT_KINDS, garment_labels
@@ -23,13 +24,12 @@ from twinset.figure.retarget import ORDINARY, head_share, retarget
 from twinset.models.clip import GARMENT_SENTENCES
 from twinset.models.face_finder import CROP, Face, align
 from twinset.models.figure_reader import Figure
-from twinset.models.vae import decode_latents
 from twinset.perception.garments.cutout import cut_out
 from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.families.choose_face import chosen_face
 from twinset.pipelines.families.looks import Looks, read_hair
-from twinset.pipelines.stages import within_frame
+from twinset.pipelines.stages import face_view, within_frame
 from twinset.scoring.clip_score import clip_score, clip_similarity
 from twinset.scoring.garment import FEWEST_PIXELS
 from twinset.scoring.iqa import clip_iqa, rn50
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = FRAME
 LEAST_FACE = 0.015
 """Share of a picture that the face must have for somebody to be in it."""
+FAR_STRENGTH, NEAR_STRENGTH = 0.42, 0.17
+"""Shares of the steps of a second stage, for small faces and for large ones."""
 NIQE_FILE = "niqe.npz"
 CHEEKS = (slice(50, 84), slice(33, 78))
 """Rows and columns of ArcFace's frame that show skin, nose and eyes' lower lids."""
@@ -66,6 +68,10 @@ class StudioBackend:
     def stage_sizes(self) -> list[tuple[int, int]]:
         """The frame grown to the picture's proportions, then doubled."""
         return within_frame(self.size, self.frame)
+
+    def hires_strength(self, layout: Layout) -> float:
+        """Less where the face is large: the network has seen none of that size."""
+        return FAR_STRENGTH if face_view(layout, self.frame) is not None else NEAR_STRENGTH
 
     @property
     def draws_clothes(self) -> bool:
@@ -196,9 +202,8 @@ class StudioBackend:
     @torch.no_grad()
     def skin(self, selfie: Selfie) -> np.ndarray | None:
         """Of the canvas: the neutral face in white light that the embedding means."""
-        given = torch.from_numpy(self.embedding(selfie))[None].to(self.pipe.device, self.pipe.unet.dtype)
-        canvas = decode_latents(self.pipe.vae, self.pipe.identity_adapter.face(given))[0].float().cpu().numpy()
-        return np.median((canvas[:, *CHEEKS].reshape(3, -1) + 1) * 127.5, axis=1).clip(0, 255)
+        canvas = self.pipe.canvas(self.embedding(selfie), face_look())
+        return np.median(canvas[CHEEKS].reshape(-1, 3), axis=0)
 
     def similarities(
         self, picture: np.ndarray, labels: np.ndarray, flats: Mapping[str, np.ndarray], prompt: str | None

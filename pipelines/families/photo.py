@@ -38,6 +38,8 @@ from twinset.scoring.iqa import rn50
 CROP = 224
 SOFT = 1 / 64
 """Width of a region's soft edge, as a share of the picture's width."""
+HIRES_STRENGTH = 0.42
+"""Share of the steps of a stage after the first."""
 SURE = 0.7
 """Least confidence of a garment's class by its outline that is taken without asking."""
 
@@ -79,6 +81,10 @@ class PhotoBackend:
     def stage_sizes(self) -> list[tuple[int, int]]:
         """About the model's own area first, then the picture's size."""
         return by_area(self.size, self.frame)
+
+    def hires_strength(self, layout: Layout) -> float:
+        """What hires fix usually has."""
+        return HIRES_STRENGTH
 
     @property
     def commercial(self) -> bool:

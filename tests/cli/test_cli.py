@@ -214,7 +214,7 @@ def test_generate_writes_pictures_records_and_sheet(
         {"prompt": "beach", "selfie": selfie, "garments": [f"dress={dress}"], "num": 3, "seed": 7, "steps": 2}
     )
     steps: list[tuple[int, int]] = []
-    records = generate(pipe, request, tmp_path / "out", lambda index, step: steps.append((index, step)))
+    records = generate(pipe, request, tmp_path / "out", lambda index, step, _: steps.append((index, step)))
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     pictures = ["0007.png", "0008.png", "0009.png"]
     assert names == sorted([*pictures, "0007.json", "0008.json", "0009.json", "sheet.png"])

@@ -195,7 +195,9 @@ def test_a_poses_picture_gets_the_clothes_that_are_named(monkeypatch: pytest.Mon
 
     def laid(draws: bool, prompt: str) -> tuple[tuple[str, ...], set[int]]:
         people: Any = SimpleNamespace(kinds=tuple(OWN_NAMES), draws_clothes=draws)
-        _, _, kinds, layout = composing.lay_out(people, Request(prompt=prompt, seed=1), read_brief(prompt), (), [])
+        _, _, kinds, layout = composing.lay_out(
+            people, Request(prompt=prompt, seed=1), read_brief(prompt), None, (), []
+        )
         return kinds, set(np.unique(layout.labels).tolist())
 
     assert laid(True, "red dress") == (("dress",), {0, atr.DRESS})

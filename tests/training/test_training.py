@@ -47,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cache(data: Path, pipe: StudioPipeline) -> Path:
-    return encode_store(data, data / "cache", Encoders(pipe.vae, pipe.face_encoder, pipe.clip))
+    return encode_store(data, data / "cache", Encoders(pipe.vae, pipe.face_encoder, pipe.clip, pipe.identity_adapter))
 
 
 def test_linear_start_is_already_an_autoencoder(data: Path) -> None:

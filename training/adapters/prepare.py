@@ -164,7 +164,7 @@ class PeopleEncoder(PictureEncoder):
             if keypoints is None or not keypoints[[NOSE, R_EYE, L_EYE], 2].all():
                 raise Unusable(f"{shown.name!r}, whose face is turned away")
             found["crop_states"] = pipe.drawing_states(selfie.face)[0].float().cpu()
-            face = pipe.canvas(found["embedding"][None], face_look(turn=head_turn_of(keypoints)))
+            face = pipe.canvas(found["embedding"], face_look(turn=head_turn_of(keypoints)))
             size = (shown.picture.shape[1], shown.picture.shape[0])
             found["face_draft"] = pipe.encode(face_draft(face, keypoints, size))[0].float().cpu()
         return self._region(shown, FACE_LABELS, grid), found
