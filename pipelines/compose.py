@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from scipy.ndimage import binary_fill_holes
 
-from twinset.adapters.condition import Condition, Layout
+from twinset.adapters.condition import KNOWN_TO_ALL, Condition, Layout
 from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.hair import HAIR_LENGTHS, HAIR_STYLES
@@ -97,7 +97,7 @@ class Composition:
     def regions(self) -> dict[str, np.ndarray]:
         """What each condition owns: "face", garment kinds and "kept" of a photo, to float32 (H, W) masks in [0, 1]."""
         kinds = iter(self.flats)
-        owned = [c for c in self.conditions if c.kind != "photo"]
+        owned = [c for c in self.conditions if c.kind not in KNOWN_TO_ALL]
         named = [("face" if c.kind == "identity" else next(kinds), c.region[0, 0]) for c in owned]
         masks = {name: region.float().cpu().numpy() for name, region in named}
         return masks if self.photo is None else masks | {"kept": (~self.photo.redrawn).astype(np.float32)}

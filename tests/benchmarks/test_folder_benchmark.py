@@ -14,7 +14,7 @@ from twinset.benchmarks.folder import folder_items, main
 from twinset.errors import InputError
 from twinset.figure.flat_garments import render_flat
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 from twinset.training.mannequin.viton import write_viton
 
 
@@ -78,7 +78,7 @@ def test_what_is_missing_is_said(tmp_path: Path, viton: Path) -> None:
 def test_a_run_writes_results_keeps_pictures_and_names_failures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = draw_spec(61_001, "train")
+    spec = draw_plain_spec(61_001, "train")
     for name in ("good", "bad"):
         (tmp_path / "data" / "photos").mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / "garments").mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ from twinset.pipelines.record import load_record
 from twinset.pipelines.replay import replay
 from twinset.pipelines.request import read_request
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -47,7 +47,7 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConsentBook:
 
 @pytest.fixture
 def selfie(tmp_path: Path) -> Path:
-    Image.fromarray(render.render_selfie(draw_spec(61_010, "train"))).save(tmp_path / "me.png")
+    Image.fromarray(render.render_selfie(draw_plain_spec(61_010, "train"))).save(tmp_path / "me.png")
     return tmp_path / "me.png"
 
 

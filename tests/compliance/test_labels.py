@@ -31,10 +31,10 @@ from twinset.pipelines.record import Record, load_record
 from twinset.pipelines.replay import replay
 from twinset.pipelines.request import read_request
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 
 KEY, PAYLOAD = b"a key of the tests", 0xC0FFEE42
-DRAWN = [render.render_picture(draw_spec(61_000 + i, "train")) for i in range(2)]
+DRAWN = [render.render_picture(draw_plain_spec(61_000 + i, "train")) for i in range(2)]
 
 
 @pytest.fixture(scope="module", params=["drawn", "large"])

@@ -13,7 +13,7 @@ from twinset.figure.flat_garments import render_flat
 from twinset.perception.garments.colours import colour_names
 from twinset.perception.garments.cutout import KINDS_OF, cut_out, plain_mask
 from twinset.perception.garments.outline import class_by_shape
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     first, among, sorted_rightly = [], [], []
     for seed in range(parser.parse_args().count):
-        drawn = list(draw_spec(seed).garments.values())[seed % 2]
+        drawn = list(draw_plain_spec(seed).garments.values())[seed % 2]
         picture = render_flat(drawn)
         names = colour_names(picture, plain_mask(picture))
         first.append(names[0] == drawn.colour_name)

@@ -21,7 +21,7 @@ from twinset.training.core.training_run import Trained
 from twinset.training.lora.options import LoraOptions, read_options
 from twinset.training.lora.train import train_lora
 from twinset.training.mannequin.render import render_parsing, render_picture
-from twinset.training.mannequin.spec import GarmentDesign, Spec, draw_garment, draw_spec
+from twinset.training.mannequin.spec import GarmentDesign, Spec, draw_garment, draw_plain_spec
 
 STRAIGHT: dict[str, Any] = {"steps": 8, "ema": 0.5, "dropout": 0.1}
 """A run to compare with: everything that has a state is on."""
@@ -33,7 +33,7 @@ def person(seed: int) -> Spec:
     """Somebody in the jacket."""
     rng = np.random.default_rng(seed)
     lower, shoes = draw_garment("trousers", rng), draw_garment("shoes", rng)
-    return replace(draw_spec(seed), garments={"upper": JACKET, "lower": lower, "shoes": shoes})
+    return replace(draw_plain_spec(seed), garments={"upper": JACKET, "lower": lower, "shoes": shoes})
 
 
 def write_people(folder: Path, count: int = 4, masks: bool = True) -> Path:

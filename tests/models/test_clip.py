@@ -12,7 +12,7 @@ from twinset.models.clip import END, GARMENT_SENTENCES, LENGTH, START, StudioCLI
 from twinset.scoring.iqa import ANTONYMS, clip_iqa
 from twinset.training.mannequin.attributes import ATTRIBUTES, attributes
 from twinset.training.mannequin.captions import captions
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 from twinset.training.studio import clip as training
 from twinset.training.studio.clip_words import garment_caption, mentioned_attributes, shortened
 from twinset.training.studio.spoil import SPOILS, VERDICTS, spoil
@@ -90,7 +90,7 @@ class TestStudioCLIP:
 class TestWords:
     @pytest.mark.parametrize("seed", range(5))
     def test_captions_fit_and_say_what_is_true(self, tokens: CLIPTokenizer, seed: int) -> None:
-        spec, rng = draw_spec(seed), np.random.default_rng(seed)
+        spec, rng = draw_plain_spec(seed), np.random.default_rng(seed)
         words, values = captions(spec, rng), np.array(list(attributes(spec).values()))
         for column, text in enumerate((words.english, words.chinese, words.english_plain, words.chinese_plain)):
             short = shortened(text, tokens, rng)
@@ -138,7 +138,7 @@ class TestQuality:
 @pytest.fixture(scope="module")
 def store() -> dict[str, np.ndarray]:
     """Twelve samples with true words and random pictures."""
-    rng, specs = np.random.default_rng(0), [draw_spec(seed) for seed in range(12)]
+    rng, specs = np.random.default_rng(0), [draw_plain_spec(seed) for seed in range(12)]
     words = [captions(spec, rng) for spec in specs]
     return {
         "picture": rng.integers(0, 256, (12, 256, 192, 3), dtype=np.uint8),

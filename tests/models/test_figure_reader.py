@@ -15,14 +15,14 @@ from twinset.models.figure_reader import STRIDE, FigureReader, peaks
 from twinset.models.hub.profiles import BUNDLED
 from twinset.scoring.pose import mean_iou, pck, torso_length
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 from twinset.training.studio import figure_reader
 from twinset.training.studio.figure_reader import FigureReaderOptions, train_figure_reader_on, varied_pictures
 
 
 @pytest.fixture(scope="module")
 def store() -> dict[str, np.ndarray]:
-    specs = [draw_spec(seed) for seed in range(6)]
+    specs = [draw_plain_spec(seed) for seed in range(6)]
     return {
         "picture": np.stack([render.render_picture(spec) for spec in specs]),
         "parsing": np.stack([render.render_parsing(spec) for spec in specs]),
@@ -82,7 +82,7 @@ bundled = pytest.mark.skipif(not (BUNDLED / "figure_reader").is_dir(), reason="t
 def test_the_bundled_reader(size: tuple[int, int]) -> None:
     """In any size, with room at the sides too."""
     reader = FigureReader.from_pretrained(BUNDLED / "figure_reader").eval()
-    spec = draw_spec(900_710_001, "held_out")
+    spec = draw_plain_spec(900_710_001, "held_out")
     scale = size[1] / 256
     shift = (size[0] - scale * 192) / 2
     picture = Image.new("RGB", size, "white")

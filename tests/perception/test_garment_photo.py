@@ -25,7 +25,7 @@ from twinset.perception.garments.cutout import (
 )
 from twinset.perception.garments.outline import class_by_shape, shape_of
 from twinset.perception.garments.tps_warp import pieces, spline_warp, warp_to_pose
-from twinset.training.mannequin.spec import GarmentDesign, draw_garment, draw_spec
+from twinset.training.mannequin.spec import GarmentDesign, draw_garment, draw_plain_spec
 
 CLASS_OF = {kind: name for name, kinds in KINDS_OF.items() for kind in kinds}
 DRAWN = [kind for kind in CLASS_OF if kind != "bag"]
@@ -155,7 +155,7 @@ class TestColours:
         """Training seeds; `python -m tests.helpers.garment_figures` counts 200."""
         right = []
         for seed in range(24):
-            drawn = draw_spec(seed).garments["upper"]
+            drawn = draw_plain_spec(seed).garments["upper"]
             picture = render_flat(drawn)
             right.append(drawn.colour_name in colour_names(picture, plain_mask(picture)))
         assert np.mean(right) > 0.9

@@ -29,9 +29,9 @@ from twinset.pipelines.replay import replay
 from twinset.pipelines.request import Request, read_request
 from twinset.pipelines.studio import StudioPipeline
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 
-PERSON = draw_spec(61_002, "train")
+PERSON = draw_plain_spec(61_002, "train")
 PICTURE, LABELS = render.render_picture(PERSON), render.render_parsing(PERSON)
 UPPER = PERSON.garments["upper"]
 
@@ -136,7 +136,7 @@ def test_outside_the_photos_mask_nothing_is_repaired(studio, fields) -> None:
 
 def test_another_seed_follows_and_the_best_is_taken(studio, fields) -> None:
     plain = {k: v for k, v in fields.items() if k not in ("photo", "garments")} | {"garment_strength": 0.0}
-    wrong = render.render_picture(draw_spec(61_502, "train"))
+    wrong = render.render_picture(draw_plain_spec(61_502, "train"))
     outcome, tries = outcome_of(studio, plain | {"pose": "standing"}, wrong, PICTURE, candidates=3)
     assert tries[:2] == [0, 1] and np.array_equal(outcome.picture, PICTURE) and outcome.values["identity"] > 0.8
     assert next(step.what for step in outcome.steps if step.kept) == "seed 2"  # nothing of the first try is in it
@@ -144,7 +144,7 @@ def test_another_seed_follows_and_the_best_is_taken(studio, fields) -> None:
 
 def test_time_limits_tries(studio, fields) -> None:
     plain = {k: v for k, v in fields.items() if k not in ("photo", "garments")} | {"garment_strength": 0.0}
-    wrong = render.render_picture(draw_spec(61_502, "train"))
+    wrong = render.render_picture(draw_plain_spec(61_502, "train"))
     outcome, tries = outcome_of(studio, plain | {"pose": "standing"}, wrong, candidates=5, repair_seconds=0.0)
     assert tries == [0] and outcome.steps[-1].what == "time is up" and "identity" in outcome.faults
 
@@ -174,7 +174,7 @@ def test_blank_pictures_and_strangers_are_refused(studio, fields) -> None:
     plain |= {"garment_strength": 0.0, "pose": "standing"}
     grey = np.full_like(PICTURE, 128)
     assert outcome_of(studio, plain, grey)[0].refused == "the picture is blank"
-    stranger = render.render_picture(draw_spec(61_502, "train"))
+    stranger = render.render_picture(draw_plain_spec(61_502, "train"))
     assert "below --min-identity 0.5" in str(outcome_of(studio, plain, stranger, min_identity=0.5)[0].refused)
     assert outcome_of(studio, plain, PICTURE, min_identity=0.5)[0].refused is None
 

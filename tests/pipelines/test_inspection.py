@@ -21,9 +21,9 @@ from twinset.models.face_finder import TEMPLATE, Face
 from twinset.models.figure_reader import Figure
 from twinset.pipelines.inspection import WORN, inspect_picture, inspection_sheet, marked, worn_pieces
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 
-SPEC = draw_spec(3)
+SPEC = draw_plain_spec(3)
 NOBODY = Figure(np.zeros((18, 3), np.float32), np.zeros((256, 192), np.uint8))
 
 

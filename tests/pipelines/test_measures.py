@@ -27,10 +27,10 @@ from twinset.scoring import iqa
 from twinset.scoring.iqa import ANTONYMS, OpenClipIqa
 from twinset.scoring.niqe import FEATURES, NiqeModel, asymmetric_gaussian, fit_niqe, mscn, niqe, patch_features
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 from twinset.training.studio import niqe as fitting
 
-PERSON, OTHER = draw_spec(61_002, "train"), draw_spec(61_502, "train")
+PERSON, OTHER = draw_plain_spec(61_002, "train"), draw_plain_spec(61_502, "train")
 PICTURE, LABELS = render.render_picture(PERSON), render.render_parsing(PERSON)
 KIND = PERSON.garments["upper"].kind
 
@@ -177,7 +177,7 @@ def test_niqe_orders_spoilt_pictures_and_reads_published_parameters(tmp_path: Pa
 
 def test_niqe_fits_a_folder_and_refuses_nonsense(tmp_path: Path) -> None:
     for index in range(2):
-        Image.fromarray(render.render_picture(draw_spec(61_010 + index, "train"))).save(tmp_path / f"{index}.png")
+        Image.fromarray(render.render_picture(draw_plain_spec(61_010 + index, "train"))).save(tmp_path / f"{index}.png")
     assert len(list(fitting.pristine(tmp_path, 0))) == 2
     with pytest.raises(InputError, match="holds no pictures"):
         list(fitting.pristine(tmp_path / "none", 0))

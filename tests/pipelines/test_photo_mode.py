@@ -22,9 +22,9 @@ from twinset.pipelines.record import load_record
 from twinset.pipelines.replay import replay
 from twinset.pipelines.request import read_request
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 
-PERSON, OTHER = draw_spec(61_001, "train"), draw_spec(61_501, "train")
+PERSON, OTHER = draw_plain_spec(61_001, "train"), draw_plain_spec(61_501, "train")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from PIL import Image
 from twinset.adapters.condition import Layout
 from twinset.errors import InputError
 from twinset.figure.flat_garments import render_flat
+from twinset.figure.keypoints import FRAME
 from twinset.figure.labels import FACE, GARMENT_KINDS
 from twinset.models.vae import decode_latents
 from twinset.pipelines.baseline import face_fusion
@@ -23,18 +24,19 @@ from twinset.pipelines.controller.measures import shading_mismatch
 from twinset.pipelines.draw import draw
 from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.request import read_request
+from twinset.pipelines.stages import Lay, View
 from twinset.pipelines.studio import StudioPipeline
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import draw_spec
+from twinset.training.mannequin.spec import draw_plain_spec
 
-PERSON, OTHER = draw_spec(61_001, "train"), draw_spec(61_501, "train")
+PERSON, OTHER = draw_plain_spec(61_001, "train"), draw_plain_spec(61_501, "train")
 UPPER = OTHER.garments["upper"]
 LAYOUT = Layout(render.layout_keypoints(PERSON), render.render_parsing(PERSON))
 
 
-def painted(layout: Layout, conditions) -> np.ndarray:
+def painted(layout: Layout, lay: Lay) -> np.ndarray:
     """In place of a pass: one colour, so that it is seen what each stage keeps."""
-    return np.full((256, 192, 3), 10 + 60 * len(conditions), np.uint8)
+    return np.full((256, 192, 3), 10 + 60 * len(lay(View(FRAME), layout)), np.uint8)
 
 
 def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ def test_every_piece_that_words_name_is_a_picture_of_its_colour(
 ) -> None:
     made = asked(pipe, prompt)
     assert {kind: shown(made)[kind] for kind in colours} == colours
-    assert [c.kind for c in made.conditions] == ["garment"] * len(made.flats)
+    assert [c.kind for c in made.conditions] == ["figure"] + ["garment"] * len(made.flats)
     for kind in colours:
         assert np.isin(made.layout.labels, garment_labels(kind)).any()
         assert made.regions[kind].sum() == np.isin(made.layout.labels, garment_labels(kind)).sum()
@@ -148,7 +148,8 @@ def test_colours_are_said_by_the_pictures_alone(pipe: StudioPipeline) -> None:
     assert asked(pipe, "red hair, blue dress, beach").prompt == "red hair, dress, beach"
     assert asked(pipe, "红色头发，蓝色连衣裙").prompt == "a person, red hair, wearing dress"
     words = asked(pipe, "red hair, blue dress, beach", garment_strength=0.0)
-    assert words.prompt == "red hair, blue dress, beach" and not (words.drawn or words.conditions or words.flats)
+    assert words.prompt == "red hair, blue dress, beach" and not (words.drawn or words.flats)
+    assert [c.kind for c in words.conditions] == ["figure"]
 
 
 def test_a_lora_may_be_one_of_the_garments(pipe: StudioPipeline, tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_what_cannot_take_pictures_keeps_the_words() -> None:
     pipe = tiny_pipeline()
     pipe.register_modules(garment_adapter=None)
     made = asked(pipe, "red dress, beach")
-    assert made.prompt == "red dress, beach" and not made.conditions
+    assert made.prompt == "red dress, beach" and not made.drawn
     assert not PhotoBackend.draws_clothes
 
 

@@ -20,11 +20,13 @@ from twinset.pipelines.compose import MARGIN, laid_flat
 from twinset.pipelines.families.drawn import StudioBackend
 from twinset.pipelines.request import GarmentPicture
 from twinset.training.mannequin import render
-from twinset.training.mannequin.spec import Spec, draw_spec
+from twinset.training.mannequin.spec import Spec, draw_plain_spec
 
 
 def wearing(label: int) -> Spec:
-    return next(s for s in map(draw_spec, range(80_000, 80_400)) if (render.render_parsing(s) == label).sum() > 2000)
+    return next(
+        s for s in map(draw_plain_spec, range(80_000, 80_400)) if (render.render_parsing(s) == label).sum() > 2000
+    )
 
 
 def pictured(spec: Spec, folder: Path, kind: str | None = None) -> GarmentPicture:
@@ -62,7 +64,7 @@ def test_a_piece_that_nobody_wears(tmp_path: Path) -> None:
 
 
 def test_flat_pictures_stay_as_they_are(tmp_path: Path) -> None:
-    garment, notes = pictured(draw_spec(1), tmp_path), []
+    garment, notes = pictured(draw_plain_spec(1), tmp_path), []
     picture, told = laid_flat(knowing(None), garment, notes)
     assert picture.shape == (256, 192, 3) and told is None and not notes
 
@@ -71,7 +73,7 @@ def test_flat_pictures_stay_as_they_are(tmp_path: Path) -> None:
 def test_the_bundled_reader_tells_worn_from_flat() -> None:
     reader = FigureReader.from_pretrained(BUNDLED / "figure_reader").eval()
     people = StudioBackend(SimpleNamespace(figure_reader=reader, perception_cache=PerceptionCache()))  # type: ignore[arg-type]
-    specs = [draw_spec(900_730_000 + index, "held_out") for index in range(12)]
+    specs = [draw_plain_spec(900_730_000 + index, "held_out") for index in range(12)]
     flats = [people.worn(render_flat(garment)) for spec in specs for garment in spec.garments.values()]
     worn = [people.worn(render.render_picture(spec)) for spec in specs]
     assert sum(labels is None for labels in flats) >= 0.95 * len(flats)
