@@ -2,7 +2,7 @@
 
     python -m twinset.benchmarks.named_colours --sentences 100 --out benchmarks/results/
 
-Each sentence is drawn twice from the same seed, half of them with a selfie, in the plain pass: by its words alone
+Each sentence is drawn twice from the same seed at the usual size, half of them with a selfie, in the plain pass: by its words alone
 (`--garment-strength 0`) and with its clothes drawn flat and given as pictures, as `twinset generate` does. Two judges
 look at each garment that is named and in sight: a rule (the named colour has the largest share of the region, of
 patterned cloth an eighth of it, by the nearest of 22 colours in CIEDE2000 under a light of the picture's class) and a
@@ -26,7 +26,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from twinset.benchmarks.drawing import studio_pipeline
+from twinset.benchmarks.drawing import as_judged, studio_pipeline
 from twinset.benchmarks.figures import Estimate
 from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.named_colours.sentences import (
@@ -39,6 +39,7 @@ from twinset.benchmarks.named_colours.sentences import (
 from twinset.benchmarks.page import grid
 from twinset.figure.colours import HAIR
 from twinset.figure.drawn_parsing import draw_layout
+from twinset.figure.keypoints import FRAME
 from twinset.figure.labels import garment_labels
 from twinset.figure.poses import placement
 from twinset.perception.garments.colours import colour_shares
@@ -47,6 +48,7 @@ from twinset.pipelines.draw import draw
 from twinset.pipelines.joint import Layout
 from twinset.pipelines.record import machine, weights_revision
 from twinset.pipelines.request import Request
+from twinset.pipelines.stages import View
 from twinset.pipelines.studio import StudioPipeline
 from twinset.prompts.glossary import COLOUR_WORDS
 from twinset.scoring.garment import region_inside
@@ -137,7 +139,8 @@ def draw_case(pipe: StudioPipeline, case: Case, steps: int, guidance: float) -> 
         for way, strength in WAYS.items():
             request = asked.model_copy(update={"garment_strength": strength})
             composition = compose(pipe, request)
-            made |= {way: draw(pipe, request, composition, 0), "labels": in_kind(case, composition.layout)}
+            seen = as_judged(draw(pipe, request, composition, 0))
+            made |= {way: seen, "labels": in_kind(case, View(FRAME).layout(composition.layout))}
     return made
 
 

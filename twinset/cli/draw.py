@@ -31,6 +31,8 @@ def generate_command(
 
         twinset generate --prompt "in the park" --garment shirt=a.png --garment trousers=b.png --framing full
 
+        twinset generate --prompt "on a city street" --selfie me.png --framing full --size story --detail face
+
         twinset generate --prompt "in the park" --selfie me.png --candidates 4 --min-identity 0.5
 
         twinset generate --model sd15 --prompt "in the park" --selfie me.jpg --garment dress=dress.jpg
