@@ -223,7 +223,9 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
     @torch.no_grad()
     def decode(self, latents: Tensor) -> np.ndarray:
         """Scaled latents (1, C, H / f, W / f) to uint8 (H, W, 3)."""
-        pixels = decode_latents(self.vae, latents.to(self.vae.device, self.vae.dtype))[0].float().permute(1, 2, 0)
+        pixels = (
+            decode_latents(self.vae, latents.to(self._execution_device, self.vae.dtype))[0].float().permute(1, 2, 0)
+        )
         return ((pixels + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
 
     def set_ip_adapter_scale(self, scale: Any) -> None:

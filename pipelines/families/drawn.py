@@ -107,7 +107,7 @@ class StudioBackend:
         face, report = chosen_face(picture, faces, path, notes, choice)
         crop = align(picture, face.landmarks).copy()
         found = Selfie(crop, crop, report.quality)
-        if self.pipe.figure_reader is None or self.pipe.identity_adapter is None:
+        if None in (getattr(self.pipe, "figure_reader", None), getattr(self.pipe, "identity_adapter", None)):
             return found
         return replace(found, hair=read_hair(picture, self.figure(picture), self.skin(found)))
 

@@ -121,8 +121,8 @@ def test_strength_0_leaves_a_condition_out(pipe: StudioPipeline, selfie: Path, d
     fields = {"prompt": "x", "selfie": selfie, "garments": [f"dress={dress}"], "seed": 0}
     weights = {"identity_strength": 0.0, "garment_strength": 0.5}
     both, one = (composing.compose(pipe, read_request(fields | extra)) for extra in ({}, weights))
-    assert [c.kind for c in both.conditions] == ["identity", "garment"]
-    assert [(c.kind, c.weight) for c in one.conditions] == [("garment", 0.5)]
+    assert [c.kind for c in both.conditions] == ["identity", "figure", "garment"]
+    assert [(c.kind, c.weight) for c in one.conditions] == [("figure", 1.0), ("garment", 0.5)]
     np.testing.assert_array_equal(both.layout.labels, one.layout.labels)
 
 
@@ -211,8 +211,9 @@ def test_generate_writes_pictures_records_and_sheet(
     pipe: StudioPipeline, selfie: Path, dress: Path, tmp_path: Path
 ) -> None:
     request = read_request(
-        {"prompt": "beach", "selfie": selfie, "garments": [f"dress={dress}"], "num": 3, "seed": 7, "steps": 2}
-    )
+        {"prompt": "beach", "selfie": selfie, "garments": [f"dress={dress}"], "num": 3, "seed": 7, "steps": 2,
+         "detail": "none"}
+    )  # fmt: skip
     steps: list[tuple[int, int]] = []
     records = generate(pipe, request, tmp_path / "out", lambda index, step, _: steps.append((index, step)))
     names = sorted(path.name for path in (tmp_path / "out").iterdir())

@@ -24,7 +24,7 @@ fields = sys.modules[f"{pack.__name__}.fields"]
 SOURCES = sorted(PACK.glob("*.py"))
 OWN = {"service", "pose_picture", *(f"{what}_{number}" for what in ("garment", "kind") for number in range(1, 5))}
 """Inputs that are no fields of an order: they become `selfies`, `garments` and `pose`."""
-OF_THE_PHOTO = {"pose", "framing", "pose_strength", "economical"}
+OF_THE_PHOTO = {"pose", "framing", "hair", "pose_strength", "economical"}
 HANDED_OVER = "TWINSET_SERVICE", "TWINSET_FILES"
 
 

@@ -148,7 +148,7 @@ def test_a_decoder_that_dies_or_hangs_costs_one_upload(
 
 def noted(studio: Any, picture: np.ndarray, folder: Path, face: str = "largest") -> list[str]:
     Image.fromarray(picture).save(folder / "me.png")
-    request = Request(prompt="hat", seed=1, selfies=(folder / "me.png",), face=face)
+    request = Request(prompt="beach", seed=1, selfies=(folder / "me.png",), face=face, hair="seed")
     return list(compose(studio, request).notes)
 
 

@@ -79,7 +79,7 @@ class TestFaceEncoder:
         base = rng.integers(0, 256, (24, 1, 7, 7, 3)).repeat(16, 2).repeat(16, 3)
         views = (0.8 * base + rng.integers(0, 50, (24, 3, 112, 112, 3))).astype(np.uint8)
         vectors = (base[:, 0, ::16, ::16].reshape(24, -1)[:, :8] / 127.5 - 1).astype(np.float32)
-        store = {"crops": views[:, :2], "neutral": views[:, 2], "identity_vector": vectors}
+        store = {"crops": views[:, :2], "canvas": views[:, 2], "identity_vector": vectors}
         settings = face_encoder.FaceEncoderOptions(
             data=tmp_path, out=tmp_path, steps=6, people=8, held_out=8, bf16=False, margin_steps=4
         )

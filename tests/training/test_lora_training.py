@@ -307,7 +307,7 @@ def test_a_garment_is_learnt_and_the_base_stays_as_it_was(
     losses = [
         float(line.split()[-1].rstrip("}")) for line in (trained.run / "validation.jsonl").read_text().splitlines()
     ]
-    assert len(losses) == 3 and losses[-1] < 0.97 * losses[0]
+    assert len(losses) == 3 and losses[-1] < 0.985 * losses[0]
     lora = read_lora(trained.out)
     assert lora.metadata["modelspec.trigger_phrase"] == "jckt" and set(lora.components) == {"unet", "text_encoder"}
     assert trained.recipe.is_file() and (trained.run / "tensorboard").is_dir()

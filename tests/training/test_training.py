@@ -104,7 +104,7 @@ def test_joint_training_lowers_its_loss(cache: Path, pipe: StudioPipeline) -> No
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert set(figures) == {"x0", "face", "edge", "canvas"}
+    assert set(figures) == {"x0", "face", "edge"}
     assert losses[-1] < 0.7 * losses[0]
 
 
@@ -158,13 +158,13 @@ def test_every_part_learns(cache: Path, pipe: StudioPipeline) -> None:
     joint_loss(studio_scheduler())(model, batch)[0].backward()
     silent = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     # of the reference pass only the projections learn; a bias before a softmax over keys has no effect
-    assert [n for n in silent if not n.endswith("read_key.bias")] == []
+    assert [n for n in silent if not n.endswith("read_key.bias") and "face_decoder" not in n] == []  # learnt before
 
 
 def test_training_sees_the_conditions_that_inference_makes(data: Path, cache: Path, pipe: StudioPipeline) -> None:
     store = load_store(data)
     model = tiny_model()
-    batches = JointData(cache, pipe.clip, 8, NOTHING)
+    batches = JointData(cache, pipe.clip, 8, NOTHING, windows=0.0)
     batch = batches.batch(0)  # all eight, in order
     assert torch.equal(batch["masks"], label_masks(batch["palette"], (32, 24)))
     conditions = model.conditions(batch)
@@ -179,8 +179,9 @@ def test_training_sees_the_conditions_that_inference_makes(data: Path, cache: Pa
         small = store["flats"][row][0]
         flat = render_flat(draw_spec(int(store["seed"][row]), "train").garments["upper"])
         worn = pipe.garment(np.kron(small, np.ones((2, 2, 1), np.uint8)), str(store["upper_kind"][row]), layout)
-        assert torch.allclose(worn.tokens[0], conditions[1].tokens[row], atol=2e-2)
-        assert torch.allclose(worn.mask((32, 24))[0], conditions[1].region[row], atol=1e-5)
+        upper = next(c for c in conditions if c.kind == "garment" and c.tokens is not None)
+        assert torch.allclose(worn.tokens[0], upper.tokens[row], atol=2e-2)
+        assert torch.allclose(worn.mask((32, 24))[0], upper.region[row], atol=1e-5)
         drawn = garment_draft(layout.labels, layout.keypoints, {str(store["upper_kind"][row]): flat})
         owned = layout.region(garment_labels(str(store["upper_kind"][row])))[0, 0].bool().numpy()
         assert np.array_equal(drawn[owned], store["draft"][row][owned])
@@ -198,7 +199,7 @@ def test_recipes_refuse_what_they_do_not_know() -> None:
 def test_the_recipe_that_make_train_runs_is_known() -> None:
     recipe = Recipe(tomllib.loads((ROOT / "training" / "studio.toml").read_text(encoding="utf-8")))
     assert list(recipe.stages()) == [
-        "render", "face_encoder", "vae", "clip", "face_finder", "figure_reader", "joint", "assemble", "judges"
+        "render", "face_encoder", "vae", "canvas", "clip", "face_finder", "figure_reader", "joint", "assemble", "judges"
     ]  # fmt: skip
     assert (recipe.joint_options.minutes, recipe.joint_options.processes) == (240, 2)
     assert recipe.networks["vae"][0].out == Path("runs/vae")
