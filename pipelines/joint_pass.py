@@ -38,7 +38,7 @@ Text = str | list[str] | None
 
 
 class JointPass(PublicAdapterMixin, PretrainedMixin):
-    """What both families share: words, layout and conditions are computed once, then one pass obeys them all."""
+    """What both families share."""
 
     thick_skeleton = False
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds", "negative_prompt_embeds", "image"]
@@ -223,10 +223,8 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
     @torch.no_grad()
     def decode(self, latents: Tensor) -> np.ndarray:
         """Scaled latents (1, C, H / f, W / f) to uint8 (H, W, 3)."""
-        pixels = (
-            decode_latents(self.vae, latents.to(self._execution_device, self.vae.dtype))[0].float().permute(1, 2, 0)
-        )
-        return ((pixels + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
+        pixels = decode_latents(self.vae, latents.to(self._execution_device, self.vae.dtype))[0].float()
+        return ((pixels.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
 
     def set_ip_adapter_scale(self, scale: Any) -> None:
         """As diffusers has it, during a pass too: the adapters' processors are then behind joint attention."""

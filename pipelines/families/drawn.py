@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -202,7 +202,11 @@ class StudioBackend:
     @torch.no_grad()
     def skin(self, selfie: Selfie) -> np.ndarray | None:
         """Of the canvas: the neutral face in white light that the embedding means."""
-        canvas = self.pipe.canvas(self.embedding(selfie), face_look())
+        networks: Any = (self.pipe.face_encoder, self.pipe.identity_adapter, self.pipe.vae)
+        return self.pipe.condition_cache(self._skin, selfie.face, networks)
+
+    def _skin(self, face: np.ndarray) -> np.ndarray:
+        canvas = self.pipe.canvas(self.pipe.embedding(face), face_look())
         return np.median(canvas[CHEEKS].reshape(-1, 3), axis=0)
 
     def similarities(

@@ -74,7 +74,7 @@ def test_calls_are_counted_and_caches_spare_some() -> None:
         counts.append(calls)
     cold, warm = counts
     assert cold["unet"] > warm["unet"] == 3 + 1 == warm["controlnet 1"] == warm["controlnet 2"]  # two stages
-    assert cold["face_encoder"] == 1 and "face_encoder" not in warm
+    assert cold["face_encoder"] == 2 and "face_encoder" not in warm
     joint_pass(pipe, person, 1, 1.0)
     assert warm["unet"] == 4  # hooks are gone
 

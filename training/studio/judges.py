@@ -41,7 +41,7 @@ Store = Mapping[str, np.ndarray]
 LONGER = {"picture": 4}
 #: Judge → the fields of the store that it learns from.
 FIELDS = {
-    "face": ("crops", "neutral", "identity_vector"),
+    "face": ("crops", "canvas", "identity_vector"),
     "picture": ("picture", "parsing", "keypoints", "attributes"),
     "garment": ("picture", "parsing", "flats", "attributes"),
 }
@@ -105,7 +105,7 @@ def face_judge(store: Store, train_count: int, options: JudgeOptions) -> Network
     def batch_fn(step: int) -> dict[str, Tensor]:
         rng, generator = np.random.default_rng((options.seed, step)), torch.Generator().manual_seed(step + 7)
         people = rng.choice(train_count, min(train_count, options.batch_size), replace=False)
-        views = three_views(store["crops"], store["neutral"], people)
+        views = three_views(store["crops"], store["canvas"], people)
         crops = augment(crops_to_tensor(views.reshape(-1, 112, 112, 3)), generator)
         return {"crops": crops, "identity": torch.from_numpy(truth[people])}
 
@@ -121,7 +121,7 @@ def face_judge(store: Store, train_count: int, options: JudgeOptions) -> Network
 
     def measure() -> dict[str, float]:
         people = np.arange(train_count, len(truth))
-        return recognition(judge, three_views(store["crops"], store["neutral"], people)) if len(people) > 1 else {}
+        return recognition(judge, three_views(store["crops"], store["canvas"], people)) if len(people) > 1 else {}
 
     return NetworkTask(judge, model, batch_fn, loss_fn, measure)
 
