@@ -4,10 +4,10 @@
 
 Each sentence is drawn twice from the same seed at the usual size, half of them with a selfie, in the plain pass: by
 its words alone (`--garment-strength 0`) and with its clothes drawn flat and given as pictures, as `twinset generate`
-does. Two judges look at each garment that is named and in sight: a rule (the named colour has the largest share of the region, of
-patterned cloth an eighth of it, by the nearest of 22 colours in CIEDE2000 under a light of the picture's class) and a
-network that takes no part in drawing. True pictures of the same clothes are the ceiling, the colours of the next
-sentence's clothes the floor.
+does. Two judges look at each garment that is named and in sight: a rule (the named colour has the largest share of
+the region, of patterned cloth an eighth of it, by the nearest of 22 colours in CIEDE2000 under a light of the
+picture's class) and a network that takes no part in drawing. True pictures of the same clothes are the ceiling, the
+colours of the next sentence's clothes the floor.
 """
 
 from __future__ import annotations
