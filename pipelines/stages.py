@@ -118,12 +118,14 @@ def stages_of(layout: Layout, lay: Lay, views: Sequence[View], strength: float) 
         layout: of the picture, at its full size.
         lay: makes the conditions.
         views: what the stages see, in order.
-        strength: share of the schedule that each after the first runs.
+        strength: share of the schedule that the second runs, and a close look; a third runs its square, since less is
+            left to decide.
     """
-    stages = []
-    for view in views:
+    stages: list[Stage] = []
+    for number, view in enumerate(views):
         seen = view.layout(layout)
-        stages.append(Stage(view, seen, tuple(lay(view, seen)), strength if stages else 1.0))
+        share = strength if view.window else strength**number
+        stages.append(Stage(view, seen, tuple(lay(view, seen)), share))
     return tuple(stages)
 
 

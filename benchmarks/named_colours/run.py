@@ -126,7 +126,9 @@ def draw_case(pipe: StudioPipeline, case: Case, steps: int, guidance: float) -> 
     true = replace(case.spec, framing=case.sentence.framing, where=placement(case.sentence.framing))
     with TemporaryDirectory() as folder:
         selfie = Path(folder) / "selfie.png"
-        Image.fromarray(render.render_selfie(case.spec.restyled(np.random.default_rng(case.number)))).save(selfie)
+        Image.fromarray(render.render_selfie(case.spec.restyled(np.random.default_rng(case.number), plain=True))).save(
+            selfie
+        )
         asked = Request(
             prompt=case.sentence.text,
             seed=case.number,

@@ -88,7 +88,7 @@ def draw_serially(
 
 def serially(pipe: JointPass, people: FamilyBackend, one_pass: OnePass, composition: Composition) -> np.ndarray:
     """A composition drawn by the chain instead of in one pass, uint8 (H, W, 3)."""
-    views, strength = [stage.view for stage in composition.stages], composition.stages[-1].strength
+    views, strength = [stage.view for stage in composition.stages], composition.stages[:2][-1].strength
 
     def draw(layout: Layout, lay: Lay) -> np.ndarray:
         return draw_stages(one_pass, stages_of(layout, lay, views, strength))

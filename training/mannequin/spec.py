@@ -150,8 +150,13 @@ class Spec:
         """Garment kinds worn, upper first."""
         return tuple(garment.kind for garment in self.garments.values())
 
-    def restyled(self, rng: np.random.Generator) -> Spec:
-        """The same person with other hair, beard, light, expression, clothes and scene, looking nearly straight on."""
+    def restyled(self, rng: np.random.Generator, plain: bool = False) -> Spec:
+        """The same person with other hair, beard, light, expression, clothes and scene, looking nearly straight on.
+
+        Args:
+            rng: draws them.
+            plain: without what `enriched` adds.
+        """
         name, pose = random_pose(rng)
         turn = float(np.clip(rng.normal(0, 0.4), -1, 1))
         pose = replace(pose, head_turn=turn, head_tilt=float(rng.normal(0, 4)), lean=float(rng.normal(0, 1.5)))
@@ -160,7 +165,7 @@ class Spec:
             self, hair=draw_hair(rng), expression=draw_expression(rng), garments=draw_garments(rng), pose_name=name,
             pose=pose, scene=scene, scene_seed=scene_seed, light=draw_light(rng), beard="none",
         )  # fmt: skip
-        return enriched(other, rng.spawn(len(TAGS)))  # which leaves the stream of `rng` as it is
+        return other if plain else enriched(other, rng.spawn(len(TAGS)))  # which leaves the stream of `rng` as it is
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:
