@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from twinset.common.validation import one_line
 from twinset.compliance.labels.visible import WORDINGS, Corner
 from twinset.errors import InputError
 from twinset.pipelines.options import Blend, Option
-from twinset.pipelines.sizes import FORMATS, SIZE_PATTERN
+from twinset.pipelines.sizes import FORMATS, SIZE_PATTERN, check_size
 
 READERS = ("faces", "pose_estimator", "parser")
 """Fields of a request that choose what reads photographs."""
@@ -200,6 +200,7 @@ class Request(BaseModel):
             description=f"Width and height in pixels (384x512), or one of {', '.join(FORMATS)}; frame is what the "
             "model draws in one stage. The model's own size when absent. Larger pictures are drawn in stages.",
         ),
+        AfterValidator(check_size),
         Option(label=("Size: width x height, or a format", "尺寸：宽x高，或版式名")),
     ] = None
     hires_strength: Annotated[
@@ -364,9 +365,8 @@ class Request(BaseModel):
 
     def settled(self, steps: int, guidance: float, size: tuple[int, int]) -> Request:
         """The same request with the model's own steps, guidance and size where it has none."""
-        own: dict[str, Any] = {"steps": self.steps or steps, "size": self.size or f"{size[0]}x{size[1]}"}
-        own |= {"guidance": guidance if self.guidance is None else self.guidance}
-        return self.model_copy(update=own)
+        own = {"steps": self.steps or steps, "size": self.size or f"{size[0]}x{size[1]}"}
+        return self.model_copy(update=own | {"guidance": guidance if self.guidance is None else self.guidance})
 
     @property
     def networks(self) -> tuple[Path, ...]:

@@ -16,6 +16,26 @@ SIZE_PATTERN = rf"^([1-9][0-9]{{1,3}}x[1-9][0-9]{{1,3}}|{FRAME_WORD}|{'|'.join(F
 """What may be said of a size."""
 
 
+SIDES, MOST_LENGTHWISE = (64, 4096), 4
+"""Least and greatest side in pixels, and the longer by the shorter at most: what is beyond fills the memory."""
+
+
+def check_size(said: str | None) -> str | None:
+    """What was said of a size, if it can be drawn.
+
+    Raises:
+        ValueError: A side or the proportions are out of range.
+    """
+    if said is None or "x" not in said:
+        return said
+    sides = [int(side) for side in said.split("x")]
+    if min(sides) < SIDES[0] or max(sides) > SIDES[1] or max(sides) > MOST_LENGTHWISE * min(sides):
+        raise ValueError(
+            f"needs sides of {SIDES[0]} to {SIDES[1]} pixels, at most {MOST_LENGTHWISE} times as long as wide"
+        )
+    return said
+
+
 def size_of(said: str | None, usual: Size, frame: Size) -> Size:
     """The size that somebody asks for.
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
-Size = tuple[int, int]
-FORMATS: dict[str, Size | None] = {
-    "original": None, "square": (1080, 1080), "portrait": (1080, 1350), "story": (1080, 1920), "banner": (1500, 500)
-}  # fmt: skip
+from twinset.pipelines.sizes import FORMATS as SIZES
+from twinset.pipelines.sizes import Size
+
+FORMATS: dict[str, Size | None] = {"original": None, **SIZES}
 """Name → (width, height) in pixels; None for the picture as it is drawn."""
 MOST_CUT = 0.25
 """Share of the picture's height or width that may be cut off to fill a format better."""

@@ -68,7 +68,7 @@ def test_full_size_families_begin_at_their_area_and_end_at_the_size() -> None:
 def test_sizes_are_said_in_pixels_or_by_name() -> None:
     said = {None: DOUBLE, "frame": FRAME, "story": (1080, 1920), "640x480": (640, 480)}
     assert {word: size_of(word, DOUBLE, FRAME) for word in said} == said
-    for wrong in ("0x10", "big", "640", "-3x5", "640x480x2"):
+    for wrong in ("0x10", "big", "640", "-3x5", "640x480x2", "10x9999", "9999x9999", "100x900"):
         with pytest.raises(ValueError, match="size"):
             Request(prompt="beach", size=wrong)
 
