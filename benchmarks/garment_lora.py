@@ -32,11 +32,11 @@ from twinset.benchmarks.judges import FOLDER, Judges
 from twinset.benchmarks.logos import logo_is_right
 from twinset.benchmarks.page import grid
 from twinset.benchmarks.people import BenchmarkPerson, drawn_person
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.labels import GARMENT_KINDS
+from twinset.pipelines.loading.request_loras import loras_on
 from twinset.pipelines.record import machine
 from twinset.pipelines.request import LoraChoice
-from twinset.pipelines.request_loras import loras_on
 from twinset.pipelines.studio import StudioPipeline
 from twinset.scoring.identity import cosine
 from twinset.training.lora.captions import noun

@@ -8,7 +8,7 @@ from itertools import count
 import numpy as np
 
 from twinset.adapters.condition import Layout
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.rig import build_rig
 from twinset.models.face_finder import align
 from twinset.pipelines.studio import StudioPipeline

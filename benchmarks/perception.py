@@ -17,7 +17,7 @@ from PIL import Image
 from rich.progress import track
 
 from twinset.benchmarks.figures import bootstrap
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.poses import EAR_X
 from twinset.figure.rig import build_rig
 from twinset.models.face_finder import FaceFinder, face_size

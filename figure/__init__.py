@@ -1,1 +1,1 @@
-"""The figure as geometry: keypoints, poses, labels, parsing maps and flat garments; no networks."""
+"""The figure as geometry: keypoints, poses, labels and parsing maps; no networks. `drawing` holds what is drawn of it."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from twinset.figure.drawing.parts import BodyPart, capsule, mirrored
 from twinset.figure.labels import FACE, LEFT_ARM, LEFT_LEG, RIGHT_ARM, RIGHT_LEG
-from twinset.figure.parts import BodyPart, capsule, mirrored
 from twinset.figure.poses import FOREARM, HEAD_RISE, SHIN, THIGH, UPPER_ARM
 from twinset.figure.rig import Rig
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from twinset.figure.body import body_parts, ears_path, head_outline, head_parts
-from twinset.figure.garments import garment_parts
-from twinset.figure.hair import HAIR_STYLES, hair_parts
+from twinset.figure.drawing.garments import garment_parts
+from twinset.figure.drawing.hair import HAIR_STYLES, hair_parts
+from twinset.figure.drawing.parts import BodyPart, label_map
 from twinset.figure.keypoints import FRAME, Keypoints
 from twinset.figure.labels import garment_slot
-from twinset.figure.parts import BodyPart, label_map
 from twinset.figure.rig import build_rig
 
 __all__ = ["HAIR_STYLES", "draw_layout", "layout_parts"]

@@ -13,7 +13,7 @@ from scipy.ndimage import binary_fill_holes
 from twinset.adapters.condition import KNOWN_TO_ALL, Condition, Layout
 from twinset.common.image_io import read_picture
 from twinset.errors import InputError
-from twinset.figure.hair import HAIR_LENGTHS, HAIR_STYLES
+from twinset.figure.drawing.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import HAT, garment_labels
 from twinset.figure.poses import NAMED, PRESETS

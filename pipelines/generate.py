@@ -25,6 +25,7 @@ from twinset.pipelines.denoising.locks import unet_lock
 from twinset.pipelines.draw import Progress, draw, seed_of
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.packages import packages_on
+from twinset.pipelines.loading.request_loras import loras_on, trigger_notes
 from twinset.pipelines.record import (
     Record,
     composed,
@@ -39,7 +40,6 @@ from twinset.pipelines.record import (
     weights_revision,
 )
 from twinset.pipelines.request import Request
-from twinset.pipelines.request_loras import loras_on, trigger_notes
 from twinset.pipelines.safety import Safety, safety_of
 from twinset.pipelines.sizes import size_of
 

@@ -212,7 +212,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         Args:
             picture: uint8 (H, W, 3), of the layout's size.
             redrawn: bool (H, W) of the pixels that may change. The pass changes whole cells of the latent grid, and
-                those next to them: `twinset.pipelines.blending` lays the other pixels over the result.
+                those next to them: `twinset.pipelines.denoising.blending` lays the other pixels over the result.
         """
         return photo_condition(self.encode(picture), redrawn)
 

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 Use = Literal["scene", "photo", "both"]
 """What a field is for: drawing a scene, changing a photo, or both."""
 Blend = Literal["soft", "poisson"]
-"""How what is drawn anew is laid into a photo, see `twinset.pipelines.blending.blend`."""
+"""How what is drawn anew is laid into a photo, see `twinset.pipelines.denoising.blending.blend`."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from twinset.pipelines.generate import finished, labelled, revision_of, under_co
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.packages import packages_on
 from twinset.pipelines.loading.parts_on_demand import prepared
+from twinset.pipelines.loading.request_loras import loras_on
 from twinset.pipelines.record import Record, save_file
-from twinset.pipelines.request_loras import loras_on
 
 
 def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None = None) -> tuple[Path, bool]:

@@ -16,7 +16,7 @@ from PIL import Image
 from twinset.adapters.condition import Condition, Layout
 from twinset.figure.keypoints import with_visibility
 from twinset.figure.labels import FACE, HAIR, HAT, SUNGLASSES
-from twinset.pipelines.blending import blend
+from twinset.pipelines.denoising.blending import blend
 
 Size = tuple[int, int]
 """(width, height) in pixels."""

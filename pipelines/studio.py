@@ -18,9 +18,9 @@ from twinset.adapters.garment import GarmentAdapter
 from twinset.adapters.identity import IdentityAdapter, face_draft
 from twinset.errors import InputError
 from twinset.figure.colours import RGB
+from twinset.figure.drawing.figure_draft import figure_draft
+from twinset.figure.drawing.flat_garments import GREY, garment_draft
 from twinset.figure.face_look import face_look, head_turn_of
-from twinset.figure.figure_draft import figure_draft
-from twinset.figure.flat_garments import GREY, garment_draft
 from twinset.figure.labels import HAIR, LEFT_ARM, LEFT_LEG, RIGHT_ARM, RIGHT_LEG, garment_labels, garment_slot
 from twinset.models.clip import StudioCLIP, letterbox
 from twinset.models.face_encoder import FaceEncoder

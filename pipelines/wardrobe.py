@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from twinset.figure.colours import CLOTH, RGB, SHADES, luminance
-from twinset.figure.flat_garments import render_flat
-from twinset.figure.garments import GarmentDesign
+from twinset.figure.drawing.flat_garments import render_flat
+from twinset.figure.drawing.garments import GarmentDesign
 from twinset.figure.labels import garment_slot
 from twinset.prompts import brief as words
 from twinset.prompts.brief import Brief

@@ -14,17 +14,17 @@ import numpy as np
 from scipy.spatial import ConvexHull
 
 from twinset.figure import keypoints as kp
-from twinset.figure.accessories import accessory_parts
 from twinset.figure.body import HAIR as HAIR_LAYER
 from twinset.figure.body import HEAD as HEAD_LAYER
 from twinset.figure.body import HOOD, LEFT_LIMB, LEGS, LOWER, NECK, RIGHT_LIMB, SHOES, UPPER, head_outline
 from twinset.figure.body import SIDES as LIMBS
-from twinset.figure.hair import BALD, hair_parts
+from twinset.figure.drawing.accessories import accessory_parts
+from twinset.figure.drawing.hair import BALD, hair_parts
+from twinset.figure.drawing.parts import BodyPart, label_map
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import FACE, HAIR, LEFT_SHOE, RIGHT_SHOE, garment_labels, garment_slot
 from twinset.figure.labels import UPPER as CLOTHES
 from twinset.figure.ordinary.frames import Posture, read_posture
-from twinset.figure.parts import BodyPart, label_map
 from twinset.figure.poses import EYE_X, EYE_Y
 from twinset.figure.rig import Rig
 
@@ -85,7 +85,7 @@ class PersonMap:
     Attributes:
         keypoints: float32 (18, 3) in pixels of the picture; unknown joints 0, 0, 0.
         garments: garment kinds worn.
-        hair: one of `twinset.figure.hair.HAIR_STYLES`.
+        hair: one of `twinset.figure.drawing.hair.HAIR_STYLES`.
     """
 
     keypoints: Keypoints
@@ -105,7 +105,7 @@ def body_map(keypoints: Keypoints, size: tuple[int, int], garments: Sequence[str
         keypoints: float32 (18, 3) in pixels; unknown joints 0, 0, 0.
         size: (width, height) of the map in pixels.
         garments: garment kinds, for instance ("t_shirt", "trousers", "shoes") or ("dress", "shoes").
-        hair: one of `twinset.figure.hair.HAIR_STYLES`.
+        hair: one of `twinset.figure.drawing.hair.HAIR_STYLES`.
 
     Returns:
         uint8 (height, width), values 0 to 17; each pixel has the label at its centre.

@@ -13,7 +13,7 @@ import numpy as np
 
 from twinset.adapters.condition import Condition, Layout
 from twinset.errors import InputError
-from twinset.figure.flat_garments import GREY
+from twinset.figure.drawing.flat_garments import GREY
 from twinset.figure.labels import BACKGROUND, FACE, garment_labels
 from twinset.perception.garments.cutout import class_of, cut_out
 from twinset.perception.garments.tps_warp import warp_to_pose

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 from skimage.color import lab2rgb, rgb2lab
 
-from twinset.pipelines.blending import inner_feather
+from twinset.pipelines.denoising.blending import inner_feather
 from twinset.scoring.garment import FEWEST_PIXELS
 from twinset.scoring.light import shading_slope
 

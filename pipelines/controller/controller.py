@@ -16,10 +16,10 @@ import numpy as np
 
 from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
-from twinset.pipelines.blending import blend
 from twinset.pipelines.compose import Composition, backend_of
 from twinset.pipelines.controller.measures import MEASURES, Measurement, Target, measure
 from twinset.pipelines.controller.repairs import Repair, colour_repairs, regions_to_redraw
+from twinset.pipelines.denoising.blending import blend
 from twinset.pipelines.families.backend import FamilyBackend, Selfie
 from twinset.pipelines.families.tryon_photo import FADE
 from twinset.pipelines.joint_pass import JointPass

@@ -14,9 +14,9 @@ from PIL import Image, ImageOps
 from twinset.adapters.condition import Condition, Layout
 from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
+from twinset.figure.drawing.flat_garments import flat_keypoints, warp_flat
 from twinset.figure.drawn_parsing import draw_layout
 from twinset.figure.face_look import face_look
-from twinset.figure.flat_garments import flat_keypoints, warp_flat
 from twinset.figure.keypoints import FRAME, Keypoints, with_visibility
 from twinset.figure.labels import FACE, GARMENT_KINDS, garment_labels
 from twinset.figure.poses import preset

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 
 from twinset.figure.colours import HAIR, RGB
+from twinset.figure.drawing.hair import BALD, HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.drawn_parsing import draw_layout
 from twinset.figure.face_look import BEARDS, EXPRESSIONS, face_look, head_turn_of
-from twinset.figure.hair import BALD, HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import FACE
 from twinset.figure.labels import HAIR as HAIR_LABEL

@@ -26,7 +26,7 @@ from twinset.figure.labels import (
     garment_labels,
 )
 from twinset.models.figure_reader import Figure
-from twinset.pipelines.blending import Blend, blend
+from twinset.pipelines.denoising.blending import Blend, blend
 from twinset.pipelines.families.backend import FamilyBackend
 from twinset.scoring.skin import LIMBS
 

@@ -12,7 +12,7 @@ from PIL import Image
 from twinset.benchmarks import folder
 from twinset.benchmarks.folder import folder_items, main
 from twinset.errors import InputError
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_plain_spec
 from twinset.training.mannequin.viton import write_viton

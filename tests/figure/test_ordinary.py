@@ -11,7 +11,7 @@ from twinset.errors import InputError
 from twinset.figure import keypoints as kp
 from twinset.figure import labels as lb
 from twinset.figure import poses
-from twinset.figure.hair import HAIR_STYLES
+from twinset.figure.drawing.hair import HAIR_STYLES
 from twinset.figure.ordinary.parsing import PersonMap, body_map, body_maps
 from twinset.figure.ordinary.poses import CHIN, CROWN, CUTS, FACE, PARENTS, ordinary, ordinary_preset
 from twinset.figure.retarget import head_share, retarget

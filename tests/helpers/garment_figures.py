@@ -9,7 +9,7 @@ import argparse
 
 import numpy as np
 
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.perception.garments.colours import colour_names
 from twinset.perception.garments.cutout import KINDS_OF, cut_out, plain_mask
 from twinset.perception.garments.outline import class_by_shape

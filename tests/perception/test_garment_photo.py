@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 from scipy.ndimage import gaussian_filter
 
 from twinset.errors import InputError
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.keypoints import L_HIP, L_SHOULDER, R_HIP, R_SHOULDER
 from twinset.figure.labels import BAG, DRESS, FACE, GARMENT_KINDS, LEFT_ARM, LEFT_SHOE, PANTS, UPPER
 from twinset.figure.ordinary.poses import ordinary_preset

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from twinset.errors import InputError
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.labels import FACE, garment_labels
 from twinset.pipelines import generate as generating
 from twinset.pipelines.compose import Composition, compose

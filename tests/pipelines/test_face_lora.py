@@ -31,8 +31,8 @@ from twinset.pipelines.compose import compose
 from twinset.pipelines.draw import prompt_arguments
 from twinset.pipelines.loading import load
 from twinset.pipelines.loading.assembly import Parts
+from twinset.pipelines.loading.request_loras import loras_on
 from twinset.pipelines.request import LoraChoice, Request
-from twinset.pipelines.request_loras import loras_on
 
 WHOLE = torch.ones(1, 1, SIZE[1], SIZE[0])
 Job = Callable[[Any], Tensor]

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from tests.helpers.tiny import noise_picture, save_tiny
 from twinset.cli import app
 from twinset.errors import InputError
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.keypoints import KEYPOINT_NAMES
 from twinset.models.face_finder import TEMPLATE, Face
 from twinset.models.figure_reader import Figure

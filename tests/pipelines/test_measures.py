@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from twinset.cli import app
 from twinset.errors import InputError
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.labels import BACKGROUND, FACE, UPPER, garment_labels
 from twinset.models.face_finder import align
 from twinset.pipelines.compose import backend_of

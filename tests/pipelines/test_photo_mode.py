@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.helpers.tiny import dressed, noise_picture, seeded, tiny_pipeline
 from twinset.errors import InputError
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.labels import BACKGROUND, DRESS, FACE, HAIR, LEFT_ARM, PANTS, SKIRT, UPPER
 from twinset.models.figure_reader import Figure
 from twinset.pipelines.compose import backend_of, compose

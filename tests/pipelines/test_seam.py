@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twinset.pipelines.blending import blend, inner_feather
+from twinset.pipelines.denoising.blending import blend, inner_feather
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.integers(0, 255, (40, 30, 3), dtype=np.uint8)

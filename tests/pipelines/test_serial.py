@@ -13,7 +13,7 @@ from PIL import Image
 
 from twinset.adapters.condition import Layout
 from twinset.errors import InputError
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.keypoints import FRAME
 from twinset.figure.labels import FACE, GARMENT_KINDS
 from twinset.models.vae import decode_latents

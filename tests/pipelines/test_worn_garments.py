@@ -12,7 +12,7 @@ from PIL import Image
 
 from twinset.common.result_cache import PerceptionCache
 from twinset.errors import InputError
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.labels import DRESS, PANTS, SKIRT, UPPER
 from twinset.models.figure_reader import FigureReader
 from twinset.models.hub.profiles import BUNDLED

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.helpers.lora_people import JACKET, person, write_people
 from twinset.errors import InputError
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.labels import UPPER
 from twinset.training.core.buckets import bucket_sizes, fitted, nearest_bucket
 from twinset.training.core.options import read_recipe, recipe_text

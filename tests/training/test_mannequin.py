@@ -12,8 +12,8 @@ import pytest
 from twinset.figure import keypoints as kp
 from twinset.figure import poses
 from twinset.figure.colours import CLOTH
+from twinset.figure.drawing.flat_garments import flat_keypoints, render_flat, warp_flat
 from twinset.figure.drawn_parsing import HAIR_STYLES, draw_layout
-from twinset.figure.flat_garments import flat_keypoints, render_flat, warp_flat
 from twinset.figure.labels import FACE, GARMENT_KINDS, LABELS, colourise
 from twinset.training.mannequin import render, store
 from twinset.training.mannequin.attributes import ATTRIBUTES, attributes

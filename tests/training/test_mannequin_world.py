@@ -11,13 +11,13 @@ from scipy.ndimage import binary_dilation, binary_fill_holes
 
 from twinset.figure import poses
 from twinset.figure.colours import CLOTH
+from twinset.figure.drawing.garments import GarmentDesign
+from twinset.figure.drawing.hair import BALD, HAIR_STYLES
+from twinset.figure.drawing.parts import in_order, part_map
 from twinset.figure.drawn_parsing import draw_layout, layout_parts
-from twinset.figure.garments import GarmentDesign
-from twinset.figure.hair import BALD, HAIR_STYLES
 from twinset.figure.labels import FACE, GARMENT_KINDS, HAIR, HAT, garment_labels, garment_slot
 from twinset.figure.ordinary.parsing import body_map
 from twinset.figure.ordinary.poses import ordinary_preset
-from twinset.figure.parts import in_order, part_map
 from twinset.training.mannequin import render
 from twinset.training.mannequin.attributes import ATTRIBUTES, attribute_names
 from twinset.training.mannequin.captions import captions

@@ -15,7 +15,7 @@ from tests.helpers.tiny import tiny_model, tiny_pipeline
 from twinset.adapters.condition import Condition, region_hints
 from twinset.adapters.regions import TRACE
 from twinset.errors import InputError
-from twinset.figure.flat_garments import garment_draft, render_flat
+from twinset.figure.drawing.flat_garments import garment_draft, render_flat
 from twinset.figure.labels import garment_labels
 from twinset.models.region_controlnet import RegionHints, label_masks
 from twinset.models.vae import PatchAutoencoderKL, decode_latents, encode_picture

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from twinset.adapters.condition import FACE_LABELS, Layout
 from twinset.adapters.identity import face_draft
 from twinset.errors import InputError
+from twinset.figure.drawing.flat_garments import garment_draft
 from twinset.figure.face_look import face_look, head_turn_of
-from twinset.figure.flat_garments import garment_draft
 from twinset.figure.keypoints import (
     L_EYE,
     NOSE,

@@ -24,7 +24,7 @@ from PIL import Image
 
 from twinset.common.image_io import read_picture
 from twinset.errors import InputError
-from twinset.figure.flat_garments import render_flat
+from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import ALL_KINDS, DRESS, FACE, PALETTE, UPPER
 from twinset.perception.people.keypoint_files import read_keypoints

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from torch import Tensor
 
+from twinset.errors import InputError
+from twinset.models.vae import encode_picture
 from twinset.pipelines.compose import backend_of
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
-from twinset.training.core.latents import latents_of
 from twinset.training.core.options import DenoisingOptions
 from twinset.training.core.tensor_cache import TensorCache, Tensors
 
@@ -48,3 +52,23 @@ class PictureEncoder:
         """
         sizes = torch.tensor([size[1], size[0], fit.corner[1], fit.corner[0], fit.bucket[1], fit.bucket[0]])
         return {"latents": latents_of(self.pipe, picture), "sizes": sizes}
+
+
+@torch.no_grad()
+def latents_of(pipe: JointPass, picture: np.ndarray) -> Tensor:
+    """Scaled latents (C, H / f, W / f) of a picture uint8 (H, W, 3), float32 on the CPU.
+
+    Raises:
+        InputError: the autoencoder gives what is not finite.
+    """
+    vae: Any = pipe.vae
+    dtype = vae.dtype
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(vae.device, torch.float32) / 127.5 - 1
+    if dtype != torch.float32:  # SDXL's own overflows in half precision
+        vae.to(torch.float32)
+    latents = encode_picture(vae, pixels)[0].cpu()
+    if dtype != torch.float32:
+        vae.to(dtype)
+    if not latents.isfinite().all():
+        raise InputError("the model's VAE gives latents that are not finite; get another copy of the model")
+    return latents

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twinset.figure import colours
-from twinset.figure.hair import BALD, HAIR_STYLES
+from twinset.figure.drawing.hair import BALD, HAIR_STYLES
 from twinset.training.mannequin.spec import (
     BEARDS,
     COLOURED_LIGHTS,

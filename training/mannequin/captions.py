@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twinset.figure.hair import BALD
+from twinset.figure.drawing.hair import BALD
 from twinset.training.mannequin.spec import GarmentDesign, Spec
 from twinset.training.mannequin.words import CHINESE, ENGLISH, CaptionWords
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from twinset.figure.body import body_parts, head_parts
+from twinset.figure.drawing.figure_draft import figure_draft
+from twinset.figure.drawing.garments import garment_parts
+from twinset.figure.drawing.hair import hair_parts
+from twinset.figure.drawing.paint import paint_person
+from twinset.figure.drawing.parts import BodyPart, label_map
+from twinset.figure.drawing.raster import matrix_text, rasterise
 from twinset.figure.drawn_parsing import draw_layout
-from twinset.figure.figure_draft import figure_draft
-from twinset.figure.garments import garment_parts
-from twinset.figure.hair import hair_parts
 from twinset.figure.keypoints import L_EAR, NOSE, R_EYE, Keypoints, with_visibility
-from twinset.figure.paint import paint_person
-from twinset.figure.parts import BodyPart, label_map
 from twinset.figure.poses import Arm, Pose, place, placement
-from twinset.figure.raster import matrix_text, rasterise
 from twinset.figure.rig import Rig, build_rig
 from twinset.training.mannequin import face
 from twinset.training.mannequin.beard import beard_svg

@@ -9,9 +9,9 @@ import numpy as np
 
 from twinset.figure import colours
 from twinset.figure.colours import RGB
+from twinset.figure.drawing.garments import GarmentDesign
+from twinset.figure.drawing.hair import BALD, HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.face_look import BEARDS, EXPRESSIONS
-from twinset.figure.garments import GarmentDesign
-from twinset.figure.hair import BALD, HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.poses import Placement, Pose, placement, random_pose
 
 SPLITS: dict[str, tuple[int, int]] = {

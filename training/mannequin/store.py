@@ -16,8 +16,8 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from twinset.figure.drawing.flat_garments import garment_draft, render_flat
 from twinset.figure.face_look import face_look
-from twinset.figure.flat_garments import garment_draft, render_flat
 from twinset.figure.keypoints import FRAME, L_ANKLE, L_WRIST, NOSE, R_ANKLE, R_WRIST
 from twinset.training.mannequin import render
 from twinset.training.mannequin.attributes import attributes

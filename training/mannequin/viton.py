@@ -18,11 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from twinset.common.atomic_files import write_atomic
 from twinset.errors import InputError
-from twinset.figure.flat_garments import flat_keypoints, render_flat
-from twinset.figure.garments import garment_parts
+from twinset.figure.drawing.flat_garments import flat_keypoints, render_flat
+from twinset.figure.drawing.garments import garment_parts
+from twinset.figure.drawing.parts import in_order, part_map
 from twinset.figure.keypoints import BODY_25, FRAME, L_HIP, R_HIP, Keypoints, draw_skeleton, with_visibility
 from twinset.figure.labels import PALETTE
-from twinset.figure.parts import in_order, part_map
 from twinset.figure.rig import build_rig
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import GarmentDesign, draw_spec

@@ -105,8 +105,8 @@ def merge(
     from twinset.adapters.lora.bases import base_models, lora_family, named_layers
     from twinset.adapters.lora.files import read_lora
     from twinset.adapters.lora.write import merged, standard_metadata, write_lora
+    from twinset.pipelines.loading.request_loras import trigger_word
     from twinset.pipelines.request import LoraChoice
-    from twinset.pipelines.request_loras import trigger_word
 
     form, precision = _form(to), _dtype(dtype)
     choices = [LoraChoice.model_validate(source) for source in sources]
@@ -122,7 +122,7 @@ def merge(
 
 def _keys(file: LoraFile) -> dict[str, Any]:
     from twinset.adapters.lora.bases import lora_family
-    from twinset.pipelines.request_loras import trigger_word
+    from twinset.pipelines.loading.request_loras import trigger_word
 
     try:
         family = lora_family(file)

@@ -8,9 +8,9 @@ from itertools import groupby
 import numpy as np
 
 from twinset.figure import colours
-from twinset.figure.garments import GarmentDesign
-from twinset.figure.parts import BodyPart, in_order
-from twinset.figure.raster import matrix_text
+from twinset.figure.drawing.garments import GarmentDesign
+from twinset.figure.drawing.parts import BodyPart, in_order
+from twinset.figure.drawing.raster import matrix_text
 
 #: Logos within a unit square around 0.
 _LOGO_PATHS = {

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from twinset.figure.body import HAIR, HEAD, HOOD, SHOES, UPPER
+from twinset.figure.drawing.parts import BodyPart, mirrored
 from twinset.figure.keypoints import L_EYE, R_EYE
 from twinset.figure.labels import LEFT_SHOE, RIGHT_SHOE, garment_labels
-from twinset.figure.parts import BodyPart, mirrored
 from twinset.figure.poses import EAR_X, EYE_Y
 from twinset.figure.rig import Rig
 

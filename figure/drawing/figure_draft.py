@@ -6,11 +6,11 @@ import numpy as np
 
 from twinset.figure.body import body_parts, ears_path, head_outline, head_parts
 from twinset.figure.colours import RGB
-from twinset.figure.flat_garments import GREY
-from twinset.figure.hair import hair_parts
+from twinset.figure.drawing.flat_garments import GREY
+from twinset.figure.drawing.hair import hair_parts
+from twinset.figure.drawing.paint import paint_person
+from twinset.figure.drawing.raster import rasterise
 from twinset.figure.keypoints import FRAME, Keypoints
-from twinset.figure.paint import paint_person
-from twinset.figure.raster import rasterise
 from twinset.figure.rig import build_rig
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twinset.figure.accessories import accessory_parts, footwear_parts
 from twinset.figure.body import HOOD, LEFT_LIMB, LOWER, RIGHT_LIMB, UPPER
 from twinset.figure.colours import RGB
+from twinset.figure.drawing.accessories import accessory_parts, footwear_parts
+from twinset.figure.drawing.parts import BodyPart, capsule
 from twinset.figure.labels import GARMENT_KINDS, garment_slot
-from twinset.figure.parts import BodyPart, capsule
 from twinset.figure.poses import SHIN, UPPER_ARM
 from twinset.figure.rig import Rig
 

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from twinset.figure.garments import GarmentDesign, garment_parts
+from twinset.figure.drawing.garments import GarmentDesign, garment_parts
+from twinset.figure.drawing.paint import paint_person
+from twinset.figure.drawing.parts import in_order, part_map
+from twinset.figure.drawing.raster import rasterise
 from twinset.figure.keypoints import FRAME, Keypoints
 from twinset.figure.labels import GARMENT_KINDS, garment_slot
-from twinset.figure.paint import paint_person
-from twinset.figure.parts import in_order, part_map
 from twinset.figure.poses import Arm, Leg, Placement, Pose, place
-from twinset.figure.raster import rasterise
 from twinset.figure.rig import build_rig
 
 #: Of a draft, where no garment lies.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from twinset.figure.body import HAIR
+from twinset.figure.drawing.parts import BodyPart
 from twinset.figure.labels import HAIR as HAIR_LABEL
-from twinset.figure.parts import BodyPart
 from twinset.figure.rig import Rig
 
 _CAP = "M-.45 .1C-.5 -.3 -.38 -.6 0 -.6C.38 -.6 .5 -.3 .45 .1"

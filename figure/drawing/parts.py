@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from twinset.figure.drawing.raster import matrix_text, rasterise
 from twinset.figure.keypoints import FRAME
-from twinset.figure.raster import matrix_text, rasterise
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class BodyPart:
         label: ATR label.
         role: what it is made of: skin, face, hair or a garment slot.
         layer: drawing order, low first.
-        details: (kind, path) drawn on top in pictures but not in label maps; `twinset.figure.paint` knows their kinds.
+        details: (kind, path) drawn on top in pictures but not in label maps; `twinset.figure.drawing.paint` knows their kinds.
     """
 
     name: str

@@ -1,0 +1,1 @@
+"""Draws figures as SVG: skin, hair, clothes and what is worn, flat garments, and drafts of them; no networks."""
