@@ -40,8 +40,9 @@ from twinset.pipelines.draw import draw
 from twinset.pipelines.generate import with_model_defaults
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.load import load_pipeline
+from twinset.pipelines.named_files import GarmentPicture
 from twinset.pipelines.record import machine
-from twinset.pipelines.request import GarmentPicture, Request
+from twinset.pipelines.request import Request
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 CATEGORIES = {"upper_body": "t_shirt", "lower_body": "trousers", "dresses": "dress"}

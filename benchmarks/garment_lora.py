@@ -35,8 +35,8 @@ from twinset.benchmarks.people import BenchmarkPerson, drawn_person
 from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.labels import GARMENT_KINDS
 from twinset.pipelines.loading.request_loras import loras_on
+from twinset.pipelines.named_files import LoraChoice
 from twinset.pipelines.record import machine
-from twinset.pipelines.request import LoraChoice
 from twinset.pipelines.studio import StudioPipeline
 from twinset.scoring.identity import cosine
 from twinset.training.lora.captions import noun

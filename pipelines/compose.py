@@ -28,7 +28,8 @@ from twinset.pipelines.families.photo_pose import photo_pose, redressed
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.parts_on_demand import prepared
-from twinset.pipelines.request import GarmentPicture, Request
+from twinset.pipelines.named_files import GarmentPicture
+from twinset.pipelines.request import Request
 from twinset.pipelines.sizes import size_of
 from twinset.pipelines.stages import Stage, View, face_view, stages_of
 from twinset.pipelines.wardrobe import (
@@ -42,7 +43,7 @@ from twinset.pipelines.wardrobe import (
 )
 from twinset.prompts.brief import Brief
 from twinset.prompts.conflicts import without_colours
-from twinset.prompts.sentence import Sentence, understand
+from twinset.prompts.sentence import Sentence, completed, understand
 from twinset.scoring.garment import FEWEST_PIXELS, NEARLY_WHITE
 
 if TYPE_CHECKING:
@@ -119,8 +120,10 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     prepared(pipe, request)
     people = backend_at(pipe, request)
     flats = read_garments(people, request.garments, notes)
-    sentence = understand(request.prompt, people.family, request.seed or 0, colours_of(flats))
-    brief, notes = sentence.brief, [*notes, *sentence.notes]
+    shown = colours_of(flats)
+    told = request.seed or 0, shown, request.negative, request.raw_prompt
+    sentence = understand(request.prompt, people.family, *told)
+    brief = sentence.brief
     selfie = read_selfies(people, request.selfies, request.face, notes) if request.selfies else None
     photo, looks, drawn = None, None, ()
     if request.photo is None:
@@ -130,7 +133,8 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
             draw_clothes and people.draws_clothes and request.garment_strength > 0 and not request.loras
         ):  # one of them may be a garment
             drawn = clothe(people, request, brief, kinds, layout, tuple(flats), notes)
-            sentence = replace(sentence, prompt=without_colours(sentence.prompt, flats))
+            if not request.raw_prompt:
+                sentence = replace(sentence, prompt=without_colours(sentence.prompt, flats))
             flats |= {each.garment.kind: each.flat for each in drawn}
     else:
         photo, layout, kinds = read_photo(people, request.photo, tuple(flats), selfie is not None, notes)
@@ -144,9 +148,12 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     if not pipe.nets:
         pose, hair, kinds = "", "", ()
         notes.append("the pose is not used: words alone draw without a pose net; --pose brings it in")
+    if not request.raw_prompt:
+        framing = request.framing if pipe.nets and photo is None else ""
+        sentence = completed(sentence, people.family, shown, pose if pose.partition(":")[0] in NAMED else "", framing)
     whole = [stage for stage in stages if stage.view.window is None][-1]
-    inputs = sentence, whole.layout, whole.conditions, pose, hair, kinds, selfie, flats, tuple(notes), stages
-    return Composition(*inputs, looks, photo, drawn, posed=bool(pipe.nets))
+    inputs = sentence, whole.layout, whole.conditions, pose, hair, kinds, selfie, flats
+    return Composition(*inputs, (*sentence.notes, *notes), stages, looks, photo, drawn, posed=bool(pipe.nets))
 
 
 def backend_of(pipe: JointPass) -> FamilyBackend:

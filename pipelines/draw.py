@@ -16,7 +16,7 @@ from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import LARGEST_SEED, Request
 from twinset.pipelines.stages import OnePass, Stage, draw_stages, steps_of
 from twinset.prompts.sentence import Sentence
-from twinset.prompts.weighting import is_weighted, weighted_embeddings
+from twinset.prompts.weighting import is_long, is_weighted, weighted_embeddings
 
 Progress = Callable[[int, int, int], None]
 """Called with the picture's index, the number of steps done, and how many it takes in all stages."""
@@ -106,9 +106,13 @@ class _StepCount:
 
 
 def prompt_arguments(pipe: JointPass, sentence: Sentence) -> dict[str, Any]:
-    """The arguments that tell a pipeline the words: as they are, or as embeddings where some have weights."""
-    if is_weighted(sentence.prompt):
-        return weighted_embeddings(pipe, sentence.prompt, sentence.negative or "")
+    """The arguments that tell a pipeline the words: as they are, or as embeddings where some have weights.
+
+    So have prompts that a text encoder does not take in one piece; they are read in windows of its length.
+    """
+    texts = sentence.prompt, sentence.negative or ""
+    if any(is_weighted(text) or is_long(pipe, text) for text in texts):
+        return weighted_embeddings(pipe, *texts)
     return {"prompt": sentence.prompt, "negative_prompt": sentence.negative}
 
 

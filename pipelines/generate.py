@@ -278,8 +278,9 @@ def check_label(request: Request, composition: Composition) -> None:
 
 
 def with_model_defaults(pipe: JointPass, request: Request) -> Request:
-    """The request with the model's own steps, guidance and size where it has none."""
-    own = pipe.config["default_steps"], pipe.config["default_guidance"], backend_of(pipe).usual_size
+    """The request with the model's own steps, guidance, size and scheduler where it has none."""
+    people = backend_of(pipe)
+    own = pipe.config["default_steps"], pipe.config["default_guidance"], people.usual_size, people.usual_scheduler
     return request.settled(*own)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from twinset.common.hashing import file_hash
 from twinset.compliance.labels.key import key_name, mark_key
 from twinset.errors import InputError
-from twinset.pipelines.compose import compose
+from twinset.pipelines.compose import Composition, compose
 from twinset.pipelines.controller.controller import draw_controlled
 from twinset.pipelines.denoising.locks import unet_lock
 from twinset.pipelines.draw import Progress, draw
@@ -45,6 +46,7 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
         check_unchanged(pipe, record)
         with under_consent(pipe, request), packages_on(pipe, request), loras_on(pipe, request.loras):
             composition = compose(pipe, request, draw_clothes="drawn_clothes" in record.composed)
+            composition = with_prompts_of(record, composition)
             again = partial(draw, pipe, request, composition, record.index, progress)
             picture = finished(request, composition, draw_controlled(pipe, request, composition, again))
     path = out / record.picture
@@ -52,6 +54,14 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     done = labelled(request, composition, picture, record.picture)
     save_file(done.data, path)
     return path, done.sha256 == record.sha256
+
+
+def with_prompts_of(record: Record, composition: Composition) -> Composition:
+    """A composition with the prompts that a record's picture was drawn with, however prompts are made today."""
+    if "negative" not in record.composed:
+        return composition
+    words = {"prompt": record.composed["prompt"], "negative": record.composed["negative"]}
+    return replace(composition, sentence=replace(composition.sentence, **words))
 
 
 def check_unchanged(pipe: JointPass, record: Record) -> None:

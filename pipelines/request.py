@@ -12,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from twinset.common.validation import one_line
 from twinset.compliance.labels.visible import WORDINGS, Corner
 from twinset.errors import InputError
+from twinset.pipelines.denoising.schedulers import SchedulerName
+from twinset.pipelines.named_files import GarmentPicture, LoraChoice, ParserFile
 from twinset.pipelines.options import Blend, Option
 from twinset.pipelines.sizes import FORMATS, SIZE_PATTERN, check_size
 
@@ -21,76 +23,6 @@ CHOICES = (*READERS, "attention")
 """Fields of a request that choose packages and networks; whoever runs a service chooses for all its jobs."""
 Framing = Literal["portrait", "half", "three_quarter", "full"]
 LARGEST_SEED = 2**32 - 1
-
-
-class GarmentPicture(BaseModel):
-    """A garment given as a picture; its kind is recognised when it is not told."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: Path
-    kind: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_text(cls, value: Any) -> Any:
-        """Accept `dress.png` and `dress=anything.png` where an object is expected."""
-        if not isinstance(value, str | Path):
-            return value
-        kind, equals, path = str(value).partition("=")
-        named = equals and "/" not in kind and "." not in kind
-        return {"path": path, "kind": kind} if named else {"path": str(value)}
-
-
-class LoraChoice(BaseModel):
-    """A LoRA file and its weight.
-
-    Attributes:
-        path: in diffusers', PEFT's or kohya's form.
-        weight: 1 as trained, 0 switches it off; may be negative.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: Path
-    weight: float = Field(default=1.0, ge=-4.0, le=4.0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_text(cls, value: Any) -> Any:
-        """Accept `jacket.safetensors` and `jacket.safetensors=0.8` where an object is expected."""
-        if not isinstance(value, str | Path):
-            return value
-        path, equals, weight = str(value).rpartition("=")
-        try:
-            return {"path": path, "weight": float(weight)} if equals and path else {"path": str(value)}
-        except ValueError:
-            return {"path": str(value)}
-
-
-class ParserFile(BaseModel):
-    """A parsing network of one's own.
-
-    Attributes:
-        form: SCHP, or HRNet with OCR.
-        path: its ONNX file.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    form: Literal["schp", "hrnet"]
-    path: Path
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_text(cls, value: Any) -> Any:
-        """Accept `schp=parsing_atr.onnx` where an object is expected."""
-        if not isinstance(value, str):
-            return value
-        form, _, path = value.partition("=")
-        if form not in ("schp", "hrnet") or not path:
-            raise ValueError("is no form=file; say schp=FILE.onnx or hrnet=FILE.onnx")
-        return {"form": form, "path": path}
 
 
 class Request(BaseModel):
@@ -104,6 +36,16 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: Annotated[str, Field(description="A sentence, English or Chinese.")]
+    negative: Annotated[
+        str | None,
+        Field(max_length=2000, description="What must not be in the picture, in words."),
+        Option(label=("What must not be in the picture", "不要出现的内容"), advanced=True),
+    ] = None
+    raw_prompt: Annotated[
+        bool,
+        Field(description="Give the prompt to the text encoder as it stands: nothing translated, corrected or added."),
+        Option(label=("Use the prompt as it stands", "原样使用提示词"), advanced=True),
+    ] = False
     selfies: Annotated[
         tuple[Path, ...],
         Field(description="A picture of the person, or an aligned crop of the face. Several become one identity."),
@@ -230,6 +172,11 @@ class Request(BaseModel):
         int | None,
         Field(ge=1, le=1000, description="Denoising steps; the model's own number when absent."),
         Option(label=("Denoising steps", "去噪步数"), advanced=True),
+    ] = None
+    scheduler: Annotated[
+        SchedulerName | None,
+        Field(description="Sampler of the denoising steps; the model's own when absent."),
+        Option(label=("Sampler", "采样器"), advanced=True),
     ] = None
     guidance: Annotated[
         float | None,
@@ -363,10 +310,13 @@ class Request(BaseModel):
             raise ValueError("has no words; say what to draw, as in 'short hair, red dress, beach'")
         return prompt.strip()
 
-    def settled(self, steps: int, guidance: float, size: tuple[int, int]) -> Request:
-        """The same request with the model's own steps, guidance and size where it has none."""
+    def settled(
+        self, steps: int, guidance: float, size: tuple[int, int], scheduler: SchedulerName | None = None
+    ) -> Request:
+        """The same request with the model's own steps, guidance, size and scheduler where it has none."""
         own = {"steps": self.steps or steps, "size": self.size or f"{size[0]}x{size[1]}"}
-        return self.model_copy(update=own | {"guidance": guidance if self.guidance is None else self.guidance})
+        own |= {"guidance": guidance if self.guidance is None else self.guidance}
+        return self.model_copy(update=own | {"scheduler": self.scheduler or scheduler})
 
     @property
     def networks(self) -> tuple[Path, ...]:

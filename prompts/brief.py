@@ -17,6 +17,7 @@ from twinset.prompts.glossary import (
     SCENE_WORDS,
 )
 from twinset.prompts.marks import Mark, Meaning, find_marks, normalise, uncovered
+from twinset.prompts.refusals import refused_marks
 
 __all__ = [
     "GARMENT_WORDS", "HAIR_LENGTH_WORDS", "HAIR_STYLE_WORDS", "POSE_WORDS", "SCENE_WORDS",
@@ -25,7 +26,6 @@ __all__ = [
 
 #: Where a phrase with a garment of its own may begin; colours do not reach across.
 _BREAK = re.compile(r"[,.;:!?、。|/\n]|\b(?:and|with|over|under|plus|but)\b|和|与|及|配|搭|加上|、")
-_STOP = re.compile(r"[,.;:!?、。\n]|\b(?:but|just|only|with|wearing|in)\b|但|只|而|\band (?:an?|the) ")
 _ALL_IN = re.compile(r"(?:\b(?:in|wearing|wears)(?: all| only)? |穿着?|身着|[一全]身)$")
 _SAID_ALL = re.compile(
     r"\s*(?:$|[,.;:!?、。\n]|\b(?:on|at|in|with|by|near|and|standing|walking|sitting)\b|[^\x00-\x7f])"
@@ -129,7 +129,7 @@ def read_brief(text: str) -> Brief:
     """
     plain = normalise(text)
     marks = find_marks(plain)
-    refused = _refused(plain, marks)
+    refused = refused_marks(plain, marks)
     wanted = tuple(mark for mark in marks if mark not in refused and not mark.meaning("not"))
     looks = _looks(plain, wanted)
     hair = next((looks[head] for head in wanted if head in looks and _is_hair(head) and "colour" in looks[head]), {})
@@ -187,7 +187,7 @@ def colour_words(text: str) -> tuple[str, tuple[ColourWord, ...]]:
     """The normalised text and its garments' colour words, in order."""
     plain = normalise(text)
     marks = find_marks(plain)
-    refused = _refused(plain, marks)
+    refused = refused_marks(plain, marks)
     wanted = tuple(mark for mark in marks if mark not in refused and not mark.meaning("not"))
     looks: dict[Mark, dict[str, Meaning]] = {mark: {} for mark in wanted if _is_head(mark)}
     words = []
@@ -265,21 +265,6 @@ def _hair_colour(look: dict[str, Meaning]) -> str | None:
     if "colour" not in look:
         return None
     return "blonde" if look["colour"].key == "yellow" else look["colour"].key
-
-
-# Refusals
-
-
-def _refused(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
-    """Marks that a negation before them refuses, up to the end of its clause."""
-    refused: list[Mark] = []
-    for negation in (mark for mark in marks if mark.meaning("not")):
-        stop = _STOP.search(text, negation.end)
-        end = stop.start() if stop and stop.start() > negation.end else len(text)
-        refusable = (m for m in marks if negation.end <= m.start < end and not m.meaning("colour"))
-        end = next((m.end for m in refusable if text[m.end : m.end + 1] == "的"), end)  # 没有眼镜的男人
-        refused += [m for m in marks if negation.end <= m.start < end and not m.meaning("not") and m not in refused]
-    return tuple(mark for mark in refused if not mark.meaning("colour"))
 
 
 # People and the rest

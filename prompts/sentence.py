@@ -1,17 +1,20 @@
 """A user's sentence → what it asks for, and what the text encoder of a family reads.
 
 `studio` was trained on captions in both languages and reads the sentence as it is. The full-size families read English:
-Chinese is translated, and what the sentence refuses goes from its words to the negative prompt.
+Chinese is translated, what the sentence refuses goes from its words to the negative prompt, and `completed` adds what
+is only seen in the pictures, and the words that such a family expects.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twinset.prompts.brief import Brief, read_brief
+from twinset.prompts.completion import NEGATIVE_WORDS, QUALITY_WORDS, missing_words
 from twinset.prompts.conflicts import correct_words, follow_pictures
+from twinset.prompts.refusals import without_refusals
 from twinset.prompts.translation import is_chinese, translate
 from twinset.prompts.weighting import is_weighted, plain_words
 from twinset.prompts.wildcards import expand
@@ -35,7 +38,14 @@ class Sentence:
     notes: tuple[str, ...] = ()
 
 
-def understand(text: str, family: str, seed: int = 0, shown: Mapping[str, Sequence[str]] | None = None) -> Sentence:
+def understand(
+    text: str,
+    family: str,
+    seed: int = 0,
+    shown: Mapping[str, Sequence[str]] | None = None,
+    negative: str | None = None,
+    raw: bool = False,
+) -> Sentence:
     """Read a sentence for a family.
 
     Args:
@@ -44,24 +54,56 @@ def understand(text: str, family: str, seed: int = 0, shown: Mapping[str, Sequen
         seed: of the request.
         shown: garment kind to the colours of its photo, the main one first; where the words say a colour that the photo
             does not show, the photo wins.
+        negative: the user's own negative prompt.
+        raw: give the sentence to the text encoder as it stands; the brief is read all the same.
 
     Raises:
         InputError: a template cannot be read.
     """
     sentence = expand(text, seed) if re.search(r"[{}]|__", text) else text
     brief, conflicts = follow_pictures(read_brief(plain_words(sentence)), shown or {})
+    if raw:
+        return Sentence(brief, sentence, negative)
     notes = [conflict.note for conflict in conflicts]
     sentence = correct_words(sentence, conflicts)
     if family == "studio":
-        return Sentence(brief, _for_studio(sentence, brief), None, tuple(notes))
-    worded = write_prompts(brief, family)
-    told = translate(sentence)
-    if told.translator != "none":
-        notes.append(f"the prompt is put into English by {told.translator}: {told.text!r}")
-    elif brief.unwanted:
-        notes.append(f"what is not wanted goes to the negative prompt; the prompt is {worded.positive!r}")
-    english = worded.positive if brief.unwanted else told.text
-    return Sentence(brief, english, worded.negative, tuple(notes))
+        return Sentence(brief, _for_studio(sentence, brief), negative, tuple(notes))
+    english = translate(sentence)
+    if english.translator != "none":
+        notes.append(f"the prompt is put into English by {english.translator}: {english.text!r}")
+    prompt, refused = without_refusals(english.text)
+    unwanted = [negative or "", *(meaning.english for meaning in brief.unwanted), *refused]
+    return Sentence(brief, prompt, _listed(unwanted) or None, tuple(notes))
+
+
+def completed(
+    sentence: Sentence,
+    family: str,
+    shown: Mapping[str, Sequence[str]] | None = None,
+    pose: str = "",
+    framing: str = "",
+) -> Sentence:
+    """A sentence with what its prompts lack: a person, pictured garments, pose and framing, and a family's own words.
+
+    Args:
+        sentence: as `understand` read it.
+        family: whose words are added; "studio" has none.
+        shown: garment kind to the colours of its picture.
+        pose: the preset that is drawn; "" for none.
+        framing: how much of the body is drawn; "" to leave it open.
+    """
+    if family == "studio":
+        return sentence
+    before, after = missing_words(sentence.brief, sentence.prompt, shown or {}, pose, framing)
+    prompt = _listed([*before, sentence.prompt, *after, QUALITY_WORDS[family]])
+    negative = _listed([sentence.negative or "", *NEGATIVE_WORDS])
+    note = f"the prompt is completed to {prompt!r}; --raw-prompt leaves it as it is"
+    return replace(sentence, prompt=prompt, negative=negative, notes=(*sentence.notes, note))
+
+
+def _listed(phrases: Sequence[str]) -> str:
+    """Phrases in a row, each once, without empty ones."""
+    return ", ".join(dict.fromkeys(filter(None, (phrase.strip(" ,") for phrase in phrases))))
 
 
 def _for_studio(sentence: str, brief: Brief) -> str:

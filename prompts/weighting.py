@@ -1,4 +1,4 @@
-"""Weighted words, "(red dress)1.3", as prompt embeddings, through compel."""
+"""Weighted words, "(red dress)1.3", and long prompts as prompt embeddings, through compel."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def normalise_weights(prompt: str) -> str:
 def is_weighted(prompt: str) -> bool:
     """Whether a prompt holds weights in either notation."""
     return re.search(WEIGHTED, normalise_weights(prompt)) is not None
+
+
+def is_long(pipe: Any, prompt: str) -> bool:
+    """Whether a prompt has more tokens than a text encoder of the pipeline reads at once, 77 with CLIP."""
+    tokenizers = filter(None, (pipe.tokenizer, getattr(pipe, "tokenizer_2", None)))
+    return any(len(tokenizer(prompt).input_ids) > tokenizer.model_max_length for tokenizer in tokenizers)
 
 
 def plain_words(prompt: str) -> str:

@@ -36,11 +36,6 @@ _PATTERNS = {"plain": "plain", "stripes": "striped", "dots": "dotted", "checks":
 _PEOPLE = {"female": ("woman", "women"), "male": ("man", "men"), None: ("person", "people")}
 _YOUNG = {"female": ("girl", "girls"), "male": ("boy", "boys"), None: ("child", "children")}
 _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
-_FLAWS = {
-    "sd15": "lowres, bad anatomy, bad hands, blurry, watermark",
-    "sdxl": "lowres, blurry, watermark",
-    "studio": "",
-}
 
 
 @dataclass(frozen=True)
@@ -60,11 +55,20 @@ def write_prompts(brief: Brief, family: str) -> Prompts:
     Raises:
         InputError: An unknown family.
     """
-    if family not in FAMILIES:
-        raise InputError(f"family {family!r} is unknown; choose one of {', '.join(FAMILIES)}")
+    require_family(family)
     parts = _studio(brief) if family == "studio" else _tags(brief)
     refused = dict.fromkeys(meaning.english for meaning in brief.unwanted)
-    return Prompts(", ".join(filter(None, parts)), ", ".join(filter(None, (*refused, _FLAWS[family]))))
+    return Prompts(", ".join(filter(None, parts)), ", ".join(refused))
+
+
+def require_family(family: str) -> None:
+    """Refuse a family that has no words.
+
+    Raises:
+        InputError: it is unknown; the known ones are listed.
+    """
+    if family not in FAMILIES:
+        raise InputError(f"family {family!r} is unknown; choose one of {', '.join(FAMILIES)}")
 
 
 def _studio(brief: Brief) -> list[str]:

@@ -80,6 +80,7 @@ class Profile:
         guidance: default guidance weight.
         description: one line.
         folder: where parts without a hub id lie.
+        scheduler: name of the scheduler that its parts' authors draw with; None for the base's own.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Profile:
     guidance: float
     description: str
     folder: Path | None = None
+    scheduler: str | None = None
 
     def part(self, name: str) -> Part:
         """The part of that name.

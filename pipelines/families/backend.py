@@ -45,6 +45,7 @@ class FamilyBackend(Protocol):
     Attributes:
         frame: (width, height) in pixels that its model knows.
         usual_size: (width, height) of its pictures where nobody says otherwise.
+        usual_scheduler: name of the scheduler where nobody says otherwise; None for the pipeline's own.
         size: (width, height) of the pictures that are asked for; `frame` where `at` was not called.
         kinds: of garments that it can be given.
         family: "studio", "sd15" or "sdxl", whose words it reads.
@@ -56,6 +57,7 @@ class FamilyBackend(Protocol):
     size: tuple[int, int]
     kinds: tuple[str, ...]
     family: str
+    usual_scheduler: str | None
 
     def at(self, size: tuple[int, int]) -> Self:
         """The same for pictures of another size."""

@@ -55,6 +55,7 @@ class StudioBackend:
 
     frame: tuple[int, int] = FRAME
     usual_size: tuple[int, int] = (2 * WIDTH, 2 * HEIGHT)
+    usual_scheduler: str | None = None
     kinds: tuple[str, ...] = tuple(GARMENT_KINDS)
     family: str = "studio"
 

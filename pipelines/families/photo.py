@@ -53,6 +53,7 @@ class PhotoBackend:
         recogniser: the one that the identity adapter was trained with.
         detector: finds faces.
         photos: reads the people on photographs.
+        scheduler: that its parts' authors draw with; None for the base's own.
     """
 
     kinds = tuple(ALL_KINDS)
@@ -65,9 +66,10 @@ class PhotoBackend:
         recogniser: Recogniser | None,
         detector: Detector | None,
         photos: PhotoReader | None = None,
+        scheduler: str | None = None,
     ):
         self.family = "sd15" if getattr(pipe, "text_encoder_2", None) is None else "sdxl"
-        self.pipe, self.photos = pipe, photos
+        self.pipe, self.photos, self.usual_scheduler = pipe, photos, scheduler
         self.frame = self.usual_size = self.size = size
         self.recogniser, self.detector = recogniser, detector
         self.chosen_faces: Detector | InsightFace | None = None

@@ -89,7 +89,9 @@ def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str, c
     )
     for name, path in parts.adapters.items():
         pipe.load_adapter(path, name)
-    pipe.backend = PhotoBackend(pipe, profile.size, parts.recogniser, parts.detector, PhotoReader(profile, commercial))
+    pipe.backend = PhotoBackend(
+        pipe, profile.size, parts.recogniser, parts.detector, PhotoReader(profile, commercial), profile.scheduler
+    )
     pipe.revision = parts.revision
     return pipe
 

@@ -1,4 +1,4 @@
-"""What a request may choose in place of the usual: insightface, OpenPose, xformers, networks from one's own files."""
+"""What a request may choose in place of the usual: packages, networks from one's own files, a scheduler."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from twinset.errors import InputError
 from twinset.models.hub.catalog import BUFFALO_L
 from twinset.perception.faces.insightface_package import import_analysis
 from twinset.perception.people.pose import import_openpose
+from twinset.pipelines.denoising.schedulers import scheduler_on
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import READERS, Request
 
@@ -88,4 +89,5 @@ def packages_on(pipe: JointPass, request: Request) -> Iterator[None]:
             choices.enter_context(pipe.backend.using(request))
         if request.attention != "native":
             choices.enter_context(pipe.attention.using(request.attention))
+        choices.enter_context(scheduler_on(pipe, request.scheduler))
         yield

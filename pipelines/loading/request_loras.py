@@ -8,7 +8,7 @@ from typing import Any
 
 from twinset.adapters.lora.files import read_lora
 from twinset.adapters.lora.install import install_lora, remove_lora
-from twinset.pipelines.request import LoraChoice
+from twinset.pipelines.named_files import LoraChoice
 
 TRIGGERS = ("modelspec.trigger_phrase", "twinset.trigger", "trigger_word")
 """Entries of a file's header that name its trigger word, the usual one first."""

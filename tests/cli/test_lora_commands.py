@@ -20,9 +20,10 @@ from twinset.adapters.lora.write import merged, standard_metadata, write_lora
 from twinset.errors import InputError
 from twinset.pipelines.generate import generate
 from twinset.pipelines.loading.request_loras import loras_on
+from twinset.pipelines.named_files import LoraChoice
 from twinset.pipelines.record import load_record
 from twinset.pipelines.replay import replay
-from twinset.pipelines.request import LoraChoice, Request, read_request
+from twinset.pipelines.request import Request, read_request
 from twinset.pipelines.studio import StudioPipeline
 
 

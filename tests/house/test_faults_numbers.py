@@ -18,7 +18,8 @@ from twinset.adapters.lora.write import write_lora
 from twinset.errors import InputError
 from twinset.pipelines.generate import generate
 from twinset.pipelines.loading.load import load_pipeline
-from twinset.pipelines.request import LoraChoice, Request
+from twinset.pipelines.named_files import LoraChoice
+from twinset.pipelines.request import Request
 from twinset.pipelines.safety import CONCERN
 
 HAT = {"prompt": "hat", "seed": 3, "steps": 2, "repair": False, "candidates": 1}

@@ -32,7 +32,8 @@ from twinset.pipelines.draw import prompt_arguments
 from twinset.pipelines.loading import load
 from twinset.pipelines.loading.assembly import Parts
 from twinset.pipelines.loading.request_loras import loras_on
-from twinset.pipelines.request import LoraChoice, Request
+from twinset.pipelines.named_files import LoraChoice
+from twinset.pipelines.request import Request
 
 WHOLE = torch.ones(1, 1, SIZE[1], SIZE[0])
 Job = Callable[[Any], Tensor]

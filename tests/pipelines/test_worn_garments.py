@@ -18,7 +18,7 @@ from twinset.models.figure_reader import FigureReader
 from twinset.models.hub.profiles import BUNDLED
 from twinset.pipelines.compose import MARGIN, laid_flat
 from twinset.pipelines.families.drawn import StudioBackend
-from twinset.pipelines.request import GarmentPicture
+from twinset.pipelines.named_files import GarmentPicture
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import Spec, draw_plain_spec
 

@@ -13,8 +13,9 @@ from twinset.pipelines.compose import compose
 from twinset.pipelines.draw import draw
 from twinset.pipelines.generate import with_model_defaults
 from twinset.pipelines.joint_pass import JointPass
+from twinset.pipelines.named_files import GarmentPicture
 from twinset.pipelines.record import save_picture
-from twinset.pipelines.request import GarmentPicture, Request
+from twinset.pipelines.request import Request
 from twinset.training.core.denoising import Loss
 from twinset.training.core.validation import Validation
 from twinset.training.lora.batches import LoraData

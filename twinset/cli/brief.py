@@ -18,7 +18,9 @@ def brief(
 ) -> None:
     """Show what is understood of a sentence, and its prompts.
 
-    JSON: `{brief, positive, negative, translator}`; `brief.rest` lists what was not understood.
+    Pictured garments, pose and framing, which `generate` adds for sd15 and sdxl, are not known here.
+
+    JSON: `{brief, positive, negative, translator, notes}`; `brief.rest` lists what was not understood.
 
     Examples:
 
@@ -26,17 +28,18 @@ def brief(
 
         twinset brief "亚洲女性，短发，微笑，穿着红色长裙站在海边" --family sd15 --json
     """
-    from twinset.prompts.brief import read_brief
+    from twinset.prompts.sentence import completed, understand
     from twinset.prompts.translation import translate
-    from twinset.prompts.wording import write_prompts
+    from twinset.prompts.wording import require_family
 
-    read = read_brief(sentence)
-    prompts = write_prompts(read, family)
+    require_family(family)
+    read = completed(understand(sentence, family), family)
     keys = {
-        "brief": asdict(read),
-        "positive": prompts.positive,
-        "negative": prompts.negative,
-        "translator": translate(sentence).translator,
+        "brief": asdict(read.brief),
+        "positive": read.prompt,
+        "negative": read.negative or "",
+        "translator": "none" if family == "studio" else translate(sentence).translator,
+        "notes": list(read.notes),
     }
     if as_json:
         print(json.dumps(keys, ensure_ascii=False, indent=2))
@@ -52,7 +55,7 @@ def _table(keys: dict) -> Table:
         elif name == "rest":
             keys["not understood"] = ", ".join(value)
     for name, value in keys.items():
-        table.add_row(name, value)
+        table.add_row(name, "\n".join(value) if isinstance(value, list) else value)
     return table
 
 

@@ -106,7 +106,7 @@ def merge(
     from twinset.adapters.lora.files import read_lora
     from twinset.adapters.lora.write import merged, standard_metadata, write_lora
     from twinset.pipelines.loading.request_loras import trigger_word
-    from twinset.pipelines.request import LoraChoice
+    from twinset.pipelines.named_files import LoraChoice
 
     form, precision = _form(to), _dtype(dtype)
     choices = [LoraChoice.model_validate(source) for source in sources]

@@ -1,0 +1,78 @@
+"""Files that a request names, as users write them: kind=picture, file=weight, form=file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class GarmentPicture(BaseModel):
+    """A garment given as a picture; its kind is recognised when it is not told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    kind: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_text(cls, value: Any) -> Any:
+        """Accept `dress.png` and `dress=anything.png` where an object is expected."""
+        if not isinstance(value, str | Path):
+            return value
+        kind, equals, path = str(value).partition("=")
+        named = equals and "/" not in kind and "." not in kind
+        return {"path": path, "kind": kind} if named else {"path": str(value)}
+
+
+class LoraChoice(BaseModel):
+    """A LoRA file and its weight.
+
+    Attributes:
+        path: in diffusers', PEFT's or kohya's form.
+        weight: 1 as trained, 0 switches it off; may be negative.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    weight: float = Field(default=1.0, ge=-4.0, le=4.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_text(cls, value: Any) -> Any:
+        """Accept `jacket.safetensors` and `jacket.safetensors=0.8` where an object is expected."""
+        if not isinstance(value, str | Path):
+            return value
+        path, equals, weight = str(value).rpartition("=")
+        try:
+            return {"path": path, "weight": float(weight)} if equals and path else {"path": str(value)}
+        except ValueError:
+            return {"path": str(value)}
+
+
+class ParserFile(BaseModel):
+    """A parsing network of one's own.
+
+    Attributes:
+        form: SCHP, or HRNet with OCR.
+        path: its ONNX file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    form: Literal["schp", "hrnet"]
+    path: Path
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_text(cls, value: Any) -> Any:
+        """Accept `schp=parsing_atr.onnx` where an object is expected."""
+        if not isinstance(value, str):
+            return value
+        form, _, path = value.partition("=")
+        if form not in ("schp", "hrnet") or not path:
+            raise ValueError("is no form=file; say schp=FILE.onnx or hrnet=FILE.onnx")
+        return {"form": form, "path": path}

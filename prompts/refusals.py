@@ -1,0 +1,100 @@
+"""What a sentence refuses, "no hat, no bag or glasses": where that stands, and the sentence without it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from twinset.prompts.marks import Mark, find_marks, normalise
+
+_STOP = re.compile(r"[,.;:!?、。\n]|\b(?:but|just|only|with|wearing|in)\b|但|只|而|\band (?:an?|the) ")
+_OF_THE_PERSON = ("gender", "age", "pose", "expression", "count")
+_JOINING = re.compile(r"\s*(?:(?:an?|the|any|or|and|[,、或和])\s*)*")
+MOST_UNKNOWN_WORDS = 3
+"""Words after a negation that are taken for one thing although the glossary knows none of them."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A negation and what it refuses.
+
+    Attributes:
+        start: index of the negation's first character.
+        end: index after the last character of what is refused.
+        marks: the glossary's words that are refused, without colours.
+        things: what is refused, in words for a negative prompt.
+    """
+
+    start: int
+    end: int
+    marks: tuple[Mark, ...]
+    things: tuple[str, ...]
+
+
+def refused_marks(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
+    """Marks of a normalised text that a negation before them refuses, up to the end of its clause."""
+    return tuple(dict.fromkeys(mark for refusal in find_refusals(text, marks) for mark in refusal.marks))
+
+
+def find_refusals(text: str, marks: tuple[Mark, ...]) -> tuple[Refusal, ...]:
+    """The refusals of a normalised text with its marks, in order; a negation that refuses nothing is none."""
+    found = (_refusal(text, marks, mark) for mark in marks if mark.meaning("not"))
+    return tuple(refusal for refusal in found if refusal is not None)
+
+
+def without_refusals(text: str) -> tuple[str, tuple[str, ...]]:
+    """The sentence without its refusals, and what they refuse.
+
+    A text that refuses nothing comes back as it is; another one may come back normalised.
+    """
+    plain = normalise(text)
+    refusals = find_refusals(plain, find_marks(plain))
+    if not refusals:
+        return text, ()
+    kept = text if len(text) == len(plain) else plain
+    for refusal in reversed(refusals):
+        kept = kept[: refusal.start] + kept[refusal.end :]
+    things = dict.fromkeys(thing for refusal in refusals for thing in refusal.things)
+    return _tidied(kept), tuple(things)
+
+
+def _refusal(text: str, marks: tuple[Mark, ...], negation: Mark) -> Refusal | None:
+    stop = _STOP.search(text, negation.end)
+    end = stop.start() if stop and stop.start() > negation.end else len(text)
+    inside = _inside(text, marks, negation.end, end)
+    named = tuple(mark for mark in inside if not mark.meaning("colour"))
+    if named:
+        end = named[-1].end + text[named[-1].end :].startswith("的")
+        return Refusal(negation.start, end, named, tuple(mark.meanings[0].english for mark in named))
+    following = next((mark.start for mark in marks if negation.end <= mark.start and mark not in inside), end)
+    end = min(end, following)
+    words = text[negation.end : end].strip()
+    if not inside and not 0 < len(words.split()) <= MOST_UNKNOWN_WORDS:
+        return None
+    return Refusal(negation.start, end, (), tuple(filter(None, re.split(r" or |,|或", _without_article(words)))))
+
+
+def _inside(text: str, marks: tuple[Mark, ...], start: int, end: int) -> list[Mark]:
+    """The marks of a negation's clause, up to one that is about the person again: "without an umbrella walking"."""
+    inside: list[Mark] = []
+    for mark in (mark for mark in marks if start <= mark.start < end and not mark.meaning("not")):
+        between = text[inside[-1].end if inside else start : mark.start]
+        if any(mark.meaning(field) for field in _OF_THE_PERSON) and not _JOINING.fullmatch(between):
+            break
+        inside.append(mark)
+        if text.startswith("的", mark.end) and not mark.meaning("colour"):  # 没有眼镜的男人
+            break
+    return inside
+
+
+def _without_article(words: str) -> str:
+    return re.sub(r"^(?:an?|the|any) ", "", words)
+
+
+def _tidied(text: str) -> str:
+    """A sentence from which clauses were cut, without the commas and blanks that they leave."""
+    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\b(?:with|and|or|but|is|are)\s*(?=[,.;]|$)|(?:^|(?<=[,.;] ))(?:and|or|but)\b", "", text)
+    text = re.sub(r"\bwith (?=(?:in|on|at|by)\b)", "", text)
+    text = re.sub(r"\s*([,，、;；])(?:\s*[,，、;；])+", r"\1", text)
+    return re.sub(r"\s+([,.，。])", r"\1", text).strip(" ,，、;；")
