@@ -43,7 +43,7 @@ def draw(
         request: What to draw.
         composition: Of the request.
         index: Which of its pictures.
-        progress: Told after each step of the first try.
+        progress: Called after each step of the first try.
         attempt: Each try has its own noise.
         stages: In place of the composition's.
     """
@@ -106,7 +106,7 @@ class _StepCount:
 
 
 def prompt_arguments(pipe: JointPass, sentence: Sentence) -> dict[str, Any]:
-    """The arguments that tell a pipeline the words: as they are, or as embeddings where some have weights."""
+    """The pipeline's prompt arguments: plain texts, or embeddings where words carry weights."""
     if is_weighted(sentence.prompt):
         return weighted_embeddings(pipe, sentence.prompt, sentence.negative or "")
     return {"prompt": sentence.prompt, "negative_prompt": sentence.negative}

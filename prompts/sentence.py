@@ -20,7 +20,7 @@ from twinset.prompts.wording import write_prompts
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence understood.
+    """A parsed sentence and the prompts made of it.
 
     Attributes:
         brief: what it asks for.
@@ -36,7 +36,7 @@ class Sentence:
 
 
 def understand(text: str, family: str, seed: int = 0, shown: Mapping[str, Sequence[str]] | None = None) -> Sentence:
-    """Read a sentence for a family.
+    """Parse a sentence and write the prompts of a family.
 
     Args:
         text: English, Chinese or mixed; `{red|blue}` and `__name__` are expanded by the seed.
@@ -57,9 +57,9 @@ def understand(text: str, family: str, seed: int = 0, shown: Mapping[str, Sequen
     worded = write_prompts(brief, family)
     told = translate(sentence)
     if told.translator != "none":
-        notes.append(f"the prompt is put into English by {told.translator}: {told.text!r}")
+        notes.append(f"the prompt was translated into English by {told.translator}: {told.text!r}")
     elif brief.unwanted:
-        notes.append(f"what is not wanted goes to the negative prompt; the prompt is {worded.positive!r}")
+        notes.append(f"what the prompt excludes went to the negative prompt; the prompt is now {worded.positive!r}")
     english = worded.positive if brief.unwanted else told.text
     return Sentence(brief, english, worded.negative, tuple(notes))
 
