@@ -1,4 +1,4 @@
-"""What an attention site remembers of a condition for a pass, and where in the picture it speaks."""
+"""Keys and values of a condition at an attention site, stored for a pass, and the region in which they act."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ EVERY_ROW = slice(None)
 
 @dataclass(frozen=True)
 class RegionTokens:
-    """Where a region is at one resolution: nothing need be asked elsewhere, since the mask is 0 there.
+    """A region at one resolution: attention is computed only there, since the mask is 0 elsewhere.
 
     Attributes:
         mask: (1 or B, k, 1) in [0, 1].
-        at: (k,) positions that it is about; None for all.
+        at: (k,) indices of its positions; None for all.
     """
 
     mask: Tensor
@@ -35,15 +35,15 @@ class RegionTokens:
 
 @dataclass
 class ConditionKV:
-    """Keys and values of one condition at one site, and the gate w·M that lets them speak.
+    """Keys and values of one condition at one site, and the gate w·M on what they add.
 
     Attributes:
         key, value: (1 or B, n, C).
         places: its region at each resolution (h, w) of the UNet.
         features: (1 or B, n, C) hidden states of which key and value are the site's own projections; there is then one
             attention over the site's own keys and these (`joined`), in place of an attention of its own.
-        gate: (1 or B, 1, 1) weight of the rows that it speaks to.
-        rows: these rows of the batch; None while it is silent.
+        gate: (1 or B, 1, 1) weight in the rows in which it acts.
+        rows: these rows of the batch; None while its weight is 0.
     """
 
     key: Tensor

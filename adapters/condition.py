@@ -52,11 +52,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class TextConditioning:
-    """What the text encoders say of a text.
+    """The text encoders' output for a text.
 
     Attributes:
         states: (B, n, X) hidden states.
-        added: what a family's UNet wants beside them, rows as `states`: for SDXL the pooled text `text_embeds`
+        added: further text inputs of the UNet, `added_cond_kwargs`, rows as `states`: for SDXL the pooled `text_embeds`
             (B, 1280) and the sizes `time_ids` (B, 6); nothing for SD1.5.
         pictures: image embeddings for IP-Adapters that diffusers' own `load_ip_adapter` put into the UNet, rows as
             `states`.
@@ -113,7 +113,7 @@ class Condition:
         reference: hidden states (B, m, C) by self-attention site, from the reference pass; garments only.
         reference_sites: the projections of `reference`. None with a reference means MagicClothing's form: the site's
             own projections, and one attention over its own keys and these together.
-        absent: (B, n, X) tokens that stand for its absence in the branches of guidance where it does not act; public
+        absent: (B, n, X) unconditional tokens, used in the branches of guidance where it does not act; public
             adapters were trained with such tokens, ours without any.
         lora: name of the LoRA in the UNet that belongs to it (FaceID's, StoryMaker's); None where it has none. It takes
             part in the steps in which the condition acts, in all branches of guidance as its authors have it, and in no
@@ -159,7 +159,7 @@ def acts(start: float, end: float, step: int, steps: int) -> bool:
 
 
 def region_hints(conditions: list[Condition], batch: int, like: RegionHints) -> RegionHints:
-    """Lay all conditions onto the latent grid: Σ w·M⊙draft, Σ w·M⊙(mean token), and who was given where.
+    """Lay all conditions onto the latent grid: Σ w·M⊙draft, Σ w·M⊙(mean token), and which kind owns each position.
 
     Args:
         conditions: regions of identities and garments should not overlap; a photo covers what was laid before it.

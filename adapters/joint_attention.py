@@ -52,7 +52,7 @@ class Frame:
 
 
 class JointAttnProcessor:
-    """Attention processor of one site: what the site's former processor gives, plus what its memories add.
+    """Attention processor of one site: the output of the site's former processor, plus its conditions' attention.
 
     `memories` is empty outside a pass. `recorded` keeps the site's input while a reference pass runs.
 
@@ -216,7 +216,7 @@ class JointAttention:
         self.awake: dict[str, float] = {}  # LoRAs of the conditions that act now, and their weights
 
     def use(self, backend: str | None) -> None:
-        """Choose the attention of all sites, for every pass from now on.
+        """Choose the attention backend of all sites, for every pass from now on.
 
         Args:
             backend: a name of diffusers' attention backends ("xformers", "flash", "_native_math", ...); None or

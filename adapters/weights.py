@@ -1,4 +1,4 @@
-"""Weight files of strangers: everything is checked before it is used, and nothing in a file is ever executed.
+"""Untrusted weight files: everything is checked before it is used, and nothing in a file is ever executed.
 
 Safetensors are read from one open descriptor by the format's own rules (github.com/huggingface/safetensors, "Format"),
 more strictly than the library, which accepts duplicate keys, huge headers and NaN. Files of `torch.save` are read by

@@ -131,7 +131,9 @@ def folder_items(root: Path, layout: str, pairs: str, limit: int | None = None) 
     """
     found = list(LAYOUTS[layout](root, pairs))[:limit]
     if not found:
-        raise InputError(f"{str(root)!r} holds nothing in the layout {layout}; see --help for the files that it needs")
+        raise InputError(
+            f"{str(root)!r} contains nothing in the layout {layout}; see --help for the files that it needs"
+        )
     for path in (path for item in found for path in (item.photo, item.garment) if not path.is_file()):
         raise InputError(f"{str(path)!r} is listed, but not there; complete the data set")
     return found

@@ -251,7 +251,7 @@ def serve_under_load(root: Path) -> tuple[subprocess.Popen[bytes], str]:
                 return process, url
         except httpx.TransportError:
             continue
-    raise RuntimeError(f"the service did not begin; see {root / 'log'}")
+    raise RuntimeError(f"the service did not start; see {root / 'log'}")
 
 
 def strike_worker(process: psutil.Process) -> None:

@@ -70,14 +70,16 @@ def check(inputs: dict[str, Any]) -> None:
     """
     selfies, photo = inputs.get("selfies"), inputs.get("photo")
     if (selfies is not None or photo is not None) and inputs.get("consent", "") == ABSENT["consent"]:
-        raise ServiceError("consent: a face needs the person's; connect Twinset Consent, or enter a consent's id")
+        raise ServiceError("consent: a face needs the person's; connect Twinset Consent, or give a consent's id")
     if selfies is not None and len(selfies) > MOST_SELFIES:
         raise ServiceError(f"selfies: {len(selfies)} pictures are more than {MOST_SELFIES}; give fewer")
     for name in ("photo", "pose_picture", *(f"garment_{number}" for number in GARMENTS)):
         if inputs.get(name) is not None and len(inputs[name]) != 1:
             raise ServiceError(f"{name}: is a batch of {len(inputs[name])} pictures; give one")
     if inputs.get("pose_picture") is not None and inputs.get("pose", AUTO) != AUTO:
-        raise ServiceError(f"pose: is {inputs['pose']!r} and a picture too; set it to {AUTO}, or take the picture off")
+        raise ServiceError(
+            f"pose: is {inputs['pose']!r} and a picture too; set it to {AUTO}, or disconnect the picture"
+        )
 
 
 def sent(service: Service, inputs: dict[str, Any], undo: contextlib.ExitStack) -> dict[str, Any]:
@@ -139,7 +141,9 @@ def followed(service: Service, job: dict[str, Any], order: dict[str, Any], deadl
     show = progress_bar(each * order.get("num", 1))
     while job["state"] in ("queued", "running"):
         if time.monotonic() > deadline:
-            raise ServiceError(f"{service.url}: the job was {job['state']} after {service.wait:.0f} s; wait longer")
+            raise ServiceError(
+                f"{service.url}: the job was {job['state']} after {service.wait:.0f} s; raise `wait` of Twinset Service"
+            )
         pause(POLL)
         job = _patiently(lambda: service.job(name), True)
         if told := job["progress"]:

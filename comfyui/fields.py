@@ -45,7 +45,7 @@ def _image(tooltip: str) -> Input:
     return "IMAGE", {"tooltip": tooltip}
 
 
-SERVICE: Input = ("TWINSET_SERVICE", {"tooltip": "Of Twinset Service."})
+SERVICE: Input = ("TWINSET_SERVICE", {"tooltip": "The output of Twinset Service."})
 PROMPT: Input = (
     "STRING",
     {
@@ -53,31 +53,33 @@ PROMPT: Input = (
         "multiline": True,
         "dynamicPrompts": False,  # the service expands {a|b} itself, by the seed
         "placeholder": "short hair, smiling, on the beach / 短发，微笑，站在海边",
-        "tooltip": "A sentence, English or Chinese.",
+        "tooltip": "What to draw: a sentence, English or Chinese.",
     },
 )
 SEED: Input = (
     "INT",
     {
         "default": 0, "min": 0, "max": LARGEST_SEED, "control_after_generate": True,
-        "tooltip": "Picture i has the seed seed + i; the same inputs and seed are the same pictures.",
+        "tooltip": "Picture i uses seed + i; the same inputs and seed give the same pictures.",
     },
 )  # fmt: skip
-CONSENT = _text("", "Id of Twinset Consent, or of a consent entered before; a face needs one.")
+CONSENT = _text("", "The output of Twinset Consent, or the id of an earlier consent; a face needs one.")
 SELFIES = _image("Up to four pictures of the person, as a batch; several become one identity.")
-PHOTO = _image("The photo in which face, outfit or both are to change; all else stays.")
+PHOTO = _image("The photo in which to change face, outfit or both; everything else stays.")
 POSE_PICTURE = _image("A picture that shows somebody in the pose; `pose` must then be auto.")
 WEARING: dict[str, Input] = {
     name: node_input
     for number in GARMENTS
     for name, node_input in (
         (f"garment_{number}", _image("A garment to wear.")),
-        (f"kind_{number}", _choice((AUTO, *KINDS), AUTO, "What it is; auto: recognised.")),
+        (f"kind_{number}", _choice((AUTO, *KINDS), AUTO, "Its kind; auto: recognised.")),
     )
 }
 POSING: dict[str, Input] = {
     "pose": _choice(
-        (AUTO, *POSES, *(f"{pose}:mirror" for pose in POSES)), AUTO, "auto: by the prompt's words, else by the seed."
+        (AUTO, *POSES, *(f"{pose}:mirror" for pose in POSES)),
+        AUTO,
+        "auto: the pose that the prompt names, else one drawn by the seed.",
     ),
     **_options("scene"),
 }
@@ -88,6 +90,6 @@ NOT_SENT = ("service", "selfies", "photo", "pose_picture", *WEARING)
 
 
 def order_fields(inputs: dict[str, Any]) -> dict[str, Any]:
-    """What a node was given as fields of an order, but for the pictures; what stands for nothing is left out."""
+    """A node's inputs as fields of an order, pictures aside; inputs at their `ABSENT` value are left out."""
     fields = {name: value for name, value in inputs.items() if name not in NOT_SENT}
     return {name: value for name, value in fields.items() if name not in ABSENT or value != ABSENT[name]}

@@ -36,13 +36,13 @@ class TwinsetService:
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
-        """What can be said of the service."""
+        """The service's address, and how long to wait for it."""
         usual = os.environ.get("TWINSET_URL") or USUAL_URL
-        wait = {"default": 1800, "min": 1, "max": 86400, "tooltip": "Seconds after which an order is given up."}
+        wait = {"default": 1800, "min": 1, "max": 86400, "tooltip": "Seconds to wait for an order before giving up."}
         return {"required": {"url": ("STRING", {"default": usual, "tooltip": "Its address."}), "wait": ("INT", wait)}}
 
     def choose(self, url: str, wait: int) -> tuple[Service]:
-        """Nothing is asked yet."""
+        """The service as the other nodes use it; nothing is sent yet."""
         return (service_at(url, wait),)
 
 
@@ -53,7 +53,7 @@ class TwinsetConsent:
     RETURN_NAMES = ("consent",)
     FUNCTION = "enter"
     CATEGORY = CATEGORY
-    DESCRIPTION = "Enters a person's consent to the use of their face. What stands here is saved in the workflow."
+    DESCRIPTION = "Records a person's consent to the use of their face. What you enter here is saved in the workflow."
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
@@ -65,7 +65,10 @@ class TwinsetConsent:
         statement: dict[str, Input] = {
             "person": ("STRING", {"default": "", "tooltip": "Who agrees."}),
             **purposes,
-            "until": ("STRING", {"default": "", "placeholder": "2027-12-31", "tooltip": "The last day it holds."}),
+            "until": (
+                "STRING",
+                {"default": "", "placeholder": "2027-12-31", "tooltip": "The last day on which it is valid."},
+            ),
             "agreed": ("BOOLEAN", {"default": False, "tooltip": "The person has agreed."}),
         }
         return {"required": {"service": fields.SERVICE, **statement}}

@@ -103,7 +103,7 @@ class Service:
         return self._told("POST", "/v1/jobs", fields, {"Idempotency-Key": key})
 
     def job(self, job: str) -> dict[str, Any]:
-        """How a job is getting on."""
+        """A job's current state."""
         return self._told("GET", f"/v1/jobs/{quote(job, safe='')}")
 
     def cancel(self, job: str) -> None:
@@ -185,7 +185,7 @@ def _plain(url: str) -> str:
     """An address without what does not belong to it."""
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or "\\" in parts.netloc:
-        raise ServiceError(f"url {url!r} is no address of a service; write it as {USUAL_URL}")
+        raise ServiceError(f"url {url!r} is not a service's address; write it as {USUAL_URL}")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
@@ -214,7 +214,7 @@ def _record(url: str, answer: bytes) -> dict[str, Any]:
         told = json.loads(answer)
         if isinstance(told, dict) and isinstance(told.get("id"), str):
             return told
-    raise ServiceError(f"{url} does not answer as Twinset's service does; look at the address")
+    raise ServiceError(f"{url} does not answer as Twinset's service does; check the address")
 
 
 def _refusal(url: str, status: int, headers: Message, body: bytes) -> AnswerError:
@@ -223,7 +223,7 @@ def _refusal(url: str, status: int, headers: Message, body: bytes) -> AnswerErro
         problem = json.loads(body)
         said = "; ".join(part for part in (problem["detail"], problem.get("remedy")) if part)
     except (ValueError, KeyError, TypeError):
-        said = f"answers with status {status}, and not as Twinset's service does; look at the address"
+        said = f"answers with status {status}, and not as Twinset's service does; check the address"
     if status == 401:
         said += "; start ComfyUI with TWINSET_API_KEY, or with TWINSET_API_KEY_FILE"
     after = headers.get("Retry-After", "")
@@ -236,5 +236,5 @@ def _unreached(url: str, error: Exception) -> UnreachableError:
     if isinstance(reason, ConnectionRefusedError):
         return UnreachableError(f"nothing answers at {url}; start it: twinset serve", True)
     if isinstance(reason, TimeoutError):
-        return UnreachableError(f"{url} was silent for {TIMEOUT:.0f} s; look whether it still runs", False)
-    return UnreachableError(f"{url}: the connection failed ({reason}); look at the address, and at the service", False)
+        return UnreachableError(f"{url} was silent for {TIMEOUT:.0f} s; check that it still runs", False)
+    return UnreachableError(f"{url}: the connection failed ({reason}); check the address and the service", False)

@@ -134,7 +134,7 @@ class PerceptionCache:
             content = self.seal.open(path.read_bytes(), path.name)
             if content is None:
                 warnings.warn(
-                    "a result of an earlier run is damaged or closed by another key; it is made anew", stacklevel=2
+                    "a cached result is damaged or encrypted with another key; it is computed again", stacklevel=2
                 )
                 return None
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:

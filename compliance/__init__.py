@@ -1,1 +1,1 @@
-"""Consent, labels on pictures, and moderation: what a picture of a person owes that person."""
+"""Consent, labels on pictures, and moderation: the duties towards the person in a picture."""

@@ -1,4 +1,4 @@
-"""Consent: whose face may be used, for what, until when; and what goes when it is withdrawn or has run out.
+"""Consent: whose face may be used, for what, until when; and what is deleted once it is withdrawn or expires.
 
 The book holds statements and hashes, never a picture or an embedding. Each consent is one JSON file, written whole or
 not at all, readable by its owner alone.
@@ -81,7 +81,7 @@ class ConsentStatement(BaseModel):
     seen: tuple[str, ...] = ()
 
     def fault(self, purpose: str | None, today: date) -> str | None:
-        """Why it does not cover a use; None where it does."""
+        """Why it does not cover a use on a day; None where it does."""
         said = self.statement
         if self.withdrawn is not None:
             return f"was withdrawn on {self.withdrawn:%Y-%m-%d}; do not use the person's pictures"
@@ -137,7 +137,9 @@ class ConsentBook:
         except FileNotFoundError:
             raise ConsentError(f"consent {consent_id!r} is unknown; list those known: twinset consent list") from None
         except (ValidationError, OSError):
-            raise ConsentError(f"consent {consent_id!r}: its file {str(path)!r} is damaged; enter it anew") from None
+            raise ConsentError(
+                f"consent {consent_id!r}: its file {str(path)!r} is damaged; record the consent again"
+            ) from None
 
     def entries(self) -> Iterator[ConsentStatement]:
         """All entries in the order of their references."""
@@ -176,7 +178,7 @@ class ConsentBook:
             self._write(grown)
 
     def withdraw(self, consent_id: str, cache: Path | None = None, now: datetime | None = None) -> list[Path]:
-        """End a consent now, and delete what was made of the person's pictures; a second time does no harm.
+        """End a consent now, and delete the perception results of the person's pictures; safe to repeat.
 
         Args:
             consent_id: reference of the consent.
@@ -194,7 +196,7 @@ class ConsentBook:
             return self._forget(consent, cache)
 
     def expire(self, cache: Path | None = None, now: datetime | None = None) -> dict[str, list[Path]]:
-        """Delete what was made of the pictures of people whose consent has ended; reference → what was deleted."""
+        """Delete the perception results of people whose consent has ended; reference → deleted files."""
         today = (now or datetime.now(UTC)).date()
         with self._alone():
             ended = [consent for consent in self._sound() if today > consent.statement.until and consent.seen]
@@ -221,7 +223,9 @@ class ConsentBook:
 
     def _path(self, consent_id: str) -> Path:
         if not re.fullmatch(r"[0-9a-f]{16}", consent_id):
-            raise ConsentError(f"consent {consent_id!r} is no reference; it has 16 hexadecimal digits")
+            raise ConsentError(
+                f"consent {consent_id!r} is not a reference of 16 hexadecimal digits; see: twinset consent list"
+            )
         return self.root / f"{consent_id}.json"
 
     def _write(self, consent: ConsentStatement) -> None:

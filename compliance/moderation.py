@@ -1,4 +1,4 @@
-"""A look at pictures for what should not be shown: diffusers' safety checker, where its weights are."""
+"""Moderation of pictures by diffusers' safety checker, where its weights were pulled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logging.getLogger(StableDiffusionSafetyChecker.__module__).setLevel(logging.ERRO
 
 
 class Moderator:
-    """Says whether a picture comes near to one of the checker's concepts of nudity.
+    """Flags pictures that come close to one of the checker's concepts of nudity.
 
     Args:
         checker: compares CLIP embeddings with those of the concepts (Rando et al. 2022, "Red-Teaming the Stable
@@ -48,7 +48,10 @@ class Moderator:
             processor = CLIPImageProcessor.from_pretrained(base / "feature_extractor", local_files_only=True)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             told = str(error).splitlines()[0]
-            raise InputError(f"the safety checker in {str(base)!r} does not load ({told}); pull it again") from None
+            raise InputError(
+                f"the safety checker in {str(base)!r} does not load ({told}); "
+                "replace it: twinset models pull sd15 --part safety_checker"
+            ) from None
         return cls(checker, processor)
 
     @torch.no_grad()

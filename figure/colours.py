@@ -58,7 +58,7 @@ def along(scale: np.ndarray, value: float) -> np.ndarray:
 
 
 def jittered(colour: RGB, rng: np.random.Generator, spread: float = 9.0) -> RGB:
-    """A neighbour of a named colour: common brightness and a little per channel."""
+    """A random neighbour of a named colour: one shift of all channels, and a small one of each."""
     moved = np.array(colour) * rng.uniform(0.93, 1.06) + rng.normal(0, spread / 2, 3)
     return tuple(int(v) for v in np.clip(moved, 12, 252))  # type: ignore[return-value]
 

@@ -1,4 +1,4 @@
-"""How a face looks beside whose it is: expression, turn and beard, as numbers for the identity adapter's canvas."""
+"""A face's looks apart from its identity: expression, turn and beard, as numbers for the identity adapter's canvas."""
 
 from __future__ import annotations
 

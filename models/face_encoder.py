@@ -1,4 +1,4 @@
-"""The face encoder: an aligned crop → where this person lies on a sphere of faces."""
+"""The face encoder: an aligned crop → an identity embedding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parsing ControlNet of this project: it sees what belongs into each region, not only a palette."""
+"""The parsing ControlNet of this project: it sees what belongs in each region, not only a palette."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GIVEN = 3
 
 @dataclass(frozen=True)
 class RegionHints:
-    """What conditions lay onto the latent grid before the pass (all zero where nothing is given).
+    """What the conditions put onto the latent grid before the pass; all zero without conditions.
 
     Attributes:
         draft: (B, latent channels, h, w) latents put where they belong: warped garments, the face in its place.
@@ -59,11 +59,11 @@ def label_masks(palette: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class RegionPainter(nn.Module):
-    """Paints regions: what the words say of each, and what identity and garments lay into them.
+    """Embeds a parsing map: each label's text features, plus the drafts and tokens of identity and garments.
 
     Every label has a query that reads the text's hidden states, so "red hair" can reach the hair and nothing else; the
-    answer is multiplied by the label's mask. Drafts and pooled tokens of conditions are added in place (design.md,
-    "Region painting"; the trial behind it found that colours bind within minutes this way, where tokens hardly begin).
+    answer is multiplied by the label's mask. Drafts and pooled tokens of conditions are added in place: colours are
+    learnt within minutes of training this way, where tokens alone hardly begin to (docs/architecture.md).
     """
 
     def __init__(self, text_width: int, latent_channels: int, out_channels: int, labels: int = 18, width: int = 64):

@@ -1,1 +1,1 @@
-"""What is read of pictures: faces, poses, parsing maps, garments."""
+"""What is recognised in pictures: faces, poses, parsing maps, garments."""

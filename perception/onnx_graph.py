@@ -1,4 +1,4 @@
-"""ONNX graphs, hashed and loaded from the same bytes, with faults told in one line."""
+"""ONNX graphs, hashed and loaded from the same bytes, with errors of one line."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ class OnnxGraph:
             data = path.read_bytes()
         except OSError as error:
             raise InputError(
-                f"ONNX file {str(path)!r} cannot be read ({error.strerror}); pull its part again"
+                f"ONNX file {str(path)!r} cannot be read ({error.strerror}); "
+                "check the path, or run: twinset models pull PROFILE"
             ) from None
         self.sha256 = hashlib.sha256(data).hexdigest()
         if sha256 not in (None, self.sha256):
-            raise InputError(f"{str(path)!r} has SHA-256 {self.sha256}, expected {sha256}; delete it and pull again")
+            raise InputError(
+                f"{str(path)!r} has SHA-256 {self.sha256}, expected {sha256}; replace it: twinset models pull PROFILE"
+            )
         self._session = _session(path, data, providers)
         self.inputs, self.outputs = self._session.get_inputs(), self._session.get_outputs()
 
@@ -50,14 +53,14 @@ class OnnxGraph:
         return outputs
 
     def wrong(self, fault: str = "") -> InputError:
-        """Says what was found in place of what was expected."""
+        """An error that compares the graph's inputs and outputs with the expected ones."""
         found = "; ".join(
             f"{kind} " + ", ".join(f"{one.name} {one.type} {one.shape}" for one in ends)
             for kind, ends in (("inputs", self.inputs), ("outputs", self.outputs))
         )
         return InputError(
-            f"{str(self.path)!r} is no {self._expected}: {fault + '; ' if fault else ''}found {found}; "
-            "take the file that the profile names (twinset models list --json)"
+            f"{str(self.path)!r} is not a {self._expected}: {fault + '; ' if fault else ''}found {found}; "
+            "use the file that the profile names (twinset models list --json)"
         )
 
 
@@ -85,7 +88,8 @@ def _session(path: Path, data: bytes, providers: Sequence[str]) -> Any:
         return runtime.InferenceSession(data, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's errors have no base class of their own
         raise InputError(
-            f"{str(path)!r} is no sound ONNX file ({_first_line(error)}); delete it and pull its part again"
+            f"{str(path)!r} is not a valid ONNX file ({_first_line(error)}); "
+            "give a sound copy; for a model's own part run: twinset models pull PROFILE"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Packages that not everybody has: imported when first asked for, and what is wrong with them told in one line."""
+"""Optional packages: imported when first needed, with their faults reported in one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twinset.errors import InputError
 
 
 def import_package(name: str, remedy: str) -> Any:
-    """The module of that name; what it warns of while it is imported is its makers' affair, and goes unheard.
+    """The module of that name; warnings that it raises while it is imported are suppressed.
 
     Args:
         name: of the module, dots and all.

@@ -54,22 +54,22 @@ MARGIN = 8
 
 @dataclass(frozen=True)
 class Composition:
-    """All that one pass needs, and what was decided on the way.
+    """Everything that one pass needs, and the decisions that led to it.
 
     Attributes:
-        sentence: The words, understood; `prompt` and `negative` are for the text encoder.
+        sentence: The parsed prompt; its `prompt` and `negative` go to the text encoder.
         layout: Keypoints and parsing map, at the size that is drawn.
         conditions: Identity and garments, laid there.
         pose: Name of the preset, the keypoint file or the picture.
         hair: Hair style drawn in the layout.
         looks: Hair, beard and expression; None in photo mode.
-        kinds: Garment kinds the person wears, given, named or drawn from the seed.
+        kinds: Garment kinds the person wears: from pictures, from the prompt or drawn by the seed.
         selfie: The aligned face, or None.
-        flats: Garment kind to its picture, uint8 (h, w, 3), as the family takes it; those given, then those drawn.
+        flats: Garment kind to its picture, uint8 (h, w, 3), as the family takes it; the user's first, then `drawn`.
         notes: Lines the user should see.
-        stages: Those of the pass, the conditions laid at the size of each.
-        photo: Of which a part is drawn anew, or None.
-        drawn: Clothes that no picture shows, drawn flat and given as if one did.
+        stages: Stages of the pass, each with the conditions at its size.
+        photo: The photo of which a part is redrawn, or None.
+        drawn: Clothes without a picture, drawn flat and used as if the user had given one.
         posed: Whether the pass obeys the layout. Without any ControlNet the words alone decide; pose, hair and kinds
             are then empty.
     """
@@ -96,7 +96,7 @@ class Composition:
 
     @property
     def regions(self) -> dict[str, np.ndarray]:
-        """What each condition owns: "face", garment kinds and "kept" of a photo, to float32 (H, W) masks in [0, 1]."""
+        """Masks of the conditions, float32 (H, W) in [0, 1], by name: "face", garment kinds, and "kept" for a photo."""
         kinds = iter(self.flats)
         owned = [c for c in self.conditions if c.kind not in KNOWN_TO_ALL]
         named = [("face" if c.kind == "identity" else next(kinds), c.region[0, 0]) for c in owned]
@@ -110,7 +110,7 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     Args:
         pipe: The model.
         request: What to draw.
-        draw_clothes: Draw the clothes that no picture shows, where the family takes them so; records of versions that
+        draw_clothes: Draw clothes that have no picture, where the family takes them so; records of versions that
             did not are replayed without.
 
     Raises:
@@ -147,7 +147,7 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     stages = stages_of(layout, lay, views_of(people, request, layout, selfie), strength)
     if not pipe.nets:
         pose, hair, kinds = "", "", ()
-        notes.append("the pose is not used: words alone draw without a pose net; --pose brings it in")
+        notes.append("the pose is not used: prompts alone are drawn without a pose ControlNet; give --pose to use one")
     if not request.raw_prompt:
         framing = request.framing if pipe.nets and photo is None else ""
         sentence = completed(sentence, people.family, shown, pose if pose.partition(":")[0] in NAMED else "", framing)
@@ -210,7 +210,7 @@ def read_selfies(people: FamilyBackend, paths: Sequence[Path], choice: str, note
     """Find and align the face of each picture; several become one identity, of which the best is shown.
 
     Args:
-        people: who looks.
+        people: the family's backend.
         paths: pictures of one person.
         choice: which of several faces in one picture.
         notes: receives a line where there was something to decide, or a picture shows somebody else.
@@ -239,12 +239,12 @@ def read_garments(people: FamilyBackend, garments: Sequence[GarmentPicture], not
         picture, worn = laid_flat(people, garment, notes)
         kind = garment.kind or worn or people.guess_kind(picture, garment.path)
         if garment.kind is None:
-            notes.append(f"garment {str(garment.path)!r} is taken as {kind}; say kind=path to overrule")
+            notes.append(f"garment {str(garment.path)!r} was recognised as {kind}; write KIND=FILE to override")
         if kind not in people.kinds:
             raise InputError(f"garment kind {kind!r} is unknown to this model; choose one of {', '.join(people.kinds)}")
         clash = next((other for other in flats if slots(other) & slots(kind)), None)
         if clash:
-            raise InputError(f"garment {str(garment.path)!r} ({kind}) has no place beside {clash}; give one of them")
+            raise InputError(f"garment {str(garment.path)!r} ({kind}) cannot be worn with {clash}; give one of them")
         flats[kind] = people.fit(picture, kind)
     return flats
 
@@ -263,7 +263,7 @@ def laid_flat(people: FamilyBackend, garment: GarmentPicture, notes: list[str]) 
     if labels is None:
         return picture, None
     piece = class_of(garment.kind or "") or class_by_parsing(labels).name
-    notes.append(f"garment {str(garment.path)!r} is worn by somebody; the {piece} is cut out")
+    notes.append(f"garment {str(garment.path)!r} shows somebody wearing it; the {piece} is cut out")
     cut = cut_out(picture, labels, piece).picture
     padded = np.pad(cut, ((MARGIN,) * 2, (MARGIN,) * 2, (0, 0)), constant_values=255)
     return padded, KINDS_OF[piece][0] if len(KINDS_OF[piece]) == 1 else None

@@ -43,7 +43,7 @@ def draw(
         request: What to draw.
         composition: Of the request.
         index: Which of its pictures.
-        progress: Told after each step of the first try.
+        progress: Called after each step of the first try.
         attempt: Each try has its own noise.
         stages: In place of the composition's.
     """
@@ -106,9 +106,9 @@ class _StepCount:
 
 
 def prompt_arguments(pipe: JointPass, sentence: Sentence) -> dict[str, Any]:
-    """The arguments that tell a pipeline the words: as they are, or as embeddings where some have weights.
+    """The pipeline's prompt arguments: plain texts, or embeddings where words carry weights or a text is long.
 
-    So have prompts that a text encoder does not take in one piece; they are read in windows of its length.
+    What a text encoder does not take in one piece is read in windows of its length.
     """
     texts = sentence.prompt, sentence.negative or ""
     if any(is_weighted(text) or is_long(pipe, text) for text in texts):

@@ -55,8 +55,8 @@ class DrawnPicture:
     Attributes:
         index: which of the request's pictures.
         outcome: what the controller made of it.
-        concern: what the safety checker says against it, or None.
-        seconds: that it took.
+        concern: the safety checker's objection, or None.
+        seconds: how long it took.
     """
 
     index: int
@@ -81,7 +81,7 @@ class Session:
         pipe: the model, the request's LoRAs on it.
         request: with seed, steps and guidance.
         composition: of the request.
-        safety: who looks at the pictures.
+        safety: checks the pictures.
         decisions: of the composition, for the records.
         inputs: SHA-256 of the request's files, by path.
         revision: of the model.
@@ -113,7 +113,7 @@ class Session:
         return cls(pipe, request, composition, safety, decisions, hashes(), revision_of(pipe), out)
 
     def draw_one(self, index: int, progress: Progress | None = None) -> DrawnPicture | RefusedPicture:
-        """Draw one picture, measure and repair it, and have it looked at."""
+        """Draw one picture, measure and repair it, and have the safety checker look at it."""
         started, request = time.perf_counter(), self.request
         one_pass = partial(draw, self.pipe, request, self.composition, index, progress)
         outcome = draw_controlled(self.pipe, request, self.composition, one_pass)
@@ -168,17 +168,17 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
         pipe: The model.
         request: What to draw; a seed is drawn when it has none.
         out: Folder for the files, made when missing.
-        progress: Told after each step.
+        progress: Called after each step.
 
     Returns:
         One record per picture, in order.
 
     Raises:
-        InputError: The user can mend it, see `compose`; or pictures were refused, and the others saved.
+        InputError: The user can fix it, see `compose`; or pictures were refused, and the others saved.
     """
     request = with_model_defaults(pipe, located(request.seeded()))
     if request.min_identity is not None and not request.selfies:
-        raise InputError(f"min_identity = {request.min_identity:g} needs a selfie to compare with; give --selfie")
+        raise InputError(f"--min-identity {request.min_identity:g} needs a selfie to compare with; give --selfie")
     with (
         unet_lock(pipe.unet),
         unchanging(request) as hashes,
@@ -222,7 +222,7 @@ def unchanging(request: Request) -> Iterator[InputHashes]:
     def after() -> dict[str, str]:
         now = input_hashes(request)
         if changed := [name for name, known in before.items() if now.get(name) != known]:
-            raise InputError(f"input {changed[0]!r} changed while it was read; leave it alone, and ask again")
+            raise InputError(f"input {changed[0]!r} changed while it was read; leave it unchanged and run again")
         return now
 
     yield after

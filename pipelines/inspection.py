@@ -94,7 +94,7 @@ class Findings:
 
 
 def inspect_picture(people: FamilyBackend, path: Path) -> Findings:
-    """Look at one picture with everything that a family of models sees with.
+    """Run all of a family's perception networks on one picture.
 
     Raises:
         InputError: the file is no picture.

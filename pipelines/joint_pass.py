@@ -73,7 +73,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
     def encode_texts(
         self, prompt: Text, negative_prompt: Text, each: int, size: tuple[int, int], **given: Any
     ) -> tuple[TextConditioning, TextConditioning]:
-        """What the family's text encoders say of prompts and negative prompts.
+        """Hidden states of prompts and negative prompts, by the family's text encoders.
 
         Args:
             prompt, negative_prompt: one or several texts; None with embeddings in `given`.
@@ -160,7 +160,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         self._guidance_scale = asked.text if isinstance(asked, Guidance) else asked  # a callback may change it
         self._check(prompt, prompt_embeds, callback_on_step_end_tensor_inputs)
         if not 0 < strength <= 1 or (strength < 1 and init_image is None):
-            raise ValueError(f"strength = {strength}: give more than 0 and at most 1, and an init_image below 1")
+            raise ValueError(f"strength = {strength}: it must be in (0, 1], and below 1 needs an init_image")
         conditions = [c for c in conditions if isinstance(c.weight, Tensor) or c.weight]
         count = num_images_per_prompt * (1 if isinstance(prompt, str) else len(cast(Any, prompt or prompt_embeds)))
         pictures = self._pictures_for_nets(image, layout, height, width, count, num_images_per_prompt)
@@ -234,7 +234,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
 
     def _check(self, prompt: Any, prompt_embeds: Tensor | None, inputs: Sequence[str]) -> None:
         if (prompt is None) == (prompt_embeds is None):
-            raise ValueError(f"prompt = {prompt!r}: give the prompt or prompt_embeds, and not both")
+            raise ValueError(f"prompt = {prompt!r}: give either prompt or prompt_embeds")
         known = self._callback_tensor_inputs
         if set(inputs) - set(known):
             raise ValueError(f"callback_on_step_end_tensor_inputs = {list(inputs)}: choose among {', '.join(known)}")

@@ -74,5 +74,5 @@ class ParserFile(BaseModel):
             return value
         form, _, path = value.partition("=")
         if form not in ("schp", "hrnet") or not path:
-            raise ValueError("is no form=file; say schp=FILE.onnx or hrnet=FILE.onnx")
+            raise ValueError("is not form=file; write schp=FILE.onnx or hrnet=FILE.onnx")
         return {"form": form, "path": path}

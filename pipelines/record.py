@@ -47,7 +47,7 @@ class Record(BaseModel):
         scores: Measures of the picture by name, see `twinset.pipelines.controller.measures`.
         scored_by: Which CLIP gave the CLIP-IQA scores.
         faults: What is still wrong with it, in words.
-        controller: What the controller tried: `what`, `fault`, `kept`, and the measure `before` and `after`.
+        controller: The controller's steps: `what`, `fault`, `kept`, and the measure `before` and `after`.
         seconds: Duration of this picture's pass.
         labels: What was put on the picture, see `twinset.compliance.labels.labelled.Labelled`; empty without labels.
             Its `mark` is what the pixel mark says, its `file_sha256` that of the signed file.

@@ -35,7 +35,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    prompt: Annotated[str, Field(description="A sentence, English or Chinese.")]
+    prompt: Annotated[str, Field(description="What to draw: a sentence, English or Chinese.")]
     negative: Annotated[
         str | None,
         Field(max_length=2000, description="What must not be in the picture, in words."),
@@ -43,8 +43,8 @@ class Request(BaseModel):
     ] = None
     raw_prompt: Annotated[
         bool,
-        Field(description="Give the prompt to the text encoder as it stands: nothing translated, corrected or added."),
-        Option(label=("Use the prompt as it stands", "原样使用提示词"), advanced=True),
+        Field(description="Pass the prompt to the text encoder as it is: nothing translated, corrected or added."),
+        Option(label=("Use the prompt as it is", "原样使用提示词"), advanced=True),
     ] = False
     selfies: Annotated[
         tuple[Path, ...],
@@ -73,7 +73,7 @@ class Request(BaseModel):
         str | None,
         Field(
             description="A preset (see `twinset poses`), mirrored (walking:mirror), a keypoint file or a picture; "
-            "else the prompt's pose word counts, else the seed draws a preset."
+            "else the pose that the prompt names, else a preset drawn by the seed."
         ),
         Option(use="scene"),
     ] = None
@@ -84,25 +84,25 @@ class Request(BaseModel):
     ] = "three_quarter"
     hair: Annotated[
         Literal["selfie", "seed"],
-        Field(description="Where hair comes from that the words leave open (bundled model): the selfie, or the seed."),
-        Option(label=("Hair that the words leave open", "未说明的发型取自"), use="scene", advanced=True),
+        Field(description="Source of the hair if the prompt does not say (bundled model): the selfie, or the seed."),
+        Option(label=("Hair, if the prompt does not say", "未说明的发型取自"), use="scene", advanced=True),
     ] = "selfie"
     photo: Annotated[
         Path | None,
         Field(
-            description="The photo in which face, outfit or both are to change; all else stays. "
-            "Pose and framing are its own."
+            description="The photo in which to change face, outfit or both; everything else stays, "
+            "pose and framing too."
         ),
         Option(use="photo"),
     ] = None
     blend: Annotated[
         Blend,
-        Field(description="How what is drawn anew is laid into the photo; poisson: at the photo's level, no seam."),
-        Option(label=("How the change is laid into the photo", "与照片的融合方式"), use="photo", advanced=True),
+        Field(description="How the redrawn part is blended into the photo; poisson leaves no visible seam."),
+        Option(label=("How the change is blended into the photo", "与照片的融合方式"), use="photo", advanced=True),
     ] = "soft"
     way: Annotated[
         Literal["joint", "serial"],
-        Field(description="joint: face and outfit in one pass; serial: swap, try on and repair, to compare with."),
+        Field(description="joint: face and outfit in one pass; serial: swap, try on and repair, for comparison."),
         Option(label=("In one pass, or one after the other", "一次生成或分步生成"), advanced=True),
     ] = "joint"
     repair: Annotated[
@@ -122,17 +122,17 @@ class Request(BaseModel):
     ] = 0.8
     candidates: Annotated[
         int,
-        Field(ge=1, le=64, description="Seeds to try at most while something is wrong with a picture."),
-        Option(label=("Tries while something is wrong", "有问题时的尝试次数"), advanced=True),
+        Field(ge=1, le=64, description="Seeds to try at most while a picture has faults."),
+        Option(label=("Seeds to try while a picture has faults", "有问题时的尝试次数"), advanced=True),
     ] = 2
     repair_seconds: Annotated[
         float,
-        Field(ge=0.0, description="No repair and no further try begins after so long; a replay may then differ."),
+        Field(ge=0.0, description="Seconds after which no repair or try begins; a replay may then differ."),
         Option(advanced=True, step=1.0),
     ] = 300.0
     min_identity: Annotated[
         float | None,
-        Field(ge=-1.0, le=1.0, description="Refuse pictures whose face is less like the selfie (cosine)."),
+        Field(ge=-1.0, le=1.0, description="Refuse faces whose cosine similarity to the selfie is lower."),
         Option(label=("Refuse faces less like the selfie than", "低于此相似度则不采用"), advanced=True),
     ] = None
     size: Annotated[
@@ -157,15 +157,15 @@ class Request(BaseModel):
     ] = None
     detail: Annotated[
         Literal["face", "none"],
-        Field(description="face: a small face is drawn once more, enlarged, and laid back; none: it is not."),
-        Option(label=("Draw small faces once more, enlarged", "小脸放大重绘"), advanced=True),
+        Field(description="face: a small face is drawn again, enlarged, and blended in; none: it is not."),
+        Option(label=("Draw small faces again, enlarged", "小脸放大重绘"), advanced=True),
     ] = "face"
     num: Annotated[
         int, Field(ge=1, le=256, description="Number of pictures."), Option(label=("Number of pictures", "图片数量"))
     ] = 1
     seed: Annotated[
         int | None,
-        Field(ge=0, le=LARGEST_SEED, description="Picture i has the seed seed + i; drawn and recorded when absent."),
+        Field(ge=0, le=LARGEST_SEED, description="Picture i uses seed + i; random, and recorded, when absent."),
         Option(label=("Seed: the same number gives the same picture", "种子：相同数字得到相同图片")),
     ] = None
     steps: Annotated[
@@ -183,7 +183,7 @@ class Request(BaseModel):
         Field(
             ge=0.0,
             le=30.0,
-            description="How strictly words and conditions are followed, 1 is off; the model's own when absent.",
+            description="Guidance over prompt and conditions, 1 is off; the model's own when absent.",
         ),
         Option(label=("How strictly the words are followed", "文字引导强度"), advanced=True),
     ] = None
@@ -272,7 +272,7 @@ class Request(BaseModel):
     ] = WORDINGS[0]
     label_corner: Annotated[
         Corner,
-        Field(description="Where the visible label is; none leaves it out and keeps mark, XMP and signature."),
+        Field(description="Where the visible label is; none leaves it out, but keeps pixel mark, XMP and signature."),
         Option(label=("Corner of the label", "标识位置"), advanced=True),
     ] = "bottom_right"
     consent: Annotated[
@@ -285,12 +285,12 @@ class Request(BaseModel):
     ] = None
     safety: Annotated[
         Literal["off", "warn", "refuse"],
-        Field(description="Of pictures that the safety checker takes for nudity: warn, refuse, or off: do not look."),
+        Field(description="What to do when the safety checker flags nudity: warn, refuse, or off (no check)."),
         Option(operator=True),
     ] = "warn"
     show_regions: Annotated[
         bool,
-        Field(description="Also write what each condition owns, as overlays."),
+        Field(description="Also write overlays of each condition's region."),
         Option(operator=True),
     ] = False
 

@@ -1,4 +1,4 @@
-"""Whether pictures that come in and go out may be shown: a hook with levels, which says when nobody looks."""
+"""Whether input and output pictures may be shown: a check with levels, which says when no checker is installed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import Request, read_request
 
 PULL = "twinset models pull sd15 --part safety_checker"
-INACTIVE = f"no safety checker looks at the pictures; get it: {PULL}"
-NOBODY = f"safety = 'refuse': no safety checker is here; get it: {PULL}, or use warn"
-CONCERN = "the safety checker takes it for nudity"
+INACTIVE = f"pictures are not checked: no safety checker is installed; get it: {PULL}"
+NOBODY = f"--safety refuse needs a safety checker; get it: {PULL}, or use --safety warn"
+CONCERN = "the safety checker flags it as nudity"
 
 
 class UnsafeError(InputError):
@@ -28,22 +28,22 @@ class UnsafeError(InputError):
 
 @dataclass(frozen=True)
 class Safety:
-    """Who looks at the pictures of a request, and what is done then.
+    """The safety checker of a request's pictures, and what follows from its findings.
 
     Attributes:
-        level: of the request, see there.
-        moderator: None where the checker is not here, or not asked.
+        level: "off", "warn" or "refuse", as in `Request`.
+        moderator: None where no checker is installed, or the level is "off".
     """
 
     level: str
     moderator: Moderator | None
 
     def concern(self, picture: np.ndarray) -> str | None:
-        """What speaks against showing a picture, uint8 (H, W, 3)."""
+        """Why a picture, uint8 (H, W, 3), should not be shown; None if it may be."""
         return CONCERN if self.moderator is not None and self.moderator.flags(picture) else None
 
     def check_inputs(self, request: Request) -> list[str]:
-        """Look at all pictures that a request gives; notes of those that are only told.
+        """Check all input pictures of a request; returns a warning for each that is flagged but not refused.
 
         Raises:
             UnsafeError: one is refused.
@@ -58,15 +58,15 @@ class Safety:
         return notes
 
     def told(self, concern: str | None = None) -> dict[str, Any]:
-        """For the record: level, whether somebody looked, and what was found."""
+        """For the record: the level, whether a checker was active, and what it found."""
         return {"level": self.level, "active": self.moderator is not None, "concern": concern}
 
 
 def safety_of(pipe: JointPass, request: Request) -> Safety:
-    """Who looks at a request's pictures: the pipeline's own checker, or the one that was pulled.
+    """The check of a request's pictures: by the pipeline's own checker, or the one that was pulled.
 
     Raises:
-        InputError: pictures shall be refused, and there is nobody to look.
+        InputError: the level is "refuse", and no checker is installed.
     """
     if request.safety == "off":
         return Safety("off", None)
@@ -80,7 +80,7 @@ def require_level(level: str) -> None:
     """Make sure that a level can be kept with any model, before a service promises it.
 
     Raises:
-        InputError: there is no such level, or pictures shall be refused, and there is nobody to look.
+        InputError: there is no such level, or it is "refuse", and no checker is installed.
     """
     read_request({"prompt": "anything", "safety": level})
     if level == "refuse" and cached_moderator(SD15) is None:

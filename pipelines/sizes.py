@@ -21,7 +21,7 @@ SIDES, MOST_LENGTHWISE = (64, 4096), 4
 
 
 def check_size(said: str | None) -> str | None:
-    """What was said of a size, if it can be drawn.
+    """A size as the user wrote it, checked.
 
     Raises:
         ValueError: A side or the proportions are out of range.
@@ -37,7 +37,7 @@ def check_size(said: str | None) -> str | None:
 
 
 def size_of(said: str | None, usual: Size, frame: Size) -> Size:
-    """The size that somebody asks for.
+    """The requested size in pixels.
 
     Args:
         said: "384x512", a format's name, "frame", or None.

@@ -69,8 +69,8 @@ class DrawnGarment:
         garment: kind, colours and pattern.
         name: what the sentence calls it; the kind where it does not.
         asked_pattern: the pattern in the words, of which the drawn one may be the nearest.
-        named: whether the words ask for it at all.
-        from_words: whether they say its colour; else the seed drew it.
+        named: whether the prompt names the garment at all.
+        from_words: whether the prompt names its colour; else the seed drew it.
     """
 
     garment: GarmentDesign
@@ -201,8 +201,8 @@ def drawing_note(drawn: Sequence[DrawnGarment]) -> list[str]:
     """One line that says which pieces of the words were drawn for want of pictures, if any."""
     by_words = [each.description for each in drawn if each.from_words]
     by_seed = [each.description for each in drawn if each.named and not each.from_words]
-    parts = [f"as the words say: {', '.join(by_words)}"] if by_words else []
-    parts += [f"in colours of the seed: {', '.join(by_seed)}"] if by_seed else []
+    parts = [f"as the prompt says: {', '.join(by_words)}"] if by_words else []
+    parts += [f"in colours chosen by the seed: {', '.join(by_seed)}"] if by_seed else []
     if not parts:
         return []
     kind = next(each.garment.kind for each in drawn if each.named)

@@ -51,7 +51,7 @@ class Garment:
         colour: A key of `COLOUR_WORDS`.
         pattern: A key of `PATTERN_WORDS`.
         material: A key of `MATERIAL_WORDS`.
-        shade: The colour in English as it was said: "burgundy" for `red`.
+        shade: The colour in English as the prompt names it: "burgundy" for `red`.
         second: The other colour of "red and white stripes", a key of `COLOUR_WORDS`.
     """
 
@@ -66,13 +66,13 @@ class Garment:
 
 @dataclass(frozen=True)
 class Brief:
-    """What a sentence asks for; `None` or empty where it says nothing.
+    """A parsed prompt; `None` or empty where it says nothing.
 
     Attributes:
         text: The sentence as given.
         clothes: Garments with their looks, in the order of the sentence.
-        outfit: Colour of all that is worn, "dressed in black"; a key of `COLOUR_WORDS`.
-        accessories: Scarves, gloves and the like, which nobody is drawn with.
+        outfit: Colour of the whole outfit, as in "dressed in black"; a key of `COLOUR_WORDS`.
+        accessories: Scarves, gloves and the like, which are not drawn.
         gender: "female" or "male".
         age: A key of `AGE_WORDS`.
         ethnicity: A key of `ETHNICITY_WORDS`.
@@ -86,7 +86,7 @@ class Brief:
         scene: A key of `SCENE_WORDS`.
         light: A key of `LIGHT_WORDS`.
         art: A key of `ART_WORDS`.
-        unwanted: What the sentence refuses.
+        unwanted: What the prompt excludes ("no hat").
         rest: What was not understood.
     """
 
@@ -118,7 +118,7 @@ class Brief:
 
     @property
     def negatives(self) -> tuple[str, ...]:
-        """Keys of what the sentence refuses."""
+        """Keys of what the prompt excludes."""
         return tuple(meaning.key for meaning in self.unwanted)
 
 

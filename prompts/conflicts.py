@@ -89,7 +89,7 @@ def correct_words(text: str, conflicts: tuple[Conflict, ...]) -> str:
 
 
 def without_colours(text: str, shown: Collection[str] = ()) -> str:
-    """The sentence without the colours of garments, where something else than the words says them.
+    """The sentence without the garments' colours, where a picture defines them instead.
 
     In words they reach more than the garment: at "red dress" the hair turns red too.
 

@@ -1,4 +1,4 @@
-"""A sentence cut into marks: the glossary's words where they stand, the longest first, typing errors mended."""
+"""Finds the glossary's words in a sentence: longest match first, typing errors corrected."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class Mark:
 
 
 def normalise(text: str) -> str:
-    """Full-width characters as ordinary ones (NFKC), lower case, typing errors in English words mended."""
+    """Full-width characters as ordinary ones (NFKC), lower case, typing errors in English words corrected."""
     plain = unicodedata.normalize("NFKC", text).lower().replace("\u2019", "'")
     return re.sub(r"[a-z]{4,}", lambda match: mend(match[0]), plain, flags=re.ASCII)
 
 
 @cache
 def mend(word: str) -> str:
-    """A misspelt glossary word as it is spelt; any other word as it is.
+    """The correct spelling of a misspelt glossary word; any other word unchanged.
 
     At most one slip (two from 8 letters on) in the optimal string alignment distance, the same first letter, and in
     words of up to 5 letters no letter exchanged for another: "books" are no "boots".

@@ -23,7 +23,7 @@ from twinset.prompts.wording import write_prompts
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence understood.
+    """A parsed sentence and the prompts made of it.
 
     Attributes:
         brief: what it asks for.
@@ -46,7 +46,7 @@ def understand(
     negative: str | None = None,
     raw: bool = False,
 ) -> Sentence:
-    """Read a sentence for a family.
+    """Parse a sentence and write the prompts of a family.
 
     Args:
         text: English, Chinese or mixed; `{red|blue}` and `__name__` are expanded by the seed.
@@ -70,10 +70,12 @@ def understand(
         return Sentence(brief, _for_studio(sentence, brief), negative, tuple(notes))
     english = translate(sentence)
     if english.translator != "none":
-        notes.append(f"the prompt is put into English by {english.translator}: {english.text!r}")
+        notes.append(f"the prompt was translated into English by {english.translator}: {english.text!r}")
     prompt, refused = without_refusals(english.text)
-    unwanted = [negative or "", *(meaning.english for meaning in brief.unwanted), *refused]
-    return Sentence(brief, prompt, _listed(unwanted) or None, tuple(notes))
+    excluded = _listed([*(meaning.english for meaning in brief.unwanted), *refused])
+    if excluded:
+        notes.append(f"what the prompt excludes went to the negative prompt: {excluded}")
+    return Sentence(brief, prompt, _listed([negative or "", excluded]) or None, tuple(notes))
 
 
 def completed(

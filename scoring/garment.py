@@ -1,4 +1,4 @@
-"""How well a garment's colour and look are kept."""
+"""How well a garment's colour and look are preserved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a person is kept. All functions take face embeddings; rows are compared with rows."""
+"""How well a person's identity is preserved. All functions take face embeddings; rows are compared with rows."""
 
 from __future__ import annotations
 

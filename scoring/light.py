@@ -14,7 +14,7 @@ DARKEST = 2.0
 
 
 def illuminant(picture: np.ndarray, region: np.ndarray, albedo: np.ndarray) -> np.ndarray | None:
-    """What lights a region: its mean pixel by its own colour, in sRGB values.
+    """The illuminant of a region: its mean pixel divided by its own colour, in sRGB values.
 
     Args:
         picture: uint8 (H, W, 3).

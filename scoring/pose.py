@@ -1,4 +1,4 @@
-"""How well a result keeps the pose and the parsing map asked for."""
+"""How well a result matches the pose and the parsing map asked for."""
 
 from __future__ import annotations
 

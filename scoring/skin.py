@@ -1,4 +1,4 @@
-"""Whether face and body have one skin."""
+"""Whether face and body have the same skin tone."""
 
 from __future__ import annotations
 

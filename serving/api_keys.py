@@ -33,7 +33,7 @@ class Keys:
         """
         known = self._known()
         if name in known:
-            raise InputError(f"{name!r} has a key; remove it first, or choose another name")
+            raise InputError(f"{name!r} already has a key; remove it first, or choose another name")
         key = f"tw_{secrets.token_urlsafe(32)}"
         self._write(known | {name: _hash(key)})
         return key

@@ -35,7 +35,7 @@ Owner = Annotated[str, Depends(_owner)]
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application of a service; nothing is kept outside of it."""
+    """The application of a service; all state is in the `Service`."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -111,7 +111,7 @@ def _add_consents(app: FastAPI, service: Service) -> None:
     def withdraw(owner: Owner, consent: str) -> None:
         """Withdraw a consent: no further use, and all jobs, pictures and uploads made under it are deleted."""
         if service.repository.consents.find(consent, owner) is None:
-            raise Problem(404, f"consent {consent[:40]!r} is not there; POST /v1/consents gave its id")
+            raise Problem(404, f"consent {consent[:40]!r} is unknown; give the id that POST /v1/consents returned")
         service.withdraw(consent)
 
 
@@ -131,7 +131,7 @@ def _add_orders(app: FastAPI, service: Service) -> None:
     def order_form(
         owner: Owner,
         response: Response,
-        request: Annotated[str, Form(max_length=20_000, description="JSON of a JobRequest, uploads aside.")],
+        request: Annotated[str, Form(max_length=20_000, description="JSON of a JobRequest without its uploads.")],
         selfies: Annotated[list[UploadFile] | None, File(description=PICTURE, max_length=4)] = None,
         garments: Annotated[list[UploadFile] | None, File(description=PICTURE, max_length=4)] = None,
         photo: Annotated[UploadFile | None, File(description=PICTURE)] = None,
@@ -177,7 +177,7 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         """A picture of a job that is done, with its labels."""
         files = service.job(job, owner).result.files
         if not 0 <= number < len(files):
-            raise Problem(404, f"job {job!r} has {len(files)} pictures; look at its state first")
+            raise Problem(404, f"job {job!r} has {len(files)} pictures; check its state first")
         path = service.files.pictures(job) / files[number]
         return FileResponse(path, media_type="image/png", filename=f"{job}-{number}.png")
 
@@ -192,7 +192,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
     def ready() -> Health:
         """Whether pictures are drawn too."""
         if not service.alive():
-            raise Problem(503, "the workers are not ready; ask again in a while")
+            raise Problem(503, "the workers are not ready; try again later")
         return Health(status="ok", version=version("twinset"))
 
     @app.get("/metrics", response_class=PlainTextResponse)

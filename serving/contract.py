@@ -1,4 +1,4 @@
-"""What the service takes and gives: the fields of `Request`, with uploads in the place of paths."""
+"""The service's request and response models: the fields of `Request`, with uploads in place of paths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from twinset.serving.repository import Job, Progress, State, WebhookState
 
 UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="Id that POST /v1/uploads gave.")]
 PATHS = ("selfies", "garments", "loras", "photo", "pose")
-WEBHOOK = "Public https address that is told when the job has ended, signed; see the documentation."
+WEBHOOK = "Public https address that receives a signed POST when the job ends; see the documentation."
 POSE = "A preset such as walking, mirrored walking:mirror; or an upload that shows somebody in it."
 
 
@@ -71,9 +71,9 @@ def form_fields(text: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):
-        raise InputError('request: is no JSON; send an object such as {"prompt": "on the beach"}') from None
+        raise InputError('request: is not valid JSON; send an object such as {"prompt": "on the beach"}') from None
     if not isinstance(fields, dict):
-        raise InputError('request: is no object; send one such as {"prompt": "on the beach"}')
+        raise InputError('request: is not a JSON object; send one such as {"prompt": "on the beach"}')
     return fields
 
 
@@ -123,7 +123,7 @@ def to_request(
 
 
 class UploadOut(BaseModel):
-    """An upload: what requests call it, and the hash of its bytes."""
+    """An upload: its id for requests, and the SHA-256 of its bytes."""
 
     id: str
     sha256: str
@@ -148,7 +148,7 @@ class ConsentOut(BaseModel):
 
 
 class WebhookOut(BaseModel):
-    """What came of telling a job's end: the tries so far, and why the last one failed."""
+    """Delivery of a job's webhook: the tries so far, and why the last one failed."""
 
     state: WebhookState
     tries: int
@@ -156,7 +156,7 @@ class WebhookOut(BaseModel):
 
 
 class PictureOut(BaseModel):
-    """A picture of a job: where it is, its seed and scores, what was repaired and what is still wrong."""
+    """A picture of a job: its URL, seed and scores, the repairs made and the remaining faults."""
 
     url: str
     seed: int
@@ -166,7 +166,7 @@ class PictureOut(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A job and what became of it."""
+    """A job and its result."""
 
     id: str
     made: datetime
@@ -181,7 +181,7 @@ class JobOut(BaseModel):
 
     @classmethod
     def of(cls, job: Job) -> JobOut:
-        """What clients are shown of a job."""
+        """A job as clients see it."""
         hook = job.webhook
         return cls(
             id=job.id,

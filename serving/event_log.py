@@ -1,6 +1,6 @@
-"""What the service writes of its work: one JSON object a line, of numbers and made-up names, never of people.
+"""The service's log: one JSON object per line, of numbers and random ids, never of personal data.
 
-No prompt, name, picture, key or address is logged: a line may be kept longer than what it tells of.
+No prompt, name, picture, key or address is logged: log lines may outlive the jobs that they describe.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def log_event(event: str, **values: str | float | None) -> None:
         values: of `ALLOWED` names; those that are None are left out.
 
     Raises:
-        ValueError: a name is not allowed, since it might hold what is somebody's own.
+        ValueError: a name is not in `ALLOWED`, and so might hold personal data.
     """
     if foreign := values.keys() - ALLOWED:
         raise ValueError(f"{sorted(foreign)} may not be logged; choose among {sorted(ALLOWED)}")

@@ -1,4 +1,4 @@
-"""Connections whose requests do not begin in time are ended: uvicorn itself waits for a request's head for ever."""
+"""Closes connections whose request headers do not arrive in time: uvicorn itself waits for them for ever."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP/1.1 as uvicorn speaks it, with a time in which the head of a request must be there.
+    """uvicorn's HTTP/1.1 protocol, with a time limit for a request's headers.
 
     Attributes:
         patience: seconds from the connection, or from the first byte of a later request, to the end of the head. The

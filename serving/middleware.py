@@ -1,4 +1,4 @@
-"""What is refused before a request is looked at: bodies too large or too slow, and pages of other sites."""
+"""Refuses requests before they are read: bodies too large or too slow, and pages of other sites."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Guard:
 
     Args:
         app: the application.
-        most: bytes of a body.
-        patience: seconds in which a body must be there.
+        most: largest body in bytes.
+        patience: seconds in which a body must have arrived.
         local: answer under this machine's own names alone, so that no foreign name that leads here (DNS rebinding)
             lets a browser's page in.
     """
@@ -59,7 +59,7 @@ class Guard:
         try:
             announced = int(headers.get("content-length") or 0)
         except ValueError:
-            raise Problem(400, "Content-Length is no number; send a sound request") from None
+            raise Problem(400, "Content-Length is not a number; send a valid request") from None
         if announced > self.most:
             raise _too_large(self.most)
 
@@ -136,7 +136,7 @@ class _Exchange:
             async with asyncio.timeout_at(self.deadline):
                 message = await self._part()
         except TimeoutError:
-            self.problem = Problem(408, "the body did not come in time; send it faster")
+            self.problem = Problem(408, "the body did not arrive in time; send it faster")
             raise self.problem from None
         if self.arrived > self.most:
             self.problem = _too_large(self.most)
@@ -152,7 +152,7 @@ class _Exchange:
 
 
 def _too_large(most: int) -> Problem:
-    return Problem(413, f"the body has over {most // 2**20} MB; send smaller pictures")
+    return Problem(413, f"the body is larger than {most // 2**20} MB; send smaller pictures")
 
 
 def _own_name(host: str) -> None:
@@ -165,7 +165,9 @@ def _own_page(headers: dict[str, str]) -> None:
     """Browsers say which page sends a request; another site's page may not use a visitor's browser."""
     origin = headers.get("origin")
     if origin is not None and (origin == "null" or _split(origin).netloc != headers.get("host")):
-        raise Problem(403, f"origin {origin[:80]!r} may not ask; use the service's own page, or no browser")
+        raise Problem(
+            403, f"origin {origin[:80]!r} is not allowed; use the service's own page, or a client other than a browser"
+        )
 
 
 def _split(address: str) -> SplitResult:

@@ -8,7 +8,7 @@ import torch
 
 from twinset.pipelines.request import Request
 
-SMALLER = "the memory did not suffice; drawn once more without repairs, further seeds and overlays"
+SMALLER = "memory ran out; drawn again without repairs, further seeds or overlays"
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""What the service says when something is wrong: RFC 9457's problem details, with the remedy."""
+"""The service's errors: RFC 9457's problem details, with the remedy."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ProblemDetails(BaseModel):
 
 
 class Problem(Exception):
-    """To be answered with problem details.
+    """An error that is answered with problem details.
 
     Args:
         status: HTTP's.
@@ -104,13 +104,11 @@ def install(app: FastAPI) -> None:
     async def _disk(_: Request, error: OSError | sqlite3.OperationalError) -> JSONResponse:
         if not disk_full(error):
             raise error
-        return Problem(
-            507, "there is no room left on the disk; try again later", headers={"Retry-After": "60"}
-        ).answer()
+        return Problem(507, "no space is left on the disk; try again later", headers={"Retry-After": "60"}).answer()
 
     @app.exception_handler(Exception)
     async def _other(_: Request, error: Exception) -> JSONResponse:
-        return Problem(500, "something failed here; try again, and tell whoever runs the service").answer()
+        return Problem(500, "the service failed; try again, and tell whoever runs it").answer()
 
 
 def _of_their_type(description: dict[str, Any]) -> dict[str, Any]:

@@ -12,11 +12,11 @@ MOST_ATTEMPTS = 3
 
 
 class QueueFullError(InputError):
-    """No room for the pictures of another job."""
+    """The queue has no room for the pictures of another job."""
 
 
 class OtherRequestError(InputError):
-    """An idempotency key was used before, for something else."""
+    """An idempotency key was used before, for another request."""
 
 
 class JobQueue:
@@ -64,13 +64,15 @@ class JobQueue:
                 self.jobs.insert(job)
                 return job.id
         if known.fingerprint != (fingerprint or request):
-            raise OtherRequestError(f"Idempotency-Key {idempotency_key!r} was used for another request; take a new one")
+            raise OtherRequestError(f"Idempotency-Key {idempotency_key!r} was used for another request; use a new one")
         return known.id
 
     def _check_room(self, pictures: int) -> None:
         waiting = self.waiting()
         if waiting + pictures > self.room:
-            raise QueueFullError(f"{pictures} pictures do not fit: {waiting} of {self.room} wait; try again later")
+            raise QueueFullError(
+                f"no room for {pictures} pictures: {waiting} of at most {self.room} wait; try again later"
+            )
 
     def claim(self, worker: str) -> Job | None:
         """Take the oldest job that waits or whose worker was lost; None when there is none."""
@@ -89,7 +91,7 @@ class JobQueue:
         return self.jobs.end(job, worker, state, self.repository.clock(), result)
 
     def release(self, job: str, worker: str) -> None:
-        """Let another claim a job at once, whose drawing came to nothing through no fault of its own."""
+        """End a worker's lease, so that another worker claims the job at once; it counts as an attempt."""
         self.jobs.release(job, worker)
 
     def requeue(self, job: str, worker: str) -> None:
@@ -110,7 +112,7 @@ class JobQueue:
         return self.jobs.claim_deliveries(now, now + seconds, limit)
 
     def record_delivery(self, job: str, state: WebhookState, reason: str | None = None, wait: float = 0.0) -> None:
-        """What came of a try: `delivered`, `failed` for good, or `pending` until after `wait` seconds."""
+        """Record the outcome of a try: `delivered`, `failed` for good, or `pending` until after `wait` seconds."""
         self.jobs.record_delivery(job, state, reason, self.repository.clock() + wait)
 
     def counts(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What the service does, apart from HTTP: who asks, what is taken, ordered, withdrawn and swept away."""
+"""The service's logic apart from HTTP: owners, uploads, orders, consents and expiry."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from twinset.serving.webhooks import Secrets, WebhookSender
 
 @dataclass(frozen=True)
 class Limits:
-    """What a service lets through.
+    """Limits of a service.
 
     Attributes:
         body: bytes of one request.
         pictures: of one job.
         steps: of one picture.
-        room: pictures that may wait in all.
+        room: most pictures in the queue, over all jobs.
         keep: seconds after which jobs and uploads are deleted.
-        patience: seconds in which a body must be there.
+        patience: seconds in which a body must have arrived.
         loopback_webhooks: whether webhooks may go to this machine, by plain HTTP too: for trials.
     """
 
@@ -56,7 +56,7 @@ class Service:
         keys: None lets everybody in, for use on one machine.
         limits: see `Limits`.
         book: of consents.
-        alive: whether workers are; what /ready says.
+        alive: whether the workers are ready, for /ready.
         lease: seconds until a silent worker's job is given to another.
     """
 
@@ -85,7 +85,7 @@ class Service:
         """Who asks.
 
         Raises:
-            Problem: 401, nobody that is known.
+            Problem: 401, no valid key.
         """
         if self.keys is None:
             return OPEN_OWNER
@@ -98,15 +98,15 @@ class Service:
         """A job of this owner.
 
         Raises:
-            Problem: 404, there is none: another's is none too.
+            Problem: 404, there is none, or it is another owner's.
         """
         found = self.queue.job(job, owner)
         if found is None:
-            raise Problem(404, f"job {job[:40]!r} is not there; list yours: GET /v1/jobs")
+            raise Problem(404, f"job {job[:40]!r} is unknown; list yours: GET /v1/jobs")
         return found
 
     def take(self, file: BinaryIO, owner: str) -> Upload:
-        """Keep a picture that was sent, once it was decoded.
+        """Store an uploaded picture, once it was decoded.
 
         Raises:
             Problem: 413, 415 or 422, what is wrong with it.
@@ -124,7 +124,7 @@ class Service:
             part.unlink(missing_ok=True)
 
     def order(self, fields: dict[str, Any], owner: str, idempotency: str | None = None) -> str:
-        """Take an order, if it may be drawn and there is room; its id.
+        """Queue an order, if it may be drawn and there is room; returns the job's id.
 
         Args:
             fields: of a `JobRequest`.
@@ -192,7 +192,7 @@ class Service:
         return sum(job.result.seconds for job in last) / sum(job.pictures for job in last) if last else 5.0
 
     def check_limits(self, fields: dict[str, Any]) -> None:
-        """No more than this service draws for one job.
+        """Refuse an order over this service's limits.
 
         Raises:
             Problem: 422, which field is too large.
@@ -211,7 +211,9 @@ class Service:
             return
         consent = fields["consent"]
         if consent is None:
-            raise Problem(422, "a face needs the person's consent; POST /v1/consents, and give its id", "consent")
+            raise Problem(
+                422, "a face needs the person's consent; POST /v1/consents, and give the id that it returns", "consent"
+            )
         if self.repository.consents.find(consent, owner) is None:
             raise Problem(422, f"consent {consent!r} is unknown; POST /v1/consents first", "consent")
         try:
@@ -220,7 +222,7 @@ class Service:
             raise Problem(422, str(error), "consent") from None
 
     def agree(self, body: ConsentIn, owner: str) -> str:
-        """Enter a person's consent; its id."""
+        """Record a person's consent; returns its id."""
         statement = read_statement(
             person=body.person, purposes=body.purposes, until=body.until, given=datetime.now(UTC)
         )

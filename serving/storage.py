@@ -33,7 +33,7 @@ IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 
 
 class Decoder:
-    """Decodes pictures in a process of its own, so that one that crashes the decoder costs no more than an error."""
+    """Decodes pictures in a separate process, so that a picture that crashes the decoder causes only an error."""
 
     def __init__(self) -> None:
         self.pool: ProcessPoolExecutor | None = None
@@ -50,7 +50,7 @@ class Decoder:
             fault = self.pool.submit(fault_of, path).result(timeout=DECODING)
         except (BrokenProcessPool, LateError):
             self.close()
-            fault = InputError("picture could not be decoded; save it anew as PNG or JPEG")
+            fault = InputError("picture could not be decoded; save it again as PNG or JPEG")
         if fault is not None:
             raise fault
 
@@ -116,7 +116,7 @@ class Files:
         """
         found = self.repository.uploads.find(upload, owner)
         if found is None:
-            raise InputError(f"upload {upload[:40]!r} is not there; send it to /v1/uploads first")
+            raise InputError(f"upload {upload[:40]!r} is unknown; send it to /v1/uploads first")
         return found
 
     def upload(self, upload: str, owner: str) -> Path:
@@ -155,7 +155,7 @@ class Files:
                 (default_folder() / Path(name).name).unlink()
 
     def forget_strays(self) -> int:
-        """Delete what dead workers left of jobs that were cancelled, deleted or set aside; how many folders."""
+        """Delete folders that dead workers left of cancelled, deleted or failed jobs; returns how many."""
         found = [path.name for path in self.jobs.iterdir()]  # before the rows: a folder is never there before its row
         held = self.repository.jobs.held()
         strays = [name for name in found if name not in held]
@@ -164,7 +164,7 @@ class Files:
         return len(strays)
 
     def expire(self, seconds: float) -> int:
-        """Delete jobs that ended, and uploads that came, so long ago; how many jobs.
+        """Delete jobs that ended, and uploads that arrived, more than `seconds` ago; returns how many jobs.
 
         The page's old files go too, and what the queue does not know: a process that died had no time to enter it.
         """

@@ -1,4 +1,4 @@
-"""Webhooks: a job's end is sent to an address of the client, signed, again and again until it is taken.
+"""Webhooks: a job's end is posted to a URL of the client, signed, and retried until it is accepted or given up.
 
 Signed as the Standard Webhooks specification 1.0 says: HMAC-SHA256 over `id.timestamp.body`. The address is resolved
 once, must be public, and is itself connected to, so that a name that resolves differently a moment later leads nowhere.
@@ -80,7 +80,7 @@ def signature(secret: bytes, identifier: str, timestamp: int, body: bytes) -> st
 
 
 class WebhookSender:
-    """Sends what is due.
+    """Sends the webhooks that are due.
 
     Args:
         queue: of the jobs, which hold what was delivered.
@@ -96,7 +96,7 @@ class WebhookSender:
         self.queue, self.keys, self.loopback, self.resolve = queue, keys, loopback, resolve
 
     def deliver_due(self) -> int:
-        """Try once what is due; how many."""
+        """Try every due webhook once; returns how many were due."""
         due = self.queue.claim_deliveries(CLAIM, AT_ONCE)
         if due:
             with ThreadPoolExecutor(len(due)) as pool:
@@ -118,7 +118,7 @@ class WebhookSender:
         """Tell of one job.
 
         Raises:
-            UndeliveredError: it was not taken.
+            UndeliveredError: the receiver did not accept it.
         """
         job = JobOut.of(delivery.job)
         body = json.dumps({"type": f"job.{job.state}", "data": job.model_dump(mode="json")}).encode()
@@ -156,7 +156,7 @@ class WebhookSender:
         try:
             found = [one[4][0] for one in self.resolve(host, port, type=socket.SOCK_STREAM)]
         except (OSError, ValueError):
-            raise UndeliveredError("the name is unknown") from None
+            raise UndeliveredError("the host name does not resolve") from None
         loopback = self.loopback and all(map(_is_loopback, found))
         if not found or not (loopback or all(map(is_public, found))):
             raise UndeliveredError("the address is not public")

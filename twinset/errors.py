@@ -2,7 +2,7 @@
 
 
 class InputError(ValueError):
-    """The user can mend this: a missing file, a picture without a face, an unknown pose.
+    """The user can fix this: a missing file, a picture without a face, an unknown pose.
 
     The message says in one line what is wrong, quotes the offending value and names the remedy. The command
     line prints that line and ends with exit code 2; in Python it is an ordinary `ValueError`.

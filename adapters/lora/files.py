@@ -1,9 +1,9 @@
-"""LoRA files as people have them, for SD1.5 and SDXL, read strictly.
+"""LoRA files of SD1.5 and SDXL in the public layouts, read strictly.
 
 A file's keys name a layer and a part of its low-rank addition `W + alpha / rank · up · down` (Hu et al. 2021, "LoRA",
 section 4.1). Three spellings are in use: diffusers (`unet.….lora_A.weight`, older `.lora.down.weight` and
 `.processor.to_q_lora.down.weight`), PEFT (`base_model.model.…`) and kohya (`lora_unet_…`, SDXL's in the block names of
-Stability's own UNet). Here a file becomes pairs by layer; `lora_install` finds the layers in a base model.
+Stability's own UNet). Here a file becomes pairs by layer; `install` finds the layers in a base model.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _check_parts(parts: Weights, form: LoraForm, where: str) -> None:
     if "alpha" in parts and parts["alpha"].numel() != 1:
         raise LayoutError(f"{where}: alpha of shape {shapes['alpha']} is not one number; download the file again")
     if "magnitude" in parts and shapes["magnitude"] not in _rows(up, form):
-        remedy = "PEFT knows only lengths of output rows: train with wd_on_output, or merge the file into the model"
+        remedy = "PEFT supports only DoRA over output rows: train with wd_on_output, or merge the file into the model"
         raise LayoutError(f"{where}: DoRA scale of shape {shapes['magnitude']} for up of shape {up}; {remedy}")
 
 

@@ -70,7 +70,7 @@ def write_lora(
             temporary.chmod(0o644)  # safetensors makes it its owner's alone
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"LoRA file {str(path)!r} cannot be written ({error}); make room, or choose another"
+            f"LoRA file {str(path)!r} cannot be written ({error}); free some space, or choose another path"
         ) from error
     return path
 
@@ -118,13 +118,13 @@ def _text_name(name: str, component: str) -> str:
 def standard_metadata(
     components: Mapping[str, Layers], family: str, title: str, trigger: str = "", **more: str
 ) -> dict[str, str]:
-    """The `ss_…` keys of sd-scripts and the `modelspec.…` keys of Stability's standard that say what a file is.
+    """Header of a LoRA file: the `ss_…` keys of sd-scripts and the `modelspec.…` keys of Stability's standard.
 
     Args:
         components: of the file.
         family: "sd15", "sdxl" or "studio".
         title: its name.
-        trigger: the word that calls the garment.
+        trigger: the garment's trigger word.
         more: further entries, as they are.
     """
     lows = [low for layers in components.values() for low in layers.values()]
@@ -148,7 +148,7 @@ def standard_metadata(
 
 
 def merged(components: list[tuple[float, Mapping[str, Layers]]], rank: int | None = None) -> dict[str, Layers]:
-    """One LoRA that adds what several add with their weights: exactly so by joined ranks, else the nearest of a rank.
+    """Merge LoRAs with their weights into one: exact at the sum of their ranks, else the best of a lower rank.
 
     Args:
         components: (weight, components) of each, under the same names.
@@ -163,7 +163,7 @@ def merged(components: list[tuple[float, Mapping[str, Layers]]], rank: int | Non
             for name, low in layers.items():
                 if low.magnitude is not None:
                     raise InputError(
-                        f"layer {name} is a DoRA's, whose lengths cannot be added; merge LoRAs without DoRA"
+                        f"layer {name} is a DoRA's, whose magnitudes cannot be added; merge LoRAs without DoRA"
                     )
                 parts.setdefault(component, {}).setdefault(name, []).append((weight, low))
     return {c: {name: _joined(lows, rank) for name, lows in layers.items()} for c, layers in parts.items()}

@@ -16,7 +16,7 @@ class PublicAdapter:
     """The parts of a public adapter file. Those that a format does not have are None.
 
     Attributes:
-        kind: what it makes a picture obey.
+        kind: the kind of condition that it makes.
         projector: embeddings or CLIP hidden states → tokens (B, n, X); its class says what it takes.
         sites: keys and values of the tokens at the cross-attention sites.
         reference_sites: keys and values of the reference UNet's features at the self-attention sites.

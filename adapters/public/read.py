@@ -1,4 +1,4 @@
-"""One door for all formats: which one a file is, told from its keys."""
+"""One reader for all formats, which are told apart by a file's keys."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def read_adapter(path: str | Path, unet: UNet2DConditionModel, form: Form | None
 
 
 def recognise(state: Weights, path: Path) -> Form:
-    """The format that keys and, for FaceID-Plus, file name tell."""
+    """The format, recognised by the keys and, for FaceID-Plus, the file name."""
     if "image_proj.perceiver_resampler.proj_in.weight" in state:
         return _plus_version(path)
     if "image_proj.proj_in.weight" in state:

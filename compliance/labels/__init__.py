@@ -1,1 +1,1 @@
-"""What tells of a picture that it was generated: pixel mark, visible label, XMP and C2PA manifest."""
+"""The labels that mark a picture as generated: pixel mark, visible label, XMP and C2PA manifest."""

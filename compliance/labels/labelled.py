@@ -23,8 +23,8 @@ from twinset.compliance.labels.xmp import encode_png, properties
 
 LEAST_PSNR = 36.0
 """Decibels, where a picture was marked; a mark that would spoil it more is left out."""
-NO_ROOM = "no pixel mark: what was drawn anew is too small a part of the photo to carry one"
-NOT_HELD = "no pixel mark: the picture does not hold one"
+NO_ROOM = "no pixel mark: the redrawn part of the photo is too small to carry one"
+NOT_HELD = "no pixel mark: this picture cannot carry one"
 OTHER_WORDS = "the label's words are not those of GB 45438 (人工智能 or AI with 生成 or 合成)"
 
 
@@ -36,7 +36,7 @@ class Labelled:
         picture: RGB with the visible label and the pixel mark.
         data: The file.
         sha256: Of the file before it was signed.
-        told: What a record keeps: `id`, `mark` (eight hexadecimal digits, or None), `key`, `psnr` in dB, `text`,
+        told: What goes into the record: `id`, `mark` (eight hexadecimal digits, or None), `key`, `psnr` in dB, `text`,
             `corner`, `signed` ("development", "own" or None), `file_sha256` of the file as it is, and `notes`.
     """
 

@@ -49,8 +49,8 @@ class Marked:
 
     Attributes:
         picture: uint8 (H, W, 3).
-        psnr: dB against the picture before, where it may change.
-        margin: Correlation that was aimed at for each bit, see `LADDER`.
+        psnr: dB against the unmarked picture, over the pixels that may change.
+        margin: Correlation aimed at for each bit, in standard deviations, see `LADDER`.
     """
 
     picture: np.ndarray

@@ -55,7 +55,7 @@ def sign(data: bytes, title: str, mark: dict[str, Any], photo: Path | None = Non
 
     mime = _mime(data)
     if mime is None:
-        raise ValueError("signed is what is PNG, JPEG or WebP")
+        raise ValueError("only PNG, JPEG and WebP can be signed")
     certificate = signing_certificate()
     manifest = {
         "claim_generator_info": [{"name": "Twinset"}],
@@ -125,7 +125,9 @@ def _algorithm(key: bytes) -> bytes:
     try:
         loaded = load_pem_private_key(key, None)
     except (ValueError, TypeError) as error:
-        raise InputError(f"TWINSET_C2PA_KEY is no unencrypted PEM private key ({error}); give one in PKCS #8") from None
+        raise InputError(
+            f"TWINSET_C2PA_KEY is not an unencrypted PEM private key ({error}); give one in PKCS #8"
+        ) from None
     if isinstance(loaded, ec.EllipticCurvePrivateKey):
         return {256: b"es256", 384: b"es384", 521: b"es512"}[loaded.key_size]
     if isinstance(loaded, ed25519.Ed25519PrivateKey):

@@ -1,4 +1,4 @@
-"""What the labels of a picture's file say, each layer by itself, and whether they agree."""
+"""Reads the labels of a picture's file, each layer by itself, and checks whether they agree."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Verified:
             `mirrored`; None where there is none.
         xmp: `aigc` (the JSON of the TC260 field) and `source_type`; None where XMP says nothing of either.
         c2pa: See `twinset.compliance.labels.signing.read_c2pa_manifest`; None where there is none.
-        notes: What could not be looked at, and layers that contradict each other.
+        notes: Layers that could not be checked, and layers that contradict each other.
     """
 
     picture: str
@@ -69,7 +69,7 @@ def verify(path: Path) -> Verified:
             break
     manifest = read_c2pa_manifest(data) if can_sign() else None
     if not can_sign():
-        notes.append("C2PA was not looked at: c2pa-python is missing; pip install 'twinset[provenance]'")
+        notes.append("C2PA was not checked: c2pa-python is missing; pip install 'twinset[provenance]'")
     notes += _contradictions(mark, xmp, manifest)
     return Verified(str(path), mark, xmp, manifest, tuple(notes))
 
@@ -102,4 +102,4 @@ def _contradictions(
         names["the manifest"] = str(manifest["mark"]["mark"])
     if len(set(names.values())) < 2:
         return []
-    return [f"the layers contradict: {', '.join(f'{layer} says {name}' for layer, name in names.items())}"]
+    return [f"the layers disagree: {', '.join(f'{layer} says {name}' for layer, name in names.items())}"]

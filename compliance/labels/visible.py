@@ -39,8 +39,8 @@ def check_text(text: str) -> str:
     text = text.strip()
     missing = [letter for letter in dict.fromkeys(text) if not _has(letter)]
     if not text or missing:
-        fault = f"has characters that the label's font lacks ({''.join(missing)})" if missing else "has no words"
-        raise InputError(f"label_text {text!r} {fault}; use one of {', '.join(WORDINGS)}, or plain Latin letters")
+        fault = f"has characters that the label's font lacks ({''.join(missing)})" if missing else "is empty"
+        raise InputError(f"label text {text!r} {fault}; use one of {', '.join(WORDINGS)}, or plain Latin letters")
     return text
 
 
@@ -66,7 +66,7 @@ def draw_label(picture: Image.Image, text: str, corner: Corner) -> Image.Image:
     pad = max(2, round(size / 4))
     plate = Image.new("RGBA", (round(right - left) + 2 * pad, round(bottom - top) + 2 * pad))
     if plate.width > picture.width:
-        raise InputError(f"label_text {text!r} is wider than the picture ({picture.width} pixels); use {WORDINGS[0]!r}")
+        raise InputError(f"label text {text!r} is wider than the picture ({picture.width} pixels); use {WORDINGS[0]!r}")
     brush = ImageDraw.Draw(plate)
     brush.rounded_rectangle((0, 0, plate.width - 1, plate.height - 1), radius=pad, fill=PLATE)
     brush.text((pad - left, pad - top), text, font=font, fill=INK)

@@ -49,7 +49,7 @@ def aigc_field(produce_id: str, producer: str | None = None) -> str:
     named = {"ContentProducer": producer or settings().producer, "ProduceID": produce_id}
     for name, value in named.items():
         if not re.fullmatch(r"[!-~]+", value):
-            raise InputError(f"{name} {value!r} is not printable ASCII without spaces; mend TWINSET_PRODUCER")
+            raise InputError(f"{name} {value!r} is not printable ASCII without spaces; fix TWINSET_PRODUCER")
     rest = {"ReservedCode1": "", "ContentPropagator": "", "PropagateID": "", "ReservedCode2": ""}
     return json.dumps({"Label": "1"} | named | rest, separators=(",", ":"))
 

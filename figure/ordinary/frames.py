@@ -1,4 +1,4 @@
-"""What 18 keypoints say of an ordinary person: scale, view, and one frame per body part, with gaps closed.
+"""The posture of an ordinary person from 18 keypoints: scale, view, and one frame per body part, gaps filled.
 
 A frame is a (2, 3) matrix from part coordinates to pixels, as in `rig`, but in hundredths of the stature. Frames of limbs
 that cannot be seen are missing.
@@ -29,11 +29,11 @@ _EAR, _NOSE_DEPTH, _EYE, _EYE_DEPTH = float(FACE[4, 0]), float(FACE[0, 2]), floa
 
 @dataclass(frozen=True)
 class Posture:
-    """A person resolved.
+    """A person's joints, scale, body-part frames and view.
 
     Attributes:
         joints: (18, 2) px; those neither known nor completed are meaningless.
-        known: (18,) which joints were given.
+        known: bool (18,), which joints the keypoints hold.
         unit: pixels per hundredth of the stature.
         frames: part name to frame.
         yaw: the head's turn to its left, radians; ± about 1.4 in profile.

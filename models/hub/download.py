@@ -1,4 +1,4 @@
-"""Pulling the parts of a profile from the hub into its ordinary cache, and telling whether they are what they were.
+"""Pulling the parts of a profile from the hub into its ordinary cache, and checking that they are unchanged.
 
 The contents of every file are compared: with the SHA-256 that the profile pins, else with the lock file
 (`twinset.models.hub.lockfile`), in which the first pull records what agrees with the hash that the hub announces. A
@@ -23,7 +23,7 @@ from twinset.models.hub.parts import Part, Profile
 
 @dataclass(frozen=True)
 class FileReport:
-    """What is known of one file.
+    """A file's place, hash and expected hash.
 
     Attributes:
         path: in its repository or folder.
@@ -96,7 +96,7 @@ def pull_parts(
 
 
 def check_parts(profile: Profile, names: Sequence[str] = ()) -> Iterator[PartReport]:
-    """Hashes what is here and changes nothing: the parts named, or all but absent optional ones."""
+    """Hashes the local files of the parts named, or of all but absent optional ones; changes nothing."""
     for part in profile.chosen(names) if names else profile.parts:
         if names or not part.optional or any(locate(profile, part, path) for path in part.wanted):
             yield inspect_part(profile, part)
@@ -188,7 +188,7 @@ def _replace_damaged(profile: Profile, report: PartReport, endpoint: str | None)
         trust = _trust(changed) or f" (see {report.part.url})"
         raise InputError(
             f"profile {profile.name!r}: {'; '.join(_changed(report.part, file) for file in changed)}, and "
-            f"{endpoint or constants.ENDPOINT} sends it so: give the --endpoint of another mirror{trust}"
+            f"{endpoint or constants.ENDPOINT} serves the same file: try another mirror with --endpoint{trust}"
         )
     return report
 
@@ -234,7 +234,7 @@ def _require_safetensors(report: PartReport) -> None:
             head = stream.read(9)
         if head[8:] != b"{" or int.from_bytes(head[:8], "little") + 8 > local.stat().st_size:
             raise InputError(
-                f"part {report.part.name!r}: {file.path!r} is no safetensors file, whatever its name says; "
+                f"part {report.part.name!r}: {file.path!r} is not a safetensors file, despite its name; "
                 f"compare it with {report.part.url}, or pull it from another --endpoint"
             )
 
@@ -260,7 +260,7 @@ def _recorded(report: PartReport) -> PartReport:
 
 
 def _changed(part: Part, file: FileReport) -> str:
-    where = f"{part.name} is not what it was" if file.source == "lock" else f"{part.name} is damaged or another file"
+    where = f"{part.name} has changed" if file.source == "lock" else f"{part.name} is damaged or a different file"
     return f"{where}: {file.path!r} has SHA-256 {file.sha256}, {file.source} says {file.expected}"
 
 

@@ -1,4 +1,4 @@
-"""What a download that failed tells its user: one line of what, value and remedy, whichever library gave up.
+"""Errors of failed downloads in one line: what, value and remedy, whichever library raised them.
 
 Large files come over Xet, whose client (hf_xet) raises `RuntimeError` with the HTTP status in its text; everything else
 comes over HTTP, whose errors carry the answer or the request.
@@ -31,7 +31,7 @@ ADDRESS = re.compile(r"https?://([^/\s'\")]+)")
 
 
 def explain(error: Exception, part: Part, path: str, revision: str, *, offline: bool, endpoint: str) -> str:
-    """One line on a file that did not come.
+    """One line on a file that could not be downloaded.
 
     Args:
         error: of huggingface_hub, hf_xet, their HTTP library or the file system.
@@ -62,10 +62,10 @@ def explain(error: Exception, part: Part, path: str, revision: str, *, offline: 
         case EntryNotFoundError() if not isinstance(error, LocalEntryNotFoundError):
             return f"{what} has no file {path!r} at {endpoint}; a mirror may lag, try another --endpoint"
         case PermissionError():
-            return f"{what}: {error.filename!r} may not be written; make the cache yours, or set HF_HOME elsewhere"
+            return f"{what}: {error.filename!r} is not writable; fix its permissions, or set HF_HOME elsewhere"
     if _no_room(error):
-        return f"{what}: no room for {path!r} in {constants.HF_HUB_CACHE!r}; free some, or set HF_HOME elsewhere"
-    return f"{what}: {path!r} did not come whole from {endpoint} ({_reason(error)}); {_remedy(error)}"
+        return f"{what}: no space for {path!r} in {constants.HF_HUB_CACHE!r}; free some, or set HF_HOME elsewhere"
+    return f"{what}: {path!r} did not download completely from {endpoint} ({_reason(error)}); {_remedy(error)}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,4 +1,4 @@
-"""The lock file: what unpinned files were at their first pull. Whatever differs later is refused.
+"""The lock file: hashes of unpinned files at their first pull. Whatever differs later is refused.
 
 JSON in the user's cache folder: `{"format": 1, "files": {"<hub id>@<revision>:<path>": {"sha256", "commit"}}}`.
 """

@@ -61,7 +61,7 @@ SD15 = Profile(
             licence="LicenseRef-CreativeML-OpenRAIL-M",
             url=hub_page("stable-diffusion-v1-5/stable-diffusion-v1-5"),
             optional=True,
-            note="looks at the pictures of all models, once it is here",
+            note="checks the pictures of all models, once pulled",
         ),
         Part(
             name="vae",

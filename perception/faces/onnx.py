@@ -23,7 +23,7 @@ EMBEDDING = 512
 
 
 class Recogniser:
-    """A graph of ArcFace's kind: an aligned crop → where this person lies among faces.
+    """A face recogniser of ArcFace's kind: an aligned crop → an embedding.
 
     Adapters understand only the recogniser that they were trained with: `name` and `sha256` say which one this is.
 

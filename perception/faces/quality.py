@@ -34,10 +34,10 @@ SAME_PERSON = 0.25
 
 @dataclass(frozen=True)
 class FaceReport:
-    """What was measured of a face.
+    """Measurements of a face.
 
     Attributes:
-        eyes: distance between the eyes, px of the picture.
+        eyes: distance between the eyes, in pixels of the picture.
         sharpness: of the aligned crop, see `sharpness`; about 0.002 when blurred beyond use.
         yaw: degrees that it is turned, positive to the right of the picture.
         pitch: degrees that it looks up.
@@ -125,7 +125,7 @@ def head_pose(landmarks: np.ndarray) -> tuple[float, float, float]:
     """Angles of a head by its five points, under scaled orthographic projection.
 
     The mean head (`HEAD`) is turned by R = R_z(roll) R_x(pitch) R_y(yaw) and projected along z. For given yaw and
-    pitch, roll, scale and shift are a least-squares similarity (`face_finder.similarity`); what that leaves over is
+    pitch, roll, scale and shift are a least-squares similarity (`similarity_transform`); what that leaves over is
     minimised over yaw and pitch (variable projection). Coordinates: x to the right, y down, z towards the viewer.
 
     Args:

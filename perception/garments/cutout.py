@@ -114,7 +114,7 @@ def cut_out(picture: np.ndarray, labels: np.ndarray | None = None, garment: str 
         return _cut(picture, plain, 1.0, "plain")
     mask, confidence = colour_mask(picture)
     if not mask.any():
-        raise InputError("a garment cannot be told from its background; lay it on a plain one of another colour")
+        raise InputError("a garment does not stand out from its background; use a plain one of another colour")
     return _cut(picture, mask, confidence, "colours")
 
 

@@ -164,7 +164,7 @@ class _Body:
         known = known_joints(keypoints)
         self._points, self._known = keypoints[:, :2].astype(float), known
         if not (known[kp.R_SHOULDER] and known[kp.L_SHOULDER]):
-            raise InputError("the pose shows no two shoulders; a garment cannot be laid onto it: choose another pose")
+            raise InputError("the pose does not show both shoulders, which garments are laid by; choose another pose")
         ahead = self._points[kp.R_SHOULDER, 0] <= self._points[kp.L_SHOULDER, 0]
         self._sides = (RIGHT, LEFT) if ahead else (LEFT, RIGHT)  # the one at the left of the picture comes first
         self.shoulders = self._points[[side[0] for side in self._sides]]

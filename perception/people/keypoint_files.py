@@ -8,7 +8,7 @@
 | COCO | `annotations[].keypoints`, or results: 17 triples | several | `images[].width`, `height` |
 | plain | a list of 17, 18 or 25 triples | one | none |
 
-Hands and faces in a file are passed over.
+Hands and faces in a file are ignored.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def segformer_parser(folder: Path, device: str | torch.device = "cpu") -> Parser
         raise _no_segformer(folder, reason) from error
     lacking = [*loaded["missing_keys"], *loaded["mismatched_keys"]]
     if lacking:
-        raise _no_segformer(folder, f"{len(lacking)} tensors do not fit its config.json, as {lacking[0]!r}")
+        raise _no_segformer(folder, f"{len(lacking)} tensors do not fit its config.json, such as {lacking[0]!r}")
     names = [str(name).lower() for _, name in sorted(network.config.id2label.items())]
     if names != list(LABELS):
         raise _no_segformer(folder, f"its {len(names)} classes begin {', '.join(names[:5])}")
@@ -164,8 +164,8 @@ def segformer_parser(folder: Path, device: str | torch.device = "cpu") -> Parser
 
 def _no_segformer(folder: Path, reason: str) -> InputError:
     return InputError(
-        f"{str(folder)!r} is no SegFormer of ATR's 18 classes ({reason}); "
-        "take mattmdjaga/segformer_b2_clothes, or delete it and pull the part 'parser' again"
+        f"{str(folder)!r} is not a SegFormer with ATR's 18 classes ({reason}); "
+        "use mattmdjaga/segformer_b2_clothes, or, if it is damaged: twinset models pull PROFILE --part parser"
     )
 
 

@@ -55,7 +55,7 @@ def swapped(command: list[str], selfie: Selfie, picture: np.ndarray) -> np.ndarr
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise InputError(f"{VARIABLE} = {shlex.join(command)!r}: {error}; mend the command or unset it") from None
+            raise InputError(f"{VARIABLE} = {shlex.join(command)!r}: {error}; fix the command or unset it") from None
         if run.returncode or not output.is_file():
             said = (run.stderr or run.stdout).strip().splitlines()[-1:] or ["nothing"]
             raise InputError(f"FaceFusion ({shlex.join(command)}) made no picture, exit {run.returncode}: {said[0]}")

@@ -60,16 +60,16 @@ def draw_serially(
     swap: Swap | None = None,
     face_lora_strength: float = 1.0,
 ) -> SerialPictures:
-    """Run the chain; a stage without anything to do hands on what it got.
+    """Run the chain; a stage with nothing to do passes its input on.
 
     Args:
         pipe: the model, for what the photo mode's passes keep.
-        people: who sees, and makes conditions.
+        people: the family's backend.
         draw: one pass with the request's words, seed, steps and guidance.
         layout: of the first picture.
         selfie: whose face.
         flats: garment kind to its picture, as the family takes it.
-        photo: uint8 (H, W, 3) of the frame's size, in place of a first picture.
+        photo: uint8 (H, W, 3) of the frame's size, used instead of drawing a first picture.
         swap: another program's face swap in place of our identity pass.
         face_lora_strength: see `Request`.
     """

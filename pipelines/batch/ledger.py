@@ -48,7 +48,9 @@ class Ledger:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise InputError(f"{str(self.out)!r} is being worked on; wait for that, or give another -o") from None
+            raise InputError(
+                f"{str(self.out)!r} is in use by another run; wait for it, or choose another --out"
+            ) from None
         try:
             shutil.rmtree(self.unfinished, ignore_errors=True)
             for folder in (self.items, self.unfinished, self.failures):
@@ -58,7 +60,7 @@ class Ledger:
             lock.release()
 
     def done(self, item: Item) -> bool:
-        """Whether the item is there, whole, and of the same request and files; else what is there goes."""
+        """Whether the item is complete and drawn from the same request and files; deletes its folder otherwise."""
         folder = self.items / item.name
         entry = self.entry(item.name)
         if entry is not None and entry["made_of"] == item.sha256 and _whole(folder, entry["files"]):
@@ -71,7 +73,7 @@ class Ledger:
         return False
 
     def entry(self, name: str) -> dict[str, Any] | None:
-        """What is written of an item; None where it is not done."""
+        """The item's published JSON; None where it is not done."""
         return _read(self.items / name / ENTRY)
 
     def failure(self, name: str) -> dict[str, Any] | None:
@@ -79,14 +81,14 @@ class Ledger:
         return _read(self.failures / f"{name}.json")
 
     def begin(self, item: Item) -> Path:
-        """An empty folder to make the item in."""
+        """An empty folder to draw the item in."""
         folder = self.unfinished / f"{item.name}.{os.getpid()}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
 
     def leave(self, item: Item) -> None:
-        """Delete what was begun of an item, to make room."""
+        """Delete an item's unfinished folder, to free space."""
         shutil.rmtree(self.unfinished / f"{item.name}.{os.getpid()}", ignore_errors=True)
 
     def publish(self, item: Item, folder: Path, told: dict[str, Any]) -> None:
@@ -102,11 +104,11 @@ class Ledger:
         self.forget_failure(item)
 
     def forget_failure(self, item: Item) -> None:
-        """An item that is there has not failed."""
+        """Delete the note of an earlier failure."""
         (self.failures / f"{item.name}.json").unlink(missing_ok=True)
 
     def fail(self, item: Item, state: str, reason: str) -> None:
-        """Write down why an item is not there: "refused" by the controller, or "failed"."""
+        """Record why an item is missing: "refused" by the controller, or "failed"."""
         path = self.failures / f"{item.name}.json"
         write_atomic(path, json.dumps({"state": state, "reason": reason}, ensure_ascii=False))
 

@@ -35,7 +35,7 @@ class ManifestPerson(_Table):
     Attributes:
         selfies: Pictures of the person; several become one identity. None for somebody whom the words describe.
         consent: Reference of the person's consent, needed with selfies: `twinset consent add`.
-        words: What prompts say of the person.
+        words: Text for the person in prompts.
     """
 
     selfies: tuple[Path, ...] = ()
@@ -45,7 +45,7 @@ class ManifestPerson(_Table):
     @model_validator(mode="after")
     def _has_consent(self) -> ManifestPerson:
         if self.selfies and self.consent is None:
-            raise ValueError("has selfies and no consent; enter one: twinset consent add NAME --purpose promotion …")
+            raise ValueError("has selfies but no consent; record one: twinset consent add NAME --purpose promotion …")
         return self
 
 
@@ -55,7 +55,7 @@ class Look(_Table):
     Attributes:
         garments: Pictures, each `path` or `kind=path`.
         loras: LoRA files, each `path` or `path=weight`.
-        words: What prompts say of it.
+        words: Text for the outfit in prompts.
     """
 
     garments: tuple[GarmentPicture, ...] = ()
@@ -105,7 +105,7 @@ class Manifest(_Table):
     def _only_what_is_left(cls, defaults: dict[str, Any]) -> dict[str, Any]:
         for name in defaults:
             if name in TAKEN or name not in Request.model_fields:
-                raise ValueError(f"{name!r} cannot be given here; the manifest says it, or there is no such option")
+                raise ValueError(f"{name!r} cannot be set here: it is no option, or the manifest sets it elsewhere")
         return defaults
 
 
@@ -129,7 +129,7 @@ class Item(_Table):
 
     @property
     def sha256(self) -> str:
-        """Of all that the item is made from: the request, and the bytes of its files."""
+        """Hash of everything the item is drawn from: the request, and the bytes of its files."""
         content = hashlib.sha256(self.request.model_dump_json().encode())
         given = [*self.request.selfies, *(g.path for g in self.request.garments), *(x.path for x in self.request.loras)]
         for path in given:
@@ -144,15 +144,17 @@ def read_batch_manifest(path: Path) -> Manifest:
         InputError: in one line: where, what is wrong, and the remedy.
     """
     if not path.is_file():
-        raise InputError(f"manifest {str(path)!r} is not a file; begin with: twinset batch template promo > promo.yaml")
+        raise InputError(f"manifest {str(path)!r} is not a file; start with: twinset batch template promo > promo.yaml")
     if path.stat().st_size > MOST_BYTES:
         raise InputError(f"manifest {str(path)!r} has over {MOST_BYTES / 1e6:.0f} MB; split it into several")
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"manifest {str(path)!r} is not YAML ({' '.join(str(error).split())}); mend that") from None
+        raise InputError(
+            f"manifest {str(path)!r} is not YAML ({' '.join(str(error).split())}); fix the syntax"
+        ) from None
     if not isinstance(fields, dict):
-        raise InputError(f"manifest {str(path)!r} is no table of keys; see: twinset batch template promo")
+        raise InputError(f"manifest {str(path)!r} is not a mapping; see: twinset batch template promo")
     try:
         return Manifest.model_validate(fields)
     except ValidationError as error:
@@ -160,7 +162,7 @@ def read_batch_manifest(path: Path) -> Manifest:
 
 
 def items_of(manifest: Manifest, base: Path) -> list[Item]:
-    """All items, those of one person and look side by side, so that what is known of both is used again.
+    """All items, those of one person and look next to each other, so that cached results are reused.
 
     Args:
         manifest: what to draw.
@@ -173,7 +175,7 @@ def items_of(manifest: Manifest, base: Path) -> list[Item]:
     if not found:
         raise InputError("the manifest leaves out every combination; loosen leave_out")
     if len(found) > MOST_ITEMS:
-        raise InputError(f"the manifest comes to {len(found)} pictures; at most {MOST_ITEMS} go into one batch")
+        raise InputError(f"the manifest comes to {len(found)} pictures; a batch may have {MOST_ITEMS} at most")
     return found
 
 
@@ -194,7 +196,7 @@ def _items(manifest: Manifest, base: Path) -> Iterator[Item]:
 def _matches(pattern: str, names: tuple[str, str, str]) -> bool:
     parts = pattern.split("/")
     if len(parts) != 3:
-        raise InputError(f"leave_out: {pattern!r} is no person/look/scene; write * for any")
+        raise InputError(f"leave_out: {pattern!r} is not person/look/scene; write * for any")
     return all(part in ("*", name) for part, name in zip(parts, names, strict=True))
 
 
@@ -225,5 +227,5 @@ def _request(manifest: Manifest, base: Path, name: str, person: str, look: str, 
 def _found(base: Path, path: Path) -> Path:
     whole = path if path.is_absolute() else base.absolute() / path
     if not whole.is_file():
-        raise InputError(f"{str(path)!r} is not a file; paths count from the manifest's folder {str(base)!r}")
+        raise InputError(f"{str(path)!r} is not a file; paths are relative to the manifest's folder {str(base)!r}")
     return whole

@@ -24,7 +24,7 @@ class RayWorker:
         make: makes the function that draws; called once, where the actor is.
         out: folder of the batch.
         formats: made of every picture.
-        gate: asked before each item.
+        gate: called before each item.
     """
 
     def __init__(self, make: Callable[[], Draw], out: Path, formats: Sequence[str], gate: Gate):
@@ -57,8 +57,8 @@ def run_batch_on_ray(
         make: makes the function that draws, in each worker.
         formats: made of every picture.
         retry: only items that failed before.
-        gate: asked before each item, in the workers.
-        told: hears of every item.
+        gate: called before each item, in the workers.
+        told: called after every item.
         workers: actors; one per GPU, or one per two cores, when None.
         resources: `num_cpus`, `num_gpus` of each.
 

@@ -32,7 +32,7 @@ Draw = Callable[[Item, Path], tuple[Record, Focus]]
 Gate = Callable[[Item], None]
 """Raises `InputError` where an item's person has not agreed."""
 Told = Callable[[Item, str, float], None]
-"""Hears of every item that is over: its state and its seconds."""
+"""Called after every item, with its state and its seconds."""
 State = Literal["done", "refused", "failed"]
 
 
@@ -69,8 +69,8 @@ def run_batch(
         draw: see `batch_drawing`.
         formats: made of every picture.
         retry: only items that failed before.
-        gate: asked before each item; consents by default.
-        told: hears of every item.
+        gate: called before each item; checks consents by default.
+        told: called after every item.
 
     Raises:
         InputError: another process works on the folder, or the disk is full; what was published stays.
@@ -105,7 +105,7 @@ def paused(out: Path) -> Iterator[None]:
         if not disk_full(error):
             raise
         raise InputError(
-            f"no room left for {str(out)!r} ({error.strerror}); make room, and the same command goes on"
+            f"no space left for {str(out)!r} ({error.strerror}); free some and run the same command again to resume"
         ) from None
 
 
@@ -135,7 +135,7 @@ def draw_item(ledger: Ledger, item: Item, draw: Draw, formats: Sequence[str], al
 
 
 def batch_drawing(pipe: JointPass) -> Draw:
-    """Draws by a pipeline, one picture and its record in the folder."""
+    """A `Draw` that uses a pipeline: one picture and its record in the folder."""
 
     def draw(item: Item, folder: Path) -> tuple[Record, Focus]:
         (record,) = generate(pipe, item.request, folder)

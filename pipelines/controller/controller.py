@@ -42,10 +42,10 @@ class Step:
     """One thing that was tried.
 
     Attributes:
-        what: "light of the face", "seed 2".
-        fault: the measure that it was for, or what was wrong.
-        kept: whether it is in the picture that was taken.
-        before, after: that measure's value; None where there is none.
+        what: the repair or seed, such as "light of the face" or "seed 2".
+        fault: the measure that it was meant to improve, or the fault's text.
+        kept: whether the chosen picture includes it.
+        before, after: the measure's value, before and after the step; None where it has none.
     """
 
     what: str
@@ -61,7 +61,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one picture.
+    """The controller's result for one picture.
 
     Attributes:
         picture: uint8 (H, W, 3), of the family's size.
@@ -92,7 +92,7 @@ class Attempt:
 
 
 def draw_controlled(pipe: JointPass, request: Request, composition: Composition, draw_pass: DrawPass) -> Outcome:
-    """Draw a picture until nothing is wrong with it, or the tries are used up; the best one is given.
+    """Draw a picture until it has no faults or the tries are used up; returns the best one.
 
     Args:
         pipe: the model.
@@ -128,7 +128,7 @@ class Controller:
         with perception_not_stored(self.pipe):
             for number in range(self.request.candidates if self.request.repair else 1):
                 if number and self._time_is_up():
-                    attempts.append(Attempt(steps=[Step("time is up", "seconds", kept=False)]))
+                    attempts.append(Attempt(steps=[Step("out of time", "seconds", kept=False)]))
                     break
                 attempts.append(self._attempt(number))
                 if attempts[-1].result is not None and not faults_of(attempts[-1].result, self.request):
@@ -191,7 +191,7 @@ class Controller:
     def _repairs(self, first: Measurement, now: Measurement) -> Iterator[Repair]:
         """What may be tried, the gentlest first.
 
-        Colours and light, once at fault, are mended until they are well within their limits; a region is drawn anew
+        Colours and light, once at fault, are repaired until they are well within their limits; a region is redrawn
         only while still at fault.
         """
         photo = self.composition.photo

@@ -37,11 +37,11 @@ class Measure:
         title: for people.
         better: "high" or "low".
         unit: of the value.
-        least: difference that is one; anything smaller is the measurement's own scatter.
-        bad: beyond it a picture has a fault; None for what only informs.
-        fault: what is then said.
+        least: smallest difference that counts; anything smaller is the measurement's own scatter.
+        bad: the limit beyond which a picture has a fault; None for measures that only inform.
+        fault: the text of that fault, for people.
         source: of the definition.
-        rough: in place of `bad` where a garment's picture alone tells its colour, not what is seen of it in this pose.
+        rough: limit used instead of `bad` where garment colours are known only as a whole, not as seen in this pose.
     """
 
     title: str
@@ -76,18 +76,24 @@ class Measure:
 MEASURES: dict[str, Measure] = (
     {
         "identity": Measure(
-            "face like the selfie", "high", "cosine", 0.005, 0.35, "the face is not the selfie's", "ArcFace (Deng 2019)"
+            "face like the selfie",
+            "high",
+            "cosine",
+            0.005,
+            0.35,
+            "the face does not match the selfie",
+            "ArcFace (Deng 2019)",
         ),
         "skin_difference": Measure(
             "face and body skin", "low", "ΔE2000", 0.2, 6.5, "skin of face and body differ", "CIEDE2000 (Sharma 2005)"
         ),
         "light_mismatch": Measure(
-            "lights of the regions",
+            "light of the regions",
             "low",
             "°",
             0.1,
             4.0,
-            "regions are in different light",
+            "regions are lit differently",
             "recovery error (Finlayson 2014)",
             rough=6.0,
         ),
@@ -107,14 +113,20 @@ MEASURES: dict[str, Measure] = (
             "garment like its picture", "high", "cosine", 0.012, None, "", "CLIP (Radford 2021)"
         ),
         "pose": Measure(
-            "keypoints in place", "high", "PCK@0.1", 0.03, 0.5, "the pose is another", "Yang & Ramanan 2013"
+            "keypoints in place",
+            "high",
+            "PCK@0.1",
+            0.03,
+            0.5,
+            "the pose is not the one asked for",
+            "Yang & Ramanan 2013",
         ),
         "parsing": Measure(
-            "regions in place", "high", "mIoU", 0.01, 0.3, "body and clothes lie elsewhere", "intersection by union"
+            "regions in place", "high", "mIoU", 0.01, 0.3, "body and clothes are out of place", "intersection by union"
         ),
         "prompt": Measure("words and picture", "high", "CLIPScore", 0.05, None, "", "Hessel et al. 2021"),
         "clip_iqa_quality": Measure(
-            "good looks", "high", "0 to 1", 0.04, 0.2, "the picture looks poor", "CLIP-IQA (Wang 2023)"
+            "good looks", "high", "0 to 1", 0.04, 0.2, "image quality is low", "CLIP-IQA (Wang 2023)"
         ),
     }
     | {
@@ -124,7 +136,7 @@ MEASURES: dict[str, Measure] = (
     }
     | {"niqe": Measure("natural statistics", "low", "NIQE", 0.3, None, "", "Mittal et al. 2013")}
 )
-"""Name to measure, in the order in which they are told."""
+"""Name to measure, in the order in which they are reported."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +183,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A picture as it is seen.
+    """A picture, and everything that was measured of it.
 
     Attributes:
         picture: uint8 (H, W, 3).

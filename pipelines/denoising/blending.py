@@ -1,4 +1,4 @@
-"""What was drawn anew is laid into a photo: softly, or so that its gradients go on without a seam."""
+"""Blends a redrawn part into a photo: with a soft edge, or by its gradients, so that no seam shows."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ Callback = (
 
 @dataclass(frozen=True)
 class AfterStep:
-    """Moves the bar, shows the callback what it asks for and takes what it gives back: latents, words or both.
+    """Advances the progress bar and calls the user's callback, which may replace latents, text states or both.
 
     Attributes:
         pipe: the pipeline, the callback's first argument; it may change its guidance or interrupt it.
         bar: the progress bar of the pass.
         callback: the user's, if any.
-        inputs: names of what it is shown; diffusers' own callback classes bring theirs.
+        inputs: names of the tensors that the callback gets; diffusers' own callback classes bring theirs.
         pictures: what the ControlNets see.
     """
 
@@ -59,7 +59,7 @@ class AfterStep:
 def text_after_callback(
     words: TextConditioning, empty: TextConditioning, shown: Mapping[str, Any], given: Mapping[str, Any]
 ) -> tuple[TextConditioning, TextConditioning]:
-    """Words and empty words as a callback gave them back; the very same if it gave none.
+    """Prompt and negative-prompt states as a callback returned them; the same objects if it returned none.
 
     Half the rows shown are the words alone (guidance has ended); still fewer are what diffusers' cut-offs leave of
     several pictures' words, which go on as they were.

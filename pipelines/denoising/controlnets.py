@@ -70,7 +70,7 @@ def evaluate_controlnet(
 
 @dataclass
 class Control:
-    """A ControlNet and what it sees.
+    """A ControlNet and its conditioning picture.
 
     Attributes:
         net: the ControlNet.
@@ -78,7 +78,7 @@ class Control:
         painted: in place of a picture, embeddings made beforehand: a function from a `Branch` to (1 or N, C, h, w).
         scale: conditioning scale.
         start, end: part of the pass in which it runs, see `twinset.adapters.condition.acts`.
-        reads: a condition whose tokens it reads in place of the words (InstantID's IdentityNet).
+        reads: a condition whose tokens it reads in place of the prompt's states (InstantID's IdentityNet).
         mode: for a Union net, the number of its kind of picture (0: pose).
     """
 
@@ -107,7 +107,7 @@ class Control:
         branches: tuple[Branch, ...],
         economy: Economy = EXACT,
     ) -> Residuals:
-        """What it says at a step, scaled; as little of it newly computed as `economy` asks.
+        """Its residuals at a step, scaled; how much of them is computed anew depends on `economy`.
 
         Args:
             step, steps: where the pass is.

@@ -30,13 +30,13 @@ def predict(
     residuals: Residuals | None = None,
     **more: Any,
 ) -> Tensor:
-    """One evaluation of the UNet under what the ControlNets said.
+    """One evaluation of the UNet, with the ControlNets' residuals added.
 
     Args:
         unet: the UNet, with joint attention injected or not.
         latents: (B, C, h, w) noisy latents.
         timestep: () or (B,).
-        words: what the text encoders say, B rows.
+        words: hidden states of the text encoders, B rows.
         residuals: of all ControlNets together.
         more: further arguments of the UNet (`timestep_cond`, `cross_attention_kwargs`).
 
@@ -85,7 +85,7 @@ def denoise(
         timesteps: the scheduler's, (T,), or those that are left of them.
         words, empty: the prompts and the negative prompts, one row for all or N.
         branches_at: (step, steps) → the guidance branches of a step; those before a branch have less than it.
-        kept: the part of a photo that stays as it is.
+        kept: the part of a photo that stays unchanged.
         passed: how many of the scheduler's timesteps lie before these; schedules of conditions are shares of all.
         economy: what may be reused although it would come out a little different.
         unet_options: further arguments of the UNet.

@@ -18,11 +18,11 @@ class Economy:
     `benchmarks/speed/run.py` states cost and error of each.
 
     Attributes:
-        shared_control: ControlNets run for the last branch of guidance alone (prompt and all conditions), and what
-            they say serves all branches.
-        control_every: ControlNets run at every n-th step; in between what they said last holds.
-        deep_every: the UNet's deep blocks (all but the outermost) run at every n-th step; in between what they gave
-            last holds (DeepCache, Ma 2024, arXiv:2312.00858).
+        shared_control: ControlNets run for the last branch of guidance alone (prompt and all conditions), and their
+            residuals serve all branches.
+        control_every: ControlNets run at every n-th step; in between their last residuals are reused.
+        deep_every: the UNet's deep blocks (all but the outermost) run at every n-th step; in between their last
+            outputs are reused (DeepCache, Ma 2024, arXiv:2312.00858).
     """
 
     shared_control: bool = False
@@ -42,14 +42,14 @@ LEAN = Economy(control_every=4, deep_every=2)
 
 @dataclass
 class DeepCache:
-    """Outputs of a UNet's deep blocks; while `fresh` they are computed and kept, else those kept are given."""
+    """Outputs of a UNet's deep blocks; computed and stored while `fresh`, else taken from the store."""
 
     every: int
     fresh: bool = True
     kept: dict[nn.Module, Any] = field(default_factory=dict)
 
     def begin(self, step: int, other: bool) -> None:
-        """At a step's begin: everything is computed anew if it is its turn, or the batch is another."""
+        """At the start of a step: compute everything anew if the step is due or the batch has changed."""
         self.fresh = other or step % self.every == 0
 
     def around(self, block: nn.Module) -> Callable[..., Any]:

@@ -28,7 +28,7 @@ def photo_condition(latents: Tensor, redrawn: np.ndarray) -> Condition:
 
 @dataclass(frozen=True)
 class PreservedRegion:
-    """What is known of the picture while it is denoised (blended latent diffusion, Avrahami et al. 2022).
+    """The region of a photo that a pass preserves (blended latent diffusion, Avrahami et al. 2022).
 
     Attributes:
         clean: (1, C, h, w) latents of the photo.

@@ -44,9 +44,9 @@ class FamilyBackend(Protocol):
 
     Attributes:
         frame: (width, height) in pixels that its model knows.
-        usual_size: (width, height) of its pictures where nobody says otherwise.
-        usual_scheduler: name of the scheduler where nobody says otherwise; None for the pipeline's own.
-        size: (width, height) of the pictures that are asked for; `frame` where `at` was not called.
+        usual_size: (width, height) in pixels of its pictures by default.
+        usual_scheduler: name of its scheduler by default; None for the pipeline's own.
+        size: (width, height) in pixels of the pictures to draw; `frame` unless `at` was called.
         kinds: of garments that it can be given.
         family: "studio", "sd15" or "sdxl", whose words it reads.
         draws_clothes: whether a garment that only words name is better drawn flat, and given as if it were a picture.
@@ -90,7 +90,7 @@ class FamilyBackend(Protocol):
         ...
 
     def labels(self, keypoints: Keypoints, kinds: Sequence[str], hair: str) -> np.ndarray:
-        """Parsing map (H, W) of a person in a pose, so dressed."""
+        """Parsing map (H, W) of a person in a pose, wearing `kinds`, with hair style `hair`."""
         ...
 
     def selfie(self, picture: np.ndarray, path: Path, notes: list[str], choice: str = "largest") -> Selfie:
@@ -102,7 +102,7 @@ class FamilyBackend(Protocol):
         ...
 
     def embedding(self, selfie: Selfie) -> np.ndarray:
-        """What the family's recogniser says of a selfie, (512,)."""
+        """The family recogniser's embedding of a selfie, (512,)."""
         ...
 
     def faces(self, picture: np.ndarray) -> list[Face]:
@@ -134,7 +134,7 @@ class FamilyBackend(Protocol):
         ...
 
     def identity(self, selfie: Selfie, layout: Layout, weight: float, looks: Looks | None = None) -> Condition:
-        """The condition "this person", so looking where the family draws faces beforehand."""
+        """The condition "this person"; `looks` are used where the family draws faces beforehand."""
         ...
 
     def figure_condition(self, layout: Layout, looks: Looks, selfie: Selfie | None, hat: bool) -> Condition | None:
@@ -150,7 +150,7 @@ class FamilyBackend(Protocol):
         ...
 
     def embedded(self, picture: np.ndarray) -> np.ndarray | None:
-        """What the recogniser says of the largest face of a picture, (512,); None without face or recogniser."""
+        """The recogniser's embedding (512,) of the largest face in a picture; None without a face or a recogniser."""
         ...
 
     def skin(self, selfie: Selfie) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Which face of a selfie is taken, and what is said of it."""
+"""Which face of a selfie is used, and the warnings about it."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class StudioBackend:
         if share is None or share >= ORDINARY:
             return keypoints
         notes.append(
-            f"pose {name!r} is of a person with a smaller head ({share:.2f} of the figure's); it is retargeted"
+            f"pose {name!r} has a smaller head than drawn people ({share:.2f} of the figure's); it is retargeted"
         )
         return retarget(keypoints, self.size)
 

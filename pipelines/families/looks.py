@@ -73,7 +73,7 @@ class Looks:
         colour = nearest_hair(self.hair_colour)
         found = {"colour": f"colour ({colour})", "style": f"style ({self.hair.replace('_', ' ')})"}
         named = " and ".join(found[name] for name in taken)
-        return [f"hair {named} as in the selfie; say another in the words, or take --hair seed"]
+        return [f"hair {named} as in the selfie; to change it, name it in the prompt or use --hair seed"]
 
 
 def choose_looks(brief: Brief, selfie: SelfieHair | None, drawn_style: str, seed: int) -> Looks:

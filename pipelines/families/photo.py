@@ -102,7 +102,7 @@ class PhotoBackend:
         """
         photos = self.photos
         if photos is None:
-            raise InputError("this model has no networks that read people; leave --faces and the like out")
+            raise InputError("this model has no networks that read people; omit --faces, --pose-estimator and --parser")
         before = self.chosen_faces, photos.pose_estimator, photos.parser
         try:
             if request.faces == "insightface":

@@ -100,7 +100,7 @@ def redressed(labels: np.ndarray, keypoints: Keypoints, kinds: Sequence[str]) ->
     Args:
         labels: uint8 (H, W) ATR.
         keypoints: (18, 3) in the same frame: a dress is divided at the hips.
-        kinds: of the garments given.
+        kinds: garment kinds to draw.
 
     Returns:
         uint8 (H, W).

@@ -52,7 +52,7 @@ class Photo:
 
     Attributes:
         picture: uint8 (H, W, 3) as given.
-        window: left, top, width and height of what the family's frame shows of it, in pixels.
+        window: left, top, width and height, in pixels of the photo, of the part shown in the family's frame.
         seen: uint8 (h, w, 3), the window at the frame's size.
         redrawn: bool (h, w), what may change.
     """
@@ -100,7 +100,7 @@ def read_photo(
         InputError: nobody is seen, or there is nothing to change.
     """
     if not flats and not face:
-        raise InputError(f"photo {str(path)!r}: nothing is to change; give --selfie, --garment or both")
+        raise InputError(f"photo {str(path)!r}: nothing to change; give --selfie, --garment or both")
     picture = read_picture(path, "photo")
     window = choose_window(people.figure(picture), people.size)
     seen = _cut(picture, window, people.size)
@@ -113,7 +113,7 @@ def read_photo(
     wanted = dressed_anew(figure.labels, people.labels(figure.keypoints, kinds, "short"), flats)
     redrawn = changes(figure.labels, wanted, flats, face)
     share = redrawn.mean()
-    notes.append(f"photo {str(path)!r}: {share:.0%} of what is looked at is drawn anew")
+    notes.append(f"photo {str(path)!r}: {share:.0%} of the edited window is redrawn")
     return Photo(picture, window, seen, redrawn), Layout(figure.keypoints, wanted), kinds
 
 

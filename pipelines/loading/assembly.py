@@ -89,7 +89,7 @@ def load_parts(
         commercial: take clean substitutes for parts that may not be used commercially.
         offline: use the cache only.
         endpoint: the hub or a mirror of it, as of `pull_parts`.
-        progress: told in one line what comes next.
+        progress: called with one line on what comes next.
 
     Returns:
         Parts.
@@ -141,7 +141,7 @@ def load_parser(profile: Profile, *, offline: bool = False, endpoint: str | None
 def choose(
     profile: Profile, names: Sequence[str], commercial: bool, base: bool = True
 ) -> tuple[tuple[Part, ...], tuple[str, ...]]:
-    """The parts to assemble and what to know of them; for commercial use clean ones in place of others.
+    """The parts to assemble and notes on them; for commercial use with clean substitutes.
 
     Without the profile's own base (`base`) these are the parts named, and no more.
 
@@ -204,7 +204,7 @@ def _folder(report: PartReport) -> Path:
     for file in report.files:
         if file.local and file.local.name == "model_index.json":
             return file.local.parent
-    raise InputError(f"part {report.part.name!r} has no model_index.json; take a diffusers folder ({report.part.url})")
+    raise InputError(f"part {report.part.name!r} has no model_index.json; use a diffusers folder ({report.part.url})")
 
 
 def _variant(part: Part) -> str | None:
@@ -232,7 +232,7 @@ def _load_network(profile: Profile, report: PartReport, dtype: torch.dtype) -> A
         torch.set_default_dtype(usual)  # diffusers changes it for the process, and leaves it so when it fails
     lacking = [*loaded["missing_keys"], *loaded["mismatched_keys"]]
     if lacking:  # they would be left random
-        raise _unfit(profile, part, path, f"{len(lacking)} tensors do not fit its config.json, as {lacking[0]!r}")
+        raise _unfit(profile, part, path, f"{len(lacking)} tensors do not fit its config.json, such as {lacking[0]!r}")
     if not all(values.isfinite().all() for values in network.state_dict().values()):
         raise _unfit(profile, part, path, f"it holds NaN or infinity as {dtype}")
     return network

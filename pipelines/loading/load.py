@@ -47,7 +47,7 @@ def load_pipeline(
         commercial: take parts that may be used commercially, or refuse.
         offline: use what is here only.
         endpoint: the hub or a mirror of it.
-        say: told in one line what comes next.
+        say: called with one line on what comes next.
 
     Raises:
         InputError: there is no such model, or a part is missing, damaged or not allowed; the line names the remedy.
@@ -60,7 +60,7 @@ def load_pipeline(
         )
         return assembled(profile, parts, dtype, device, commercial)
     if commercial and model != "studio":
-        raise InputError(f"model {model!r} states no licence; --commercial takes studio, {', '.join(ON_HUB)}")
+        raise InputError(f"model {model!r} states no licence; with --commercial use studio, {', '.join(ON_HUB)}")
     base = None if model == "studio" else own_base(model)
     if base is not None:
         return around(base, ON_HUB[base.family], torch.float16 if device == "cuda" else torch.float32, device)
@@ -156,7 +156,7 @@ def _checked(model: str, weights: Callable[[], Sequence[Path]], read: Callable[[
         if fault is not None:
             raise InputError(f"model {model!r}: its {name} {fault}; save or download it again")
     if _states(weights()) != seen:
-        raise InputError(f"model {model!r} changed while it was loaded; leave it alone, and load it again")
+        raise InputError(f"model {model!r} changed while it was loaded; leave it unchanged and load it again")
     return pipe
 
 

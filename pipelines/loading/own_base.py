@@ -103,7 +103,7 @@ def _of_file(path: Path) -> OwnBase:
     if path.is_file() and path.suffix.lower() in PICKLE_SUFFIXES:
         raise InputError(f"model {str(path)!r} is a pickle, which may hold code; get it as .safetensors, or convert it")
     if path.is_file() and path.suffix.lower() != ".safetensors":
-        raise InputError(f"model {str(path)!r} is no model; {WANTED}")
+        raise InputError(f"model {str(path)!r} is not a model; {WANTED}")
     state = open_weights(path)
     family = _family_of_keys(state, path)
     absent = () if any(key.startswith(VAE) for key in state) else ("vae",)
@@ -116,7 +116,7 @@ def _family_of_keys(state: Weights, path: Path) -> str:
     if first is None:
         what, remedy = next(
             ((what, remedy) for marks, what, remedy in FOREIGN if any(m in key for key in state for m in marks)),
-            (f"of no layout that is known (its keys begin {', '.join(list(state)[:3])})", WANTED),
+            (f"of no known layout (its keys begin {', '.join(list(state)[:3])})", WANTED),
         )
         raise InputError(f"model {str(path)!r} is {what}; {remedy}")
     widths = {t.shape[1] for key, t in state.items() if key.startswith(UNET) and key.endswith("attn2.to_k.weight")}

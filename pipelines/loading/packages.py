@@ -15,7 +15,7 @@ from twinset.pipelines.request import READERS, Request
 
 PHOTOGRAPHS_ONLY = (
     "--faces, --pose-estimator and --parser are for photographs, and this model draws and sees drawn people; "
-    "leave them out, or take --model sd15 or sdxl"
+    "leave them out, or use --model sd15 or sdxl"
 )
 
 
@@ -66,7 +66,7 @@ def _require_commercial(request: Request) -> None:
             "leave it out: rtmlib's DWPose, Apache-2.0, reads the poses then"
         )
     for path in request.networks:
-        raise InputError(f"network {str(path)!r} states no licence; --commercial takes the model's own alone")
+        raise InputError(f"network {str(path)!r} states no licence; with --commercial leave it out")
 
 
 @contextmanager

@@ -28,7 +28,8 @@ from twinset.models.vae import encode_picture
 from twinset.pipelines.denoising.condition_cache import weights_hash
 
 REMEDY = (
-    "`face` is for FaceID and InstantID, `look` for IP-Adapter-Plus, `cloth` for garment UNets, `people` for StoryMaker"
+    "use face_condition for FaceID and InstantID, image_condition for IP-Adapter-Plus, garment_condition for "
+    "IMAGDressing and MagicClothing, person_conditions for StoryMaker"
 )
 
 
@@ -274,13 +275,13 @@ class PublicAdapterMixin:
         return fitted
 
     def remembered(self, what: str, network: nn.Module, work: Callable[[], Tensor], picture: np.ndarray) -> Tensor:
-        """What a network says of a picture, or said in an earlier run, where `seen` has a folder.
+        """A network's output for a picture, from the cache where an earlier run stored it.
 
         Args:
             what: name of the result.
-            network: whose word it is.
-            work: asks it.
-            picture: what it is asked about.
+            network: whose output it is; its weights are part of the cache key.
+            work: computes the output.
+            picture: uint8 (H, W, 3), its input.
         """
         if self.perception_cache.folder is None:
             return work()

@@ -1,4 +1,4 @@
-"""LoRAs of a request: put on for its pictures, noted with their trigger words, taken off without a trace."""
+"""LoRAs of a request: installed for its pictures, with notes on missing trigger words, and removed without a trace."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def loras_on(pipe: Any, choices: Sequence[LoraChoice]) -> Iterator[list[str]]:
 
 
 def trigger_word(metadata: dict[str, str]) -> str:
-    """The word that calls what a LoRA learnt, by its file's header; "" where it names none."""
+    """The trigger word in a LoRA file's header; "" where it names none."""
     return next((metadata[key].strip() for key in TRIGGERS if metadata.get(key, "").strip()), "")
 
 
 def trigger_notes(choices: Sequence[LoraChoice], triggers: Sequence[str], prompt: str) -> list[str]:
     """One line for every LoRA whose trigger word the prompt lacks."""
     return [
-        f"LoRA {choice.path.name} is called by {word!r}, which the prompt lacks; say it, as in 'wearing {word}'"
+        f"LoRA {choice.path.name} has the trigger word {word!r}, which the prompt lacks; add it, as in 'wearing {word}'"
         for choice, word in zip(choices, triggers, strict=True)
         if word and word.lower() not in prompt.lower()
     ]

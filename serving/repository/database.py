@@ -68,7 +68,7 @@ class Database:
         connection.execute("COMMIT")
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """What a query finds, or a statement with RETURNING gives."""
+        """The rows of a query, or of a statement with RETURNING."""
         return self.connection().execute(query, values).fetchall()
 
     def change(self, statement: str, *values: object) -> int:

@@ -33,12 +33,12 @@ class PictureResult:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What came of a job; empty as long as nothing did.
+    """The result of a job; empty until it has ended.
 
     Attributes:
-        pictures: what is said of each picture.
+        pictures: seed, scores, repairs and faults of each picture.
         files: their names in the job's folder, in the same order.
-        notes: what whoever ordered should know.
+        notes: lines for whoever placed the order.
         seconds: spent on drawing.
         cache_files: names of the perception results that were made or used, which are deleted with the job.
         error: why it failed.

@@ -1,4 +1,4 @@
-"""The service as the page sees it: the REST interface, asked without a network in between."""
+"""The page's client of the REST interface, called in process, without a network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RefusedError(Exception):
 
 
 class Client:
-    """Asks the application in its own process, as anybody with this key may.
+    """Calls the application in process, with the rights of an API key.
 
     Args:
         app: the service's application.
@@ -87,7 +87,7 @@ class Client:
                 await asyncio.sleep(min(refused.wait, MOST_WAIT))
 
     async def job(self, job: str) -> dict[str, Any]:
-        """How a job is getting on."""
+        """A job's current state."""
         return (await self._ask("GET", f"/v1/jobs/{job}")).json()
 
     async def jobs(self) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ class Client:
         return (await self._ask("GET", "/v1/jobs")).json()
 
     async def followed(self, job: dict[str, Any], every: float = 0.4) -> AsyncIterator[dict[str, Any]]:
-        """A job again and again until it has ended; the last is its end."""
+        """Poll a job until it has ended; the last value is the ended job."""
         while job["state"] not in ENDED:
             yield job
             await asyncio.sleep(every)

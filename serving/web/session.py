@@ -1,4 +1,4 @@
-"""What the page's tabs share: who asks, whose consent there is, and what is shown of a job."""
+"""What the page's tabs share: the user's client, consents, and HTML for a job's progress and result."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SHOWN = ("identity", "garment_similarity", "garment_colour", "prompt", "light_mi
 
 
 class MissingError(Exception):
-    """Something was not filled in; the name of the text that says what.
+    """A field was left empty or is wrong; carries the name of the text that says so.
 
     Args:
-        name: of `words.WORDS`.
-        values: that the text tells; `knob` is the field whose label it tells.
+        name: key of `translations.WORDS`.
+        values: for the text's placeholders; `knob` is the field whose label it names.
     """
 
     def __init__(self, name: str, **values: Any):
@@ -39,7 +39,7 @@ class MissingError(Exception):
 
 @dataclass
 class Desk:
-    """The service behind the page.
+    """The page's access to the service.
 
     Attributes:
         app: the service's application.

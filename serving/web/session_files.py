@@ -152,7 +152,7 @@ class SessionFilesMiddleware:
         try:
             content = json.loads(body or b"null")
         except (ValueError, RecursionError):
-            raise Problem(400, "the body is no JSON; files go to /upload") from None
+            raise Problem(400, "the body is not JSON; files go to /upload") from None
         pressed = content.pop("event_data", None) if isinstance(content, dict) else None
         foreign = [path for path in paths_in(content) if not self.files.may_open(path, session)]
         foreign += [path for path in paths_in(pressed) if not self.files.may_fetch(path, session)]

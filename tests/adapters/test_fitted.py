@@ -293,7 +293,7 @@ def test_face_id_plus_reads_embedding_and_crop(tmp_path: Path) -> None:
     assert (drawn(pipe, [condition]) - drawn(pipe)).abs().max() > 1e-2
     with pytest.raises(InputError, match="also reads the face crop"):
         pipe.face_condition("face", embedding, WHOLE)
-    with pytest.raises(InputError, match="`face` is for FaceID"):
+    with pytest.raises(InputError, match="use face_condition for FaceID"):
         pipe.image_condition("face", crop, WHOLE)
 
 

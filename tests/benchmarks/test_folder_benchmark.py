@@ -67,7 +67,7 @@ def test_ones_own_folder(tmp_path: Path) -> None:
 def test_what_is_missing_is_said(tmp_path: Path, viton: Path) -> None:
     with pytest.raises(InputError, match="is missing; it lists"):
         folder_items(tmp_path, "viton-hd", "paired")
-    with pytest.raises(InputError, match="holds nothing in the layout dresscode"):
+    with pytest.raises(InputError, match="contains nothing in the layout dresscode"):
         folder_items(tmp_path, "dresscode", "paired")
     (tmp_path / "test_pairs.txt").write_text("a.jpg b.jpg\n", encoding="utf-8")
     with pytest.raises(InputError, match="is listed, but not there"):

@@ -93,7 +93,7 @@ def test_train_lora_from_a_folder_to_a_file(
     ]
     assert read_lora(out).metadata["ss_network_dim"] == "2"
     assert run(monkeypatch, "train", "lora", "--recipe", out.with_suffix(".toml"), "--steps", 4, "-o", out) == 2
-    assert "was begun with steps = 3, not 4" in " ".join(capsys.readouterr().err.split())
+    assert "was started with steps = 3, not 4" in " ".join(capsys.readouterr().err.split())
     assert run(monkeypatch, "train", "lora", "--recipe", out.with_suffix(".toml"), "-o", out) == 0  # nothing left to do
 
 
@@ -317,7 +317,7 @@ def test_a_lora_is_recorded_replayed_and_gone_afterwards(pipe: StudioPipeline, j
     assert record.sha256 != bare.sha256
     assert record.inputs.keys() == {str(jacket)} and record.request.loras[0].weight == 0.8
     assert record.composed["triggers"] == ["jckt"]
-    assert any("is called by 'jckt', which the prompt lacks" in note for note in record.composed["notes"])
+    assert any("has the trigger word 'jckt', which the prompt lacks" in note for note in record.composed["notes"])
     state = pipe.unet.state_dict()
     assert state.keys() == before.keys() and all(torch.equal(state[name], before[name]) for name in before)
     assert generate(pipe, plain, tmp_path / "again")[0].sha256 == bare.sha256  # nothing of it is left

@@ -36,7 +36,7 @@ def test_no_embedding_lies_readable_on_disk(tmp_path: Path) -> None:
 def test_another_key_has_seen_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(tmp_path)
     monkeypatch.setenv("TWINSET_CACHE_KEY", base64.b64encode(bytes(32)).decode())
-    with pytest.warns(UserWarning, match="closed by another key"):
+    with pytest.warns(UserWarning, match="encrypted with another key"):
         np.testing.assert_array_equal(kept(tmp_path), EMBEDDING)
     np.testing.assert_array_equal(kept(tmp_path), EMBEDDING)  # now by this key
     monkeypatch.setenv("TWINSET_CACHE_KEY", "short")

@@ -66,7 +66,7 @@ def test_a_use_is_covered_or_refused_with_the_reason(book: ConsentBook, selfie: 
     with pytest.raises(ConsentError, match="is unknown"):
         book.require("0" * 16, [selfie])
     for bad in ("../../etc", "", "G" * 16):
-        with pytest.raises(ConsentError, match="is no reference"):
+        with pytest.raises(ConsentError, match="is not a reference"):
             book.read(bad)
 
 
@@ -88,7 +88,7 @@ def test_the_book_is_its_owners_alone_and_a_damaged_entry_is_named(book: Consent
     path = book.root / f"{reference}.json"
     assert path.stat().st_mode & 0o077 == 0 and book.root.stat().st_mode & 0o077 == 0
     path.write_text("{", encoding="utf-8")
-    with pytest.raises(ConsentError, match="is damaged; enter it anew"):
+    with pytest.raises(ConsentError, match="is damaged; record the consent again"):
         book.read(reference)
 
 

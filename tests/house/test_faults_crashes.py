@@ -115,7 +115,7 @@ def test_a_full_disk_pauses_a_batch(tmp_path: Path) -> None:
             (folder / "large").write_bytes(bytes(3_000_000))
         return drawn(item, folder)
 
-    with room_for(2_000_000), pytest.raises(InputError, match=r"no room left for .* and the same command goes on"):
+    with room_for(2_000_000), pytest.raises(InputError, match=r"no space left for .* run the same command again"):
         run_batch(wanted, out, large)
     ledger = Ledger(out)
     assert len(asked) == 4, "the disk is full for the next items too"
@@ -133,7 +133,9 @@ def test_the_command_says_so_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     with room_for(2_000_000), pytest.raises(SystemExit) as end:
         cli.main()
     told = capsys.readouterr().err
-    assert end.value.code == 2 and "Traceback" not in told and "make room, and the same command goes on" in told
+    assert (
+        end.value.code == 2 and "Traceback" not in told and "free some and run the same command again to resume" in told
+    )
 
 
 # Checkpoints
@@ -143,7 +145,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(tmp_path: Path) ->
     """The kernel refuses in the middle of torch's own writer."""
     checkpoints = Checkpoints(tmp_path)
     checkpoints.write(1, {"step": 1})
-    with room_for(1_000_000), pytest.raises(OSError, match=r"cannot be written .*goes on from the last one .*00000001"):
+    with room_for(1_000_000), pytest.raises(OSError, match=r"cannot be written .*resumes from the last one .*00000001"):
         checkpoints.write(2, {"step": 2, "weights": torch.zeros(1_000_000)})
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001.pt"]
     assert checkpoints.newest() == {"step": 1}
@@ -280,11 +282,11 @@ def test_a_transaction_that_sqlite_rolled_back_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (OSError(28, "No space left on device", "a.png"), "No space left on device: 'a.png'; make room, and run"),
+        (OSError(28, "No space left on device", "a.png"), "No space left on device: 'a.png'; free some space, and run"),
         (PermissionError(13, "Permission denied", "a.png"), "Permission denied: 'a.png'"),
         (FloatingPointError("the latents are not finite"), "twinset: the latents are not finite"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "the memory does not suffice (CUDA out of memory); ask for"),
-        (MemoryError(), "the memory does not suffice"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "memory ran out (CUDA out of memory); ask for"),
+        (MemoryError(), "memory ran out"),
     ],
 )  # fmt: skip
 def test_mishaps_are_one_line_and_exit_code_2(

@@ -82,7 +82,7 @@ def test_headers_of_safetensors(data: bytes, sound: bool, hub: Hub, tiny: Profil
     if sound:
         assert pull_all(tiny, hub) == ["ok"]
         return
-    with pytest.raises(InputError, match="is no safetensors file, whatever its name says"):
+    with pytest.raises(InputError, match="is not a safetensors file, despite its name"):
         pull_all(tiny, hub)
     assert not lock.lock_path().exists()
 
@@ -98,7 +98,7 @@ def test_pinned_hash_is_kept(hub: Hub, tiny: Profile) -> None:
     assert pull_all(with_part(tiny, sha256=sha256(WEIGHTS), files=()), hub) == ["ok"]
     assert not lock.lock_path().exists()
     with pytest.raises(
-        InputError, match=rf"has SHA-256 {sha256(WEIGHTS)}, profile says {'0' * 64}, and {hub.url} sends it so"
+        InputError, match=rf"has SHA-256 {sha256(WEIGHTS)}, profile says {'0' * 64}, and {hub.url} serves the same file"
     ):
         pull_all(with_part(tiny, sha256="0" * 64), hub)
     assert not lock.lock_path().exists()
@@ -108,7 +108,7 @@ def test_file_that_changed_since_its_first_pull_is_refused(hub: Hub, tiny: Profi
     pull_all(tiny, hub)
     shutil.rmtree(tmp_path / "hub")
     hub.files["unet/config.json"] = b'{"other": 1}'
-    with pytest.raises(InputError, match=r"unet is not what it was: 'unet/config.json'") as error:
+    with pytest.raises(InputError, match=r"unet has changed: 'unet/config.json'") as error:
         pull_all(tiny, hub)
     assert str(lock.lock_path()) in str(error.value) and "\n" not in str(error.value)
 
@@ -139,7 +139,7 @@ def test_files_of_another_program_are_compared_with_the_hub(hub: Hub, tiny: Prof
 def test_named_pickle_is_taken_and_a_renamed_one_is_not(hub: Hub, tiny: Profile) -> None:
     assert pull_all(with_part(tiny, file="unet/model.bin"), hub) == ["ok"]
     hub.files["unet/model.safetensors"] = PICKLE
-    with pytest.raises(InputError, match="is no safetensors file, whatever its name says"):
+    with pytest.raises(InputError, match="is not a safetensors file, despite its name"):
         pull_all(tiny, hub)
 
 
@@ -192,7 +192,7 @@ def test_hosts_that_fail_are_named(
     for name, value in faults.items():
         setattr(hub, name, value)
     with pytest.raises(
-        InputError, match=rf"'unet/model.safetensors' did not come whole from {hub.url} {words}"
+        InputError, match=rf"'unet/model.safetensors' did not download completely from {hub.url} {words}"
     ) as error:
         pull_all(tiny, hub)
     assert "\n" not in str(error.value) and "someone/tiny" in str(error.value)
@@ -222,7 +222,7 @@ def test_no_room(error: Exception, tiny: Profile) -> None:
     """As the file system says it, and as hf_xet does on a full one."""
     part = tiny.parts[0]
     line = explain(error, part, part.wanted[0], COMMIT, offline=False, endpoint=NOBODY)
-    assert f"no room for 'unet/model.safetensors' in {constants.HF_HUB_CACHE!r}; free some, or set HF_HOME" in line
+    assert f"no space for 'unet/model.safetensors' in {constants.HF_HUB_CACHE!r}; free some, or set HF_HOME" in line
 
 
 def test_cache_that_may_not_be_written(hub: Hub, tiny: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ def test_cache_that_may_not_be_written(hub: Hub, tiny: Profile, monkeypatch: pyt
         raise PermissionError(errno.EACCES, "Permission denied", "/cache/blobs")
 
     monkeypatch.setattr("huggingface_hub.file_download.os.makedirs", refuse)  # for tests may run as root
-    with pytest.raises(InputError, match="'/cache/blobs' may not be written; make the cache yours, or set HF_HOME"):
+    with pytest.raises(InputError, match="'/cache/blobs' is not writable; fix its permissions, or set HF_HOME"):
         pull_all(tiny, hub)
 
 

@@ -312,7 +312,7 @@ class TestFaults:
                 recogniser_graph(weights_of(profile, parts[0].name), seed=99)
 
         monkeypatch.setattr(assembly, "pull_parts", swap)
-        with pytest.raises(InputError, match=r"w600k_r50.onnx' has SHA-256 .*, expected .*; delete it"):
+        with pytest.raises(InputError, match=r"w600k_r50.onnx' has SHA-256 .*, expected .*; replace it"):
             load(profile, shelf)
 
     @pytest.mark.parametrize(

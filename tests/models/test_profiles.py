@@ -163,7 +163,7 @@ def test_list_and_licences(hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: py
         (["pull", "sd15", "--commercial"], "use face_adapter instead"),
         (["licences", "sdxl", "--commercial"], "is refused for commercial use"),
         (["licences", "--commercial"], "needs a profile"),
-        (["pull", "sd15", "--endpoint", "mirror"], "'mirror' is no web address"),
+        (["pull", "sd15", "--endpoint", "mirror"], "'mirror' is not a URL"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(

@@ -110,7 +110,7 @@ class TestWholeProfile:
         capsys.readouterr()
         assert models(monkeypatch, "check", "sd15") == 2
         line = capsys.readouterr().err.strip().splitlines()[-1]
-        assert f"base is not what it was: {unet!r}" in line and "vae is damaged or another file" in line
+        assert f"base has changed: {unet!r}" in line and "vae is damaged or a different file" in line
         assert "; run: twinset models pull sd15 (or, " in line
         assert models(monkeypatch, "pull", "sd15", "--endpoint", xet_hub.url) == 0
         assert transfers(xet_hub) == before + 2 and models(monkeypatch, "check", "sd15") == 0
@@ -184,7 +184,7 @@ class TestTransfer:
         pulled.unlink()
         assert models(monkeypatch, "pull", "tiny", "--endpoint", xet_hub.url) == 2
         line = capsys.readouterr().err.strip().splitlines()[-1]
-        assert f"lock says {sha256(WEIGHTS)}, and {xet_hub.url} sends it so: " in line
+        assert f"lock says {sha256(WEIGHTS)}, and {xet_hub.url} serves the same file: " in line
         assert transfers(xet_hub) == 2 and f"delete its entry in {str(lock.lock_path())!r}" in line
         entries = json.loads(lock.lock_path().read_text())
         del entries["files"][f"someone/tiny@main:{FILE}"]
@@ -220,7 +220,7 @@ class TestFailure:
         assert models(monkeypatch, "pull", "tiny", "--endpoint", xet_hub.url) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         host = xet_hub.url.removeprefix("http://")
-        assert f"part 'unet' (someone/tiny): {FILE!r} did not come whole from {xet_hub.url}" in line
+        assert f"part 'unet' (someone/tiny): {FILE!r} did not download completely from {xet_hub.url}" in line
         assert f"(Xet: HTTP {status}, {host}); " in line and "pull again (complete files are kept)" in line
         assert ("set HF_TOKEN" if status == 429 else "set HF_HUB_DISABLE_XET=1") in line
 

@@ -85,7 +85,7 @@ class TestCutOut:
         with pytest.raises(InputError, match="shows one plain colour"):
             cut_out(np.full((40, 40, 3), 7, np.uint8))
         noise = np.random.default_rng(0).integers(100, 140, (80, 80, 3), dtype=np.uint8)
-        with pytest.raises(InputError, match="cannot be told from its background; lay it on a plain one"):
+        with pytest.raises(InputError, match="does not stand out from its background; use a plain one"):
             cut_out(noise)
 
 
@@ -235,7 +235,7 @@ class TestWarp:
         mask = np.ones((20, 20), bool)
         with pytest.raises(InputError, match=r"20 x 9 pixels; give one of at least 16 x 16"):
             pieces(mask[:9], "top", ordinary_preset("standing"))
-        with pytest.raises(InputError, match="shows no two shoulders"):
+        with pytest.raises(InputError, match="does not show both shoulders"):
             pieces(mask, "top", np.zeros((18, 3), np.float32))
         with pytest.raises(ValueError, match="'bag' has no warp"):
             pieces(mask, "bag", ordinary_preset("standing"))

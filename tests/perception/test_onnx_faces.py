@@ -131,7 +131,7 @@ class TestRecogniser:
         path = recogniser_graph(tmp_path / "face.onnx")
         right = Recogniser(path, name="buffalo_l").sha256
         assert Recogniser(path, sha256=right).sha256 == right
-        with pytest.raises(InputError, match=rf"face.onnx' has SHA-256 {right}, expected {'0' * 64}; delete it"):
+        with pytest.raises(InputError, match=rf"face.onnx' has SHA-256 {right}, expected {'0' * 64}; replace it"):
             Recogniser(path, sha256="0" * 64)
 
 
@@ -140,7 +140,7 @@ class TestFaultyGraphs:
     def test_damaged_files(self, tmp_path: Path, data: bytes | str, capfd: pytest.CaptureFixture[str]) -> None:
         path = recogniser_graph(tmp_path / "face.onnx", seed=0)
         path.write_bytes(path.read_bytes()[:-600] if isinstance(data, str) else data)
-        with pytest.raises(InputError, match=r"face.onnx' is no sound ONNX file \(.*delete it") as error:
+        with pytest.raises(InputError, match=r"face.onnx' is not a valid ONNX file \(.*sound copy") as error:
             Recogniser(path)
         assert "\n" not in str(error.value) and capfd.readouterr().err == ""
 
@@ -152,11 +152,15 @@ class TestFaultyGraphs:
 
     def test_a_graph_for_something_else_says_what_it_has(self, tmp_path: Path) -> None:
         detector, recogniser = scrfd_graph(tmp_path / "find.onnx"), recogniser_graph(tmp_path / "face.onnx")
-        with pytest.raises(InputError, match=r"no recogniser .*found inputs picture tensor\(float\) \[1, 3, 64, 96\]"):
+        with pytest.raises(
+            InputError, match=r"not a recogniser .*found inputs picture tensor\(float\) \[1, 3, 64, 96\]"
+        ):
             Recogniser(detector)
-        with pytest.raises(InputError, match=r"no detector of 640×640 .*outputs embedding .*\[1, 512\]; take the file"):
+        with pytest.raises(
+            InputError, match=r"not a detector of 640×640 .*outputs embedding .*\[1, 512\]; use the file"
+        ):
             Detector(recogniser)
-        with pytest.raises(InputError, match=r"no detector of 640×640 px .*\[1, 3, 64, 96\]"):
+        with pytest.raises(InputError, match=r"not a detector of 640×640 px .*\[1, 3, 64, 96\]"):
             Detector(detector)
         with pytest.raises(ValueError, match=r"\(640, 600\) has a side"):
             Detector(detector, size=(640, 600))
@@ -182,7 +186,7 @@ class TestFaultyGraphs:
         made = [helper.make_node(*node) for node in nodes]
         ends = [("picture", ["n", 3, "h", "w"])], [("embedding", ["n", "m"])]
         path = write_graph(tmp_path / "a.onnx", made, *ends, to=np.array([1, 512], np.int64))
-        with pytest.raises(InputError, match=rf"a.onnx' is no recogniser .*: {fault}.*; found inputs"):
+        with pytest.raises(InputError, match=rf"a.onnx' is not a recogniser .*: {fault}.*; found inputs"):
             Recogniser(path).embed(np.zeros((112, 112, 3), np.uint8))
         assert capfd.readouterr().err == ""
 
@@ -192,7 +196,7 @@ class TestFaultyGraphs:
         onnx.save(model, path, save_as_external_data=True, location="rest.data", size_threshold=0)
         assert (tmp_path / "rest.data").is_file()
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(InputError, match="no sound ONNX file"):
+        with pytest.raises(InputError, match="not a valid ONNX file"):
             Recogniser(path)
 
     def test_onnx_runtime_reports_to_nobody(self, tmp_path: Path) -> None:

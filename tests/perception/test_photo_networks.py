@@ -225,11 +225,11 @@ def test_lip_table_names_every_class_once() -> None:
 
 def test_other_graphs_are_refused(tmp_path: Path) -> None:
     path = constant_graph(tmp_path / "a.onnx", (64, 64), {"out": np.zeros((1, 7, 4, 4))})
-    with pytest.raises(InputError, match=r"no parser of schp's kind.*it gave shapes \[\(1, 7, 4, 4\)\]"):
+    with pytest.raises(InputError, match=r"not a parser of schp's kind.*it gave shapes \[\(1, 7, 4, 4\)\]"):
         onnx_parser(path, "schp").labels(stripes())
     with pytest.raises(InputError, match="form 'unet' is unknown; choose schp or hrnet"):
         onnx_parser(path, "unet")
-    with pytest.raises(InputError, match="no parser of hrnet's kind"):
+    with pytest.raises(InputError, match="not a parser of hrnet's kind"):
         onnx_parser(constant_graph(tmp_path / "b.onnx", (64, 32), {"out": np.zeros((1, 20, 4, 4))}), "hrnet")
     with pytest.raises(ValueError, match="expected uint8"):
         onnx_parser(path, "schp").labels(np.zeros((8, 8, 3)))
@@ -268,12 +268,12 @@ def test_segformer_as_transformers_has_it(tmp_path: Path) -> None:
 
 def test_other_segformers_are_refused(tmp_path: Path) -> None:
     segformer(tmp_path / "other", ("wall", "sky", "tree"))
-    with pytest.raises(InputError, match=r"no SegFormer of ATR's 18 classes .*wall, sky, tree"):
+    with pytest.raises(InputError, match=r"not a SegFormer with ATR's 18 classes .*wall, sky, tree"):
         segformer_parser(tmp_path / "other")
-    with pytest.raises(InputError, match="no SegFormer of ATR's 18 classes"):
+    with pytest.raises(InputError, match="not a SegFormer with ATR's 18 classes"):
         segformer_parser(tmp_path / "none")
     segformer(tmp_path / "torn")
     weights = tmp_path / "torn/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-400])
-    with pytest.raises(InputError, match="no SegFormer"):
+    with pytest.raises(InputError, match="not a SegFormer"):
         segformer_parser(tmp_path / "torn")

@@ -103,11 +103,11 @@ def test_an_items_seed_does_not_depend_on_the_others(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"peopel": {}}, "peopel"), ({"people": {}}, "people"), ({"formats": ["cube"]}, "'cube' is unknown"),
-        ({"people": {"../x": {}}}, "people"), ({"defaults": {"prompt": "x"}}, "'prompt' cannot be given here"),
-        ({"defaults": {"stepps": 3}}, "'stepps' cannot be given here"), ({"prompt": "$nobody"}, "none of"),
-        ({"leave_out": ["mei"]}, "no person/look/scene"), ({"leave_out": ["*/*/*"]}, "leaves out every"),
+        ({"people": {"../x": {}}}, "people"), ({"defaults": {"prompt": "x"}}, "'prompt' cannot be set here"),
+        ({"defaults": {"stepps": 3}}, "'stepps' cannot be set here"), ({"prompt": "$nobody"}, "none of"),
+        ({"leave_out": ["mei"]}, "not person/look/scene"), ({"leave_out": ["*/*/*"]}, "leaves out every"),
         ({"looks": {"a": {"garments": ["gone.png"]}}}, "'gone.png' is not a file"), ({"variants": 10**9}, "variants"),
-        ({"people": {"a": {"selfies": ["me.png"]}}}, "has selfies and no consent"), ({"seed": -1}, "seed"),
+        ({"people": {"a": {"selfies": ["me.png"]}}}, "has selfies but no consent"), ({"seed": -1}, "seed"),
         ({"defaults": {"steps": 0}}, "steps"),
     ],
 )  # fmt: skip
@@ -183,7 +183,7 @@ def test_what_was_damaged_or_asked_otherwise_is_drawn_anew(tmp_path: Path) -> No
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
     wanted, out = items(tmp_path), tmp_path / "out"
-    with Ledger(out).claimed(), pytest.raises(InputError, match="is being worked on"):
+    with Ledger(out).claimed(), pytest.raises(InputError, match="is in use by another run"):
         run_batch(wanted, out, drawn)
 
 
@@ -331,7 +331,7 @@ def test_the_command_draws_reports_and_estimates(
     code, told, _ = run(path, "-o", out, "--json")
     assert code == 0 and json.loads(told)["drawn"] == 8 and (out / "index.html").is_file()
     code, _, err = run(path, "-o", out)
-    assert code == 0 and "0 drawn, 8 were there" in err
+    assert code == 0 and "0 drawn, 8 already there" in err
     monkeypatch.setattr(run_room, "consented", lambda item: (_ for _ in ()).throw(InputError("not agreed")))
     code, _, err = run(path, "-o", tmp_path / "other")
     assert code == 1 and "not agreed" in err and "--retry-failed" in err

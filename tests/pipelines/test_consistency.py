@@ -146,7 +146,7 @@ def test_time_limits_tries(studio, fields) -> None:
     plain = {k: v for k, v in fields.items() if k not in ("photo", "garments")} | {"garment_strength": 0.0}
     wrong = render.render_picture(draw_plain_spec(61_502, "train"))
     outcome, tries = outcome_of(studio, plain | {"pose": "standing"}, wrong, candidates=5, repair_seconds=0.0)
-    assert tries == [0] and outcome.steps[-1].what == "time is up" and "identity" in outcome.faults
+    assert tries == [0] and outcome.steps[-1].what == "out of time" and "identity" in outcome.faults
 
 
 def test_what_is_no_number_is_drawn_again_and_then_refused(studio, fields) -> None:

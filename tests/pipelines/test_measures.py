@@ -79,7 +79,7 @@ def test_what_is_spoilt_is_measured(studio, target, change, worse) -> None:
 
 def test_a_face_in_other_light_is_named(studio, target) -> None:
     faults = seen(studio, tinted((FACE,), (1.2, 0.9, 0.45)), target).faults
-    assert faults["light_mismatch"] == "regions are in different light"
+    assert faults["light_mismatch"] == "regions are lit differently"
 
 
 def test_a_draft_tells_what_is_seen_of_a_garment(studio, target) -> None:

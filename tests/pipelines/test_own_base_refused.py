@@ -55,7 +55,7 @@ FILES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "adapter": (only("image_proj.latents", "ip_adapter.1.to_k_ip.weight"), "is an IP-Adapter"),
     "part": (only("down_blocks.0.resnets.0.conv1.weight"), "is a network of a diffusers folder; give the folder"),
     "vae": (only("decoder.conv_in.weight"), "is a VAE"),
-    "unknown": (only("a.weight", "b.weight"), "is of no layout that is known (its keys begin a.weight, b.weight)"),
+    "unknown": (only("a.weight", "b.weight"), "is of no known layout (its keys begin a.weight, b.weight)"),
     "nan": (lambda s: s | {f"{UNET}out.2.bias": torch.full((4,), torch.nan)}, "its unet holds NaN or infinity"),
     "gaps": (lambda s: {k: v for k, v in s.items() if k != f"{UNET}out.2.bias"}, "lacks some of its weights"),
 }  # fmt: skip
@@ -102,7 +102,7 @@ def test_files_that_are_no_safetensors(tmp_path: Path, small_file: Path, monkeyp
     shutil.copy(tmp_path / "model.ckpt", tmp_path / "disguised.safetensors")
     refused(monkeypatch, capsys, tmp_path / "disguised.safetensors", "is a pickle named .safetensors")
     (tmp_path / "notes.txt").write_text("a model")
-    refused(monkeypatch, capsys, tmp_path / "notes.txt", "is no model; give Stable Diffusion 1.5 or XL")
+    refused(monkeypatch, capsys, tmp_path / "notes.txt", "is not a model; give Stable Diffusion 1.5 or XL")
     refused(monkeypatch, capsys, tmp_path / "gone.safetensors", "no file at")
 
 

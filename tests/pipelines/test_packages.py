@@ -133,7 +133,10 @@ def test_a_detector_of_ones_own(pipe: Any, tmp_path: Path, monkeypatch: pytest.M
         assert pipe.backend.chosen_faces.kind == "YOLO-Face" and len(pipe.backend.faces(red)) == 1
     assert len(pipe.backend.faces(red)) == 2
     recogniser_graph(tmp_path / "other.onnx")
-    with pytest.raises(InputError, match=r"other\.onnx' is no detector"), packages_on(pipe, asking(faces="other.onnx")):
+    with (
+        pytest.raises(InputError, match=r"other\.onnx' is not a detector"),
+        packages_on(pipe, asking(faces="other.onnx")),
+    ):
         pass
 
 
@@ -163,7 +166,7 @@ def test_a_photo_is_read_by_openpose_and_a_parser_of_ones_own(
 
 @pytest.mark.parametrize("text", ["parsing.onnx", "unet=parsing.onnx", "schp="])
 def test_a_parser_needs_its_form(text: str) -> None:
-    with pytest.raises(InputError, match=r"say schp=FILE.onnx or hrnet=FILE.onnx"):
+    with pytest.raises(InputError, match=r"write schp=FILE.onnx or hrnet=FILE.onnx"):
         asking(parser=text)
 
 
@@ -279,7 +282,7 @@ def test_a_package_that_is_not_there(
 def test_drawn_people_are_not_for_them(fields: dict[str, str]) -> None:
     drawn: Any = SimpleNamespace(backend=None)
     with (
-        pytest.raises(InputError, match="leave them out, or take --model sd15 or sdxl"),
+        pytest.raises(InputError, match="leave them out, or use --model sd15 or sdxl"),
         packages_on(drawn, asking(**fields)),
     ):
         pass

@@ -153,13 +153,13 @@ def test_the_rest_of_the_photo_is_bit_equal(studio, given, tmp_path: Path, parts
     redrawn = compose(studio, request).photo.redrawn  # type: ignore[union-attr]
     np.testing.assert_array_equal(done[~redrawn], photo[~redrawn])
     assert np.abs(done[redrawn].astype(int) - photo[redrawn]).mean() > 5
-    assert "drawn anew" in record.composed["notes"][-1]
+    assert "is redrawn" in record.composed["notes"][-1]
     again, equal = replay(studio, load_record(tmp_path / record.picture.replace(".png", ".json")), tmp_path / "again")
     assert equal and again.is_file()
 
 
 def test_photo_mode_says_what_is_missing(studio, given, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing is to change"):
+    with pytest.raises(InputError, match="nothing to change"):
         compose(studio, read_request(asked(given)))
     empty = tmp_path / "empty.png"
     Image.fromarray(render.render_scene(PERSON)).save(empty)

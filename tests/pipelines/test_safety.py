@@ -75,7 +75,7 @@ def test_it_is_read_from_the_public_layout(
     found = cached_moderator(SD15)
     assert found is not None and found.flags(picture) and not found.flags(noise_picture(64, 80, 2) // 9)
     (tmp_path / part.wanted[0]).write_bytes(b"damaged")
-    with pytest.raises(InputError, match=r"does not load .* pull it again"):
+    with pytest.raises(InputError, match=r"does not load .* replace it: twinset models pull sd15"):
         cached_moderator(SD15)
     (tmp_path / part.wanted[0]).unlink()
     assert cached_moderator(SD15) is None
@@ -95,7 +95,7 @@ def test_it_says_when_nobody_looks(pipe: Any, tmp_path: Path) -> None:
     assert told == {"level": "warn", "active": False, "concern": None}
     for call in (lambda: generate(pipe, Request(prompt="hat", safety="refuse"), tmp_path / "no"),
                  lambda: require_level("refuse")):  # fmt: skip
-        with pytest.raises(InputError, match="no safety checker is here; get it: twinset models pull sd15"):
+        with pytest.raises(InputError, match="needs a safety checker; get it: twinset models pull sd15"):
             call()
     assert not (tmp_path / "no").exists()
     with pytest.raises(InputError, match="safety = 'strict'"):

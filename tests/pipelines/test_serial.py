@@ -162,5 +162,5 @@ def test_face_fusion_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(face_fusion.VARIABLE, "/no/such/program")
     swap, crop = face_fusion.face_fusion(), np.zeros((112, 112, 3), np.uint8)
     assert swap is not None
-    with pytest.raises(InputError, match="mend the command"):
+    with pytest.raises(InputError, match="fix the command"):
         swap(Selfie(crop, crop), np.zeros((256, 192, 3), np.uint8))

@@ -130,7 +130,7 @@ def test_record_and_note_say_what_was_drawn(pipe: StudioPipeline) -> None:
     }  # fmt: skip
     colour = told["drawn_clothes"][1]["colour"]
     assert told["notes"] == [
-        "clothes drawn as the words say: burgundy dress (for gown); in colours of the seed: "
+        "clothes drawn as the prompt says: burgundy dress (for gown); in colours chosen by the seed: "
         f"{colour} dotted boots (for floral); give --garment dress=FILE for your own"
     ]
 

@@ -54,7 +54,7 @@ def test_the_piece_is_cut_out(label: int, kind: str | None, told: str | None, tm
     np.testing.assert_array_equal(inside[owned[box]], render.render_picture(spec)[owned])
     assert (inside[~owned[box]] == 255).all() and found == told
     (note,) = notes
-    assert "is worn by somebody" in note
+    assert "shows somebody wearing it" in note
 
 
 def test_a_piece_that_nobody_wears(tmp_path: Path) -> None:

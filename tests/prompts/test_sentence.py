@@ -41,7 +41,7 @@ def test_studio_reads_both_languages_itself() -> None:
 def test_full_size_families_read_english() -> None:
     read = understand("亚洲女性，短发，微笑，穿着红色长裙站在海边", "sd15")
     assert read.prompt.isascii() and "red" in read.prompt and "beach" in read.prompt
-    assert "put into English by glossary" in read.notes[0]
+    assert "translated into English by glossary" in read.notes[0]
     plain = understand("a woman in a red dress, cinematic", "sdxl")
     assert plain.prompt == "a woman in a red dress, cinematic" and not plain.notes
     assert plain.negative is None

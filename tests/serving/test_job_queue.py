@@ -81,7 +81,7 @@ def test_a_poison_job_is_set_aside(tmp_path: Path) -> None:
 def test_room_is_counted_by_pictures(tmp_path: Path) -> None:
     jobs = queue(tmp_path, room=5)
     job = jobs.add("a", "{}", 3)
-    with pytest.raises(QueueFullError, match="3 pictures do not fit: 3 of 5 wait"):
+    with pytest.raises(QueueFullError, match="no room for 3 pictures: 3 of at most 5 wait"):
         jobs.add("a", "{}", 3)
     jobs.add("b", "{}", 2)
     assert jobs.cancel(job, "a") and jobs.waiting() == 2

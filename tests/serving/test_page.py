@@ -76,7 +76,7 @@ def test_from_a_selfie_to_the_download(browser: Browser, tmp_path: Path) -> None
         page.get_by_text("More settings").click()
         page.locator("#knob-steps input, #knob-steps textarea").fill("many")
         page.click("#draw")
-        expect(page.locator("#status .wrong")).to_contain_text("Denoising steps: 'many' is no number")
+        expect(page.locator("#status .wrong")).to_contain_text("Denoising steps: 'many' is not a number")
         page.locator("#knob-steps input, #knob-steps textarea").fill("0")
         page.click("#draw")
         expect(page.locator("#status .wrong")).to_contain_text("greater than or equal to 1")
@@ -85,7 +85,7 @@ def test_from_a_selfie_to_the_download(browser: Browser, tmp_path: Path) -> None
         expect(page.locator("#pose input")).to_have_value("walking")
         page.click("#draw")
         expect(page.locator("#status .good")).to_contain_text("pictures: 1", timeout=30_000)
-        expect(page.locator("#scores")).to_contain_text("the controller: light of the dress")
+        expect(page.locator("#scores")).to_contain_text("corrected: light of the dress")
         expect(page.locator("#scores")).to_contain_text("still wrong: the identity is low")
         expect(page.locator("#scores")).to_contain_text(SCRIPT)
         assert page.evaluate("window.hacked") is None
@@ -197,7 +197,7 @@ def test_the_mirror_shows_the_camera_and_keeps_nothing(browser: Browser, tmp_pat
         page.locator("#agreed input").last.check()
         page.get_by_text("Click to Access Webcam").click()
         page.locator("#camera button[aria-label='capture photo']").click()
-        expect(page.locator("#mirror-status")).to_contain_text("pictures a second", timeout=30_000)
+        expect(page.locator("#mirror-status")).to_contain_text("pictures/s", timeout=30_000)
         expect(page.locator("#mirror img")).to_be_visible()
         page.context.close()
         deadline = time.monotonic() + 60

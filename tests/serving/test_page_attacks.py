@@ -244,7 +244,7 @@ def test_gradio_checks_paths_itself(scene: Scene, monkeypatch: pytest.MonkeyPatc
         for path in ("/etc/passwd", str(scene.secret), "/dev/zero", str(scene.cache / "unknown" / "link.png")):
             assert scene.one.press(event, place, file(path)).status_code == 200
             message = scene.one.outcome()
-            assert not message["success"] and "tell whoever runs the service" in message["output"]["error"]
+            assert not message["success"] and "tell whoever runs it" in message["output"]["error"]
             assert str(scene.root) not in json.dumps(message)
     assert scene.files() == before and not scene.service.queue.counts()
 

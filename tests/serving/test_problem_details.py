@@ -43,4 +43,4 @@ def test_the_service_answers_with_them(tmp_path: Path) -> None:
     assert [problem["status"] for problem in problems] == [401, 404, 405, 404, 415, 422, 429, 403]
     assert all(problem["title"] == PHRASES[problem["status"]] for problem in problems)
     assert all(answer.headers["content-type"] == "application/problem+json" for answer in answers)
-    assert problems[1]["detail"] == "job 'none' is not there" and problems[1]["remedy"] == "list yours: GET /v1/jobs"
+    assert problems[1]["detail"] == "job 'none' is unknown" and problems[1]["remedy"] == "list yours: GET /v1/jobs"

@@ -381,7 +381,7 @@ def test_commands_say_what_is_missing(tmp_path: Path, monkeypatch: pytest.Monkey
         return int(stop.value.code or 0), out, err
 
     assert "nobody has a key" in run("serve", "--root", tmp_path)[2]
-    assert "not this machine alone" in run("serve", "--open", "--host", "0.0.0.0", "--root", tmp_path)[2]
+    assert "other machines can reach" in run("serve", "--open", "--host", "0.0.0.0", "--root", tmp_path)[2]
     key = run("serve-keys", "add", "shop", "--root", tmp_path)[1].strip()
     assert Keys(tmp_path / "keys.json").owner(key) == "shop" and (tmp_path / "keys.json").stat().st_mode & 0o077 == 0
     assert "has a key" in run("serve-keys", "add", "shop", "--root", tmp_path)[2]

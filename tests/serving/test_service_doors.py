@@ -159,7 +159,7 @@ def test_wrong_forms_keep_nothing(
 def test_photo_and_pose_must_be_there_too(client: TestClient) -> None:
     for name in ("photo", "pose"):
         answer = client.post("/v1/jobs", json={"prompt": "x", name: "0" * 32})
-        assert answer.status_code == 422 and "is not there" in answer.json()["detail"]
+        assert answer.status_code == 422 and "is unknown" in answer.json()["detail"]
     assert client.post("/v1/jobs", json={"prompt": "x", "pose": "notes"}).status_code == 422
 
 

@@ -143,7 +143,7 @@ def test_sub_folders_hold_regularisation_and_validation(tmp_path: Path) -> None:
         ("dataset.toml", "[[datasets]\n", "is not TOML"),
         ("dataset.toml", "datasets = 3", "is not a list of tables"),
         ("metadata.jsonl", '{"file_name": "a.png"}', "line 1 is not an object such as"),
-        ("metadata.jsonl", '{"file_name": "a.png", "text": "x"}', "'a.png' is no picture of the folder"),
+        ("metadata.jsonl", '{"file_name": "a.png", "text": "x"}', "'a.png' is not a picture in the folder"),
         ("a.txt", "", "holds no picture; put 5 to 30"),
     ],
 )
@@ -226,7 +226,7 @@ def test_a_mask_comes_from_a_file_the_alpha_channel_the_parsing_or_the_backgroun
 
 def test_unusable_masks_are_refused(tmp_path: Path) -> None:
     Image.fromarray(render_picture(person(0))).save(tmp_path / "a.png")
-    for name, size, message in (("black", (192, 256), "is black"), ("wide", (256, 192), "another shape")):
+    for name, size, message in (("black", (192, 256), "is black"), ("wide", (256, 192), "differs in size")):
         Image.new("L", size, 0).save(tmp_path / f"{name}.png")
         with pytest.raises(InputError, match=message):
             garment_mask(looked(tmp_path / "a.png", mask=tmp_path / f"{name}.png"), ())

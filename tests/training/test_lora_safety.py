@@ -147,7 +147,7 @@ def test_a_full_disk_keeps_the_old_checkpoints(data: Path, tmp_path: Path, monke
         plain(state, file)
 
     monkeypatch.setattr(checkpoints_room.torch, "save", full)
-    with pytest.raises(OSError, match=r"No space left on device.*goes on from the last one .*step-00000002"):
+    with pytest.raises(OSError, match=r"No space left on device.*resumes from the last one .*step-00000002"):
         lp.train(data, out, steps=STEPS)
     assert [path.name for path in (tmp_path / "x.run" / "checkpoints").iterdir()] == ["step-00000002.pt"]
     monkeypatch.undo()
@@ -177,10 +177,10 @@ def test_a_run_is_not_continued_with_other_options_or_pictures(data: Path, tmp_p
     own = lp.write_people(tmp_path / "own", 2)
     out = tmp_path / "x.safetensors"
     lp.train(own, out, steps=2)
-    with pytest.raises(InputError, match="was begun with rank = 2, not 3; give that, or another --run, or --fresh"):
+    with pytest.raises(InputError, match="was started with rank = 2, not 3; use that, another --run, or --fresh"):
         lp.train(own, out, steps=2, rank=3)
     lp.write_people(own, 3)
-    with pytest.raises(InputError, match="was begun with another data"):
+    with pytest.raises(InputError, match="was started with another data"):
         lp.train(own, out, steps=2)
     forget_run(out.with_suffix(".run"))
     assert lp.train(own, out, steps=2, rank=3).fit.step == 2

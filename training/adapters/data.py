@@ -1,4 +1,4 @@
-"""Batches of an adapter's training, and pictures drawn by it as far as it is."""
+"""Batches of an adapter's training, and previews drawn by the adapter so far."""
 
 from __future__ import annotations
 

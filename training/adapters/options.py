@@ -18,7 +18,7 @@ class AdapterOptions(DenoisingOptions):
         layout: How the folder is laid out: "folder", "viton-hd" or "dresscode" (see `twinset.training.adapters.shown`).
         people: Number of drawn people, without a folder.
         limit: Most pictures to take; all when absent.
-        held_out: Pictures that are only measured on.
+        held_out: Number of pictures held out for validation.
         samples: Of those, how many are drawn beside the truth at every validation; 0 for none.
         condition_dropout: Share of samples without the condition, so that guidance can tell it from none.
     """

@@ -1,4 +1,4 @@
-"""From people shown to what a step gathers: cut, looked at and encoded, once."""
+"""Prepares the training pictures: cut to buckets, analysed and encoded, once."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class PeopleEncoder(PictureEncoder):
             return shown
         figure = self.people.figure(shown.picture)
         if not figure.found:
-            raise Unusable(f"{shown.name!r}, in which nobody is found")
+            raise Unusable(f"{shown.name!r}, which shows no person")
         labels, keypoints = shown.labels, shown.keypoints
         return replace(
             shown,
@@ -179,7 +179,7 @@ class PeopleEncoder(PictureEncoder):
 
     def _garment(self, shown: Shown, grid: tuple[int, int]) -> tuple[Tensor, Tensors]:
         if not shown.garments:
-            raise Unusable(f"{shown.name!r}, of which no garment's picture is there")
+            raise Unusable(f"{shown.name!r}, which has no picture of a garment")
         rng = np.random.default_rng(int(tensor_key(shown.picture.tobytes())[:12], 16))
         kinds = [k for k in shown.garments if not self.drawn or garment_slot(k) in ("upper", "lower")]
         if not kinds:
@@ -224,7 +224,7 @@ class PeopleEncoder(PictureEncoder):
                 return torch.ones(1, *grid)
         owned = np.isin(known, labels)
         if owned.sum() < FEWEST:
-            raise Unusable(f"{shown.name!r}, in which the region to learn is not to be seen")
+            raise Unusable(f"{shown.name!r}, which does not show the region to learn")
         return F.adaptive_avg_pool2d(torch.from_numpy(owned.astype(np.float32))[None], grid)
 
 

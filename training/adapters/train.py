@@ -1,4 +1,4 @@
-"""Train one adapter: the story from people shown to a file.
+"""Train one adapter, from pictures of people to a file.
 
 from twinset.training.adapters.train import train_adapter
 train_adapter(pipe, IdentityOptions(data=Path("my_people"), model="sd15"), Path("faces.safetensors"))

@@ -154,7 +154,7 @@ class IPAdapterPlus(TrainedAdapter):
 
 
 class TrainedControlNet(TrainedAdapter):
-    """A ControlNet (Zhang et al. 2023) that begins as the UNet's own encoder and says nothing at first."""
+    """A ControlNet (Zhang et al. 2023) that starts as the UNet's own encoder, with zero residuals."""
 
     suffix = ""
 

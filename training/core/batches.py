@@ -46,12 +46,12 @@ class EncodedPicture:
 
     @property
     def content(self) -> tuple[Any, ...]:
-        """What tells one data set from another, for a run that goes on."""
+        """Identifies a data set, so that a resumed run can check that it is the same."""
         return self.caption, self.bucket, self.keys
 
 
 class TextStates:
-    """What a pipeline's text encoders make of captions, kept on disk.
+    """Hidden states of captions by a pipeline's text encoders, cached on disk.
 
     Args:
         pipe: whose text encoders are not trained.
@@ -131,7 +131,7 @@ class PictureData:
         return row.caption
 
     def keeps(self, row: Any) -> bool:
-        """Whether what the text encoders say of a row's caption is worth keeping."""
+        """Whether the hidden states of a row's caption are worth caching."""
         return True
 
     def completed(

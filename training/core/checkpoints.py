@@ -75,8 +75,8 @@ class Checkpoints:
         except (OSError, RuntimeError) as error:  # torch's writer says a full disk as RuntimeError
             last = next(iter(self.files()), "none yet")
             raise OSError(
-                f"checkpoint {path} cannot be written ({str(error).splitlines()[0][:200]}); make room and run again: "
-                f"it goes on from the last one ({last})"
+                f"checkpoint {path} cannot be written ({str(error).splitlines()[0][:200]}); free some space "
+                f"and run again: it resumes from the last one ({last})"
             ) from error
         for old in self.files()[self.keep :]:
             old.unlink()

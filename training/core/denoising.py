@@ -1,4 +1,4 @@
-"""The loss of trainings around a frozen pipeline: the error of what is predicted, where it counts."""
+"""The loss of trainings around a frozen pipeline: the weighted prediction error."""
 
 from __future__ import annotations
 

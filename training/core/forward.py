@@ -1,4 +1,4 @@
-"""What every training of a denoiser does at a step: noise, conditions into UNet and ControlNets, target and weights.
+"""One training step of a denoiser: noise, conditions for UNet and ControlNets, target and loss weights.
 
 A kind of training derives from `DenoisingNetworks` and says in its hooks what its batches make the network obey.
 """
@@ -27,7 +27,7 @@ Batch = dict[str, Any]
 
 @dataclass(frozen=True)
 class NoisyStep:
-    """A batch as the network sees it, and what it should answer.
+    """A batch as the network sees it, and the target of its prediction.
 
     Attributes:
         latents: (B, C, h, w) noisy latents.

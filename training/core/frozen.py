@@ -43,7 +43,7 @@ class PipelineNetworks(DenoisingNetworks):
         raise NotImplementedError
 
     def words(self, batch: Batch) -> TextConditioning:
-        """What the text encoders say: kept from before the training, or said now where they are trained."""
+        """The captions' hidden states: computed before the training, or now where the text encoders are trained."""
         states = batch if "states" in batch else text_states(self.pipe, batch["captions"])
         if "pooled" not in states:
             return TextConditioning(states["states"])

@@ -34,11 +34,11 @@ class RecipeOptions(BaseModel):
 
 
 class TrainOptions(RecipeOptions):
-    """What every training is given.
+    """Options of every training.
 
     Attributes:
-        learning_rate: At its height.
-        seed: Of what starts at random, the data's order and all draws.
+        learning_rate: Peak learning rate.
+        seed: Seed of initial weights, the data's order and all random draws.
     """
 
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
@@ -50,15 +50,15 @@ class DenoisingOptions(TrainOptions):
 
     Attributes:
         model: "studio", "sd15", "sdxl", or a model folder.
-        learning_rate: At its height. With `prodigy` a factor on the rate it finds; 1 is usual.
-        scheduler: How the rates go over the run, as `diffusers.optimization.get_scheduler` names it.
+        learning_rate: Peak learning rate. With `prodigy` a factor on the rate it finds; 1 is usual.
+        scheduler: Learning-rate schedule, as `diffusers.optimization.get_scheduler` names it.
         warmup: Steps over which the rates rise from 0.
         cycles: Hard restarts of "cosine_with_restarts".
         optimiser: "adamw"; "adamw8bit" needs bitsandbytes and a GPU, "prodigy" needs prodigyopt.
-        weight_decay: Of the optimiser.
+        weight_decay: Weight decay of the optimiser.
         clip: Largest norm of the gradient.
         steps: Optimiser steps.
-        minutes: Ends the run after so many although steps are left; give steps alone for exact repeats.
+        minutes: Ends the run after so many minutes, even if steps are left; give steps alone for exact repeats.
         batch: Pictures per step, process and accumulated part.
         accumulate: Batches per optimiser step.
         precision: "bf16" or "fp16" for the frozen weights and the computation; what is trained stays in float32.
@@ -71,11 +71,11 @@ class DenoisingOptions(TrainOptions):
             scheduler says when absent.
         min_snr_gamma: Limit of the loss's weight over the noise levels (Min-SNR, Hang et al. 2023), 5 is usual; None
             for none, except that a network that predicts x₀ is always weighted, with 5 when absent.
-        noise_offset: Of whole channels' means, 0 to about 0.1 (kohya-ss), for very dark and bright pictures.
+        noise_offset: Noise on whole channels' means, 0 to about 0.1 (kohya-ss), for very dark and bright pictures.
         masked: Count the error in the region that the training is about; elsewhere only `outside` of it.
         outside: Weight of the error outside the region when `masked`, 0 to 1.
-        preserve: Weight of staying with the base model's own prediction; 0 for none.
-        resolution: Side of a square with the pixels of a picture; the model's own size when absent.
+        preserve: Weight of the distance to the base model's own prediction; 0 for none.
+        resolution: Side, in px, of a square with as many pixels as a training picture; the model's own when absent.
         bucket_step: Sides of pictures are multiples of it, px.
         caption_dropout: Share of samples that see the empty text.
         save_every: Steps between checkpoints.
@@ -164,7 +164,7 @@ def read_recipe(path: Path, kind: type[RecipeOptions]) -> dict[str, Any]:
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"recipe {str(path)!r} is not TOML ({error}); mend that line") from None
+        raise InputError(f"recipe {str(path)!r} is not TOML ({error}); fix that line") from None
     for name in kind.path_fields():
         if isinstance(fields.get(name), str):
             fields[name] = str(path.absolute().parent / fields[name])

@@ -47,7 +47,7 @@ def claimed(run: Path) -> Iterator[None]:
 
 
 def same_run(run: Path, options: DenoisingOptions, content: Mapping[str, str]) -> None:
-    """Compare with what the run was begun with; write that down when it is new.
+    """Compare with the options that the run was started with; record them when it is new.
 
     Args:
         run: its folder.
@@ -55,7 +55,7 @@ def same_run(run: Path, options: DenoisingOptions, content: Mapping[str, str]) -
         content: what the options do not say, by name: hashes of the pictures and of the base model.
 
     Raises:
-        InputError: it was begun with other options, pictures or another base model.
+        InputError: it was started with other options, pictures or another base model.
     """
     path = run / RECIPE
     if not path.is_file():
@@ -68,12 +68,12 @@ def same_run(run: Path, options: DenoisingOptions, content: Mapping[str, str]) -
         now, then = getattr(options, name), getattr(begun, name)
         if now != then and name not in kind.free:
             raise InputError(
-                f"run {str(run)!r} was begun with {name} = {then}, not {now}; give that, or another --run, or --fresh"
+                f"run {str(run)!r} was started with {name} = {then}, not {now}; use that, another --run, or --fresh"
             )
     lines = path.read_text(encoding="utf-8").splitlines()
     for name, value in content.items():
         if f"# {name} {value}" not in lines:
-            raise InputError(f"run {str(run)!r} was begun with another {name}; give another --run, or --fresh")
+            raise InputError(f"run {str(run)!r} was started with another {name}; use another --run, or --fresh")
 
 
 def forget_run(run: Path) -> None:

@@ -45,7 +45,9 @@ class TensorCache:
             with atomic_path(path) as temporary:
                 save_file(tensors, temporary)
         except (OSError, SafetensorError) as error:
-            raise InputError(f"{str(self.folder)!r} cannot be written ({error}); make room, then run again") from error
+            raise InputError(
+                f"{str(self.folder)!r} cannot be written ({error}); free some space and run again"
+            ) from error
         return tensors
 
 

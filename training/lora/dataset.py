@@ -142,7 +142,7 @@ def _table(path: Path) -> list[Subset]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"data {str(path)!r} is not TOML ({error}); mend that line") from None
+        raise InputError(f"data {str(path)!r} is not TOML ({error}); fix that line") from None
     _known(table, ["general", "datasets"], path)
     general, found = _mapping(table.get("general", {}), "general", path), []
     for dataset in _tables(table.get("datasets", []), "datasets", path):
@@ -160,7 +160,9 @@ def _subset(fields: dict[str, Any], path: Path) -> Subset:
         raise InputError(f"{path}: {one_line(error, 'subset', quote=True)}") from None
     folder = path.absolute().parent / subset.image_dir
     if not folder.is_dir():
-        raise InputError(f"{path}: image_dir {str(subset.image_dir)!r} is not a folder; paths count from the TOML file")
+        raise InputError(
+            f"{path}: image_dir {str(subset.image_dir)!r} is not a folder; paths are relative to the TOML file"
+        )
     return subset.model_copy(update={"image_dir": folder})
 
 
@@ -225,8 +227,8 @@ def _captions(folder: Path) -> dict[str, str]:
             name, text = None, None
         if not (isinstance(name, str) and isinstance(text, str)):
             keys = '{"file_name": "a.jpg", "text": "…"}'
-            raise InputError(f"{path}: line {number} is not an object such as {keys}; mend or delete it")
+            raise InputError(f"{path}: line {number} is not an object such as {keys}; fix or delete it")
         if not (folder / name).is_file():
-            raise InputError(f"{path}: line {number}: {name!r} is no picture of the folder; mend or delete the line")
+            raise InputError(f"{path}: line {number}: {name!r} is not a picture in the folder; fix or delete the line")
         found[name] = text
     return found

@@ -100,7 +100,7 @@ def _from_file(look: ParsedPicture) -> np.ndarray:
     mask = read_picture(path, "mask").mean(-1)  # type: ignore[arg-type]
     height, width = look.picture.shape[:2]
     if abs(mask.shape[1] / mask.shape[0] - width / height) > 0.05 * width / height:
-        raise InputError(f"mask {str(path)!r} is of another shape than its picture; draw it on a copy of the picture")
+        raise InputError(f"mask {str(path)!r} differs in size from its picture; draw it on a copy of the picture")
     if not (mask > 127).any():
         raise InputError(f"mask {str(path)!r} is black; paint the garment white, or delete the file")
     return _resized(mask.astype(np.uint8), (width, height))

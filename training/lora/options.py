@@ -31,33 +31,33 @@ class LoraOptions(DenoisingOptions):
 
     Attributes:
         data: Folder of pictures, or a TOML data set file (see `twinset.training.lora.dataset`).
-        trigger: Word that calls the garment; the folder's name, letters and digits alone, when absent.
+        trigger: Trigger word of the garment; the folder's name, letters and digits alone, when absent.
         kind: Garment kind of `twinset.figure.labels.ALL_KINDS`; the class that covers most of the pictures when
             absent.
-        rank: Directions of each layer's addition.
+        rank: Rank of each layer's addition.
         alpha: The addition is multiplied by alpha / rank; the rank when absent.
-        dora: Train the length of every row of the weights apart from its direction (Liu et al. 2024).
+        dora: Train the magnitude of every row of the weights apart from its direction (Liu et al. 2024).
         dropout: Share of each addition's inputs left out at a step, 0 to 1.
         targets: "attention", "attention-mlp", "all", or endings of layers' names, separated by commas.
-        text_encoder: Also train additions to the text encoders; their embeddings are then not kept on disk.
-        text_learning_rate: Of the text encoders' part; half of `learning_rate` when absent.
+        text_encoder: Also train additions to the text encoders; their embeddings are then not cached on disk.
+        text_learning_rate: Learning rate of the text encoders; half of `learning_rate` when absent.
         masked: Count the error on the garment alone, so that the LoRA does not learn who wears it, and where.
         outside: Weight of the error outside the garment when `masked`, 0 to 1.
-        preserve: Weight of staying with the base model's own prediction: outside the garment when `masked`, and
-            everywhere where the caption lacks the trigger word, so that the garment comes only when it is called. One
+        preserve: Weight of the distance to the base model's own prediction: outside the garment when `masked`, and
+            everywhere where the caption lacks the trigger word, so that only the trigger brings the garment. One
             more evaluation per step; 0 for none.
         uncalled: Share of samples whose trigger word is taken out of the caption, with `preserve`.
         prior_weight: Weight of regularisation pictures (DreamBooth, Ruiz et al. 2023).
         flip: Mirror every other picture; off, since letters and logos are not symmetric.
-        shuffle: Shuffle what commas separate in a caption, at every step anew.
-        keep_tokens: Parts at a caption's front that are not shuffled.
+        shuffle: Shuffle a caption's comma-separated parts at every step.
+        keep_tokens: Number of parts at a caption's start that are not shuffled.
         identity_dropout: Share of samples that do not see the face as a condition ("studio" alone).
-        sample_prompt: Of the sample pictures; the trigger word in a plain sentence when absent.
+        sample_prompt: Prompt of the sample pictures; the trigger word in a plain sentence when absent.
         sample_selfie: Selfie for the sample pictures.
-        sample_garment: Picture of another garment for the sample pictures, to see that it is kept.
+        sample_garment: Picture of another garment for the sample pictures, to check that it stays as it is.
         sample_pose: Pose of the sample pictures.
         samples: Number of sample pictures; 0 for none.
-        form: Of the result's keys: "kohya" (ComfyUI, A1111 and diffusers) or "diffusers".
+        form: Layout of the result's keys: "kohya" (ComfyUI, A1111 and diffusers) or "diffusers".
     """
 
     free: ClassVar[frozenset[str]] = DenoisingOptions.free | {

@@ -78,7 +78,7 @@ def encode_examples(
     learnt = [look for look in looks if not look.example.regularisation]
     found = likeliest_class(learnt)
     if options.kind is None and found is not None:
-        report(f"the garment is taken as {found}, which covers most of the pictures; --kind says otherwise")
+        report(f"the garment was recognised as {found}, which covers most of the pictures; use --kind to override")
     owned, kind = owned_labels(options.kind, found), said_kind(options.kind, found)
     encoder = ExampleEncoder(pipe, options, store)
     rows = [encoder.row(look, *garment_mask(look, owned), kind) for look in looks]
@@ -89,9 +89,7 @@ def encode_examples(
 def _report_masks(rows: Sequence[EncodedExample], options: LoraOptions, report: Report) -> None:
     ways = Counter(row.mask for row in rows if not row.example.regularisation)
     if options.masked and ways["none"]:
-        report(
-            f"{ways['none']} picture(s) show no garment that can be told; they are learnt whole (give name.mask.png)"
-        )
+        report(f"{ways['none']} picture(s) show no recognisable garment and are learnt whole; give name.mask.png")
     written = ", ".join(f"{count} by {way}" for way, count in sorted(ways.items()) if way != "none")
     report(f"{len(rows)} picture(s) in {len({row.bucket for row in rows})} bucket(s); masks: {written or 'none'}")
 

@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done, 2 the user can mend it (one line says how), 1 our fault.
+"""The command line. Exit codes: 0 done, 2 a mistake of the user (one line tells the fix), 1 a fault of the program.
 
 Heavy imports stay inside the commands, so that `twinset --help` answers at once.
 """
@@ -70,7 +70,7 @@ def front(
 
 
 def main() -> None:
-    """Run the command line; mistakes that the user can mend become one line and exit code 2."""
+    """Run the command line; mistakes that the user can fix become one line and exit code 2."""
     try:
         app()
     except InputError as error:

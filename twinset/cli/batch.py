@@ -38,14 +38,14 @@ batch_app = typer.Typer(cls=_RunIsDefault, no_args_is_help=True, rich_markup_mod
 
 @batch_app.callback()
 def batch() -> None:
-    """Draw a whole manifest of people, looks, scenes and poses (run), or begin one (template)."""
+    """Draw a whole manifest of people, looks, scenes and poses (run), or start one (template)."""
 
 
 @batch_app.command()
 def template(
     name: Annotated[str, typer.Argument(help=f"{', '.join(TEMPLATES)}.")],
 ) -> None:
-    """Print a manifest to begin with. Example: `twinset batch template team-avatars > team.yaml`"""
+    """Print a manifest to start from. Example: `twinset batch template team-avatars > team.yaml`"""
     from twinset.pipelines.batch.page import TEMPLATES as FOLDER
 
     if name not in TEMPLATES:
@@ -57,15 +57,19 @@ def template(
 def run_command(
     manifest: Annotated[Path, typer.Argument(help="The manifest, YAML or JSON.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the batch.")] = Path("out/batch"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Draw nothing; tell number and time.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Only what failed or was refused.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Draw nothing; print the number of pictures and the time.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Retry only what failed or was refused.")
+    ] = False,
     engine: Annotated[str, typer.Option(help="local, or ray: on the cluster that RAY_ADDRESS names.")] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Ray's workers; one per GPU when absent.")] = None,
     commercial: Annotated[bool, typer.Option(help="Only parts that may be used commercially.")] = False,
     offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
 ) -> None:
-    """Draw a manifest. Stopped at any point, the same command goes on; every picture exists once.
+    """Draw a manifest. If it is stopped, run the same command again to resume; every picture is drawn once.
 
     In the folder: `index.html` (filters, scores, reasons), `sheets/` by person and look, `items/NAME/` with the
     picture, its formats and its record, `failed/NAME.json`. JSON: `{items, drawn, kept, failed: {name: reason}, page}`;
@@ -133,7 +137,7 @@ def _run(
                 )
             return run_batch(items, out, make(), asked.formats, retry=retry, told=told)
     except KeyboardInterrupt:
-        say.print(f"stopped; the same command goes on where it was, in {out}", markup=False)
+        say.print(f"stopped; run the same command again to resume in {out}", markup=False)
         raise typer.Exit(130) from None
 
 
@@ -165,7 +169,7 @@ def _tell_estimate(items: Sequence[Item], out: Path, make: Callable[[], Draw], a
 
 
 def _tell(done: BatchOutcome, count: int, page: Path) -> None:
-    say.print(f"{count} pictures: {done.drawn} drawn, {done.kept} were there, {len(done.failed)} missing")
+    say.print(f"{count} pictures: {done.drawn} drawn, {done.kept} already there, {len(done.failed)} missing")
     for name, reason in list(done.failed.items())[:20]:
         say.print(f"  {name}: {reason}", style="yellow", markup=False)
     if done.failed:

@@ -20,7 +20,7 @@ SECONDS = {"m": 60, "h": 3600, "d": 86400}
 
 @cache_app.callback()
 def show_cache(context: typer.Context, as_json: Json = False) -> None:
-    """Faces, embeddings and parsing maps found before are kept, so that the same picture is not looked at twice.
+    """Show the cache of faces, embeddings and parsing maps, which spares analysing the same picture twice.
 
     They describe people: `twinset cache clear` deletes them. `TWINSET_CACHE` names another folder.
 
@@ -47,10 +47,10 @@ def show_cache(context: typer.Context, as_json: Json = False) -> None:
 
 @cache_app.command()
 def clear(
-    older_than: Annotated[str, typer.Option(help="Only what was not used for so long: 30m, 12h, 7d.")] = "0m",
+    older_than: Annotated[str, typer.Option(help="Only results unused for this long: 30m, 12h, 7d.")] = "0m",
     as_json: Json = False,
 ) -> None:
-    """Delete what was found before.
+    """Delete cached perception results.
 
     Example: `twinset cache clear --older-than 7d`
     """
@@ -58,7 +58,7 @@ def clear(
 
     length = re.fullmatch(r"(\d+)([mhd])", older_than)
     if length is None:
-        raise InputError(f"--older-than {older_than!r} is no length of time; give 30m, 12h or 7d")
+        raise InputError(f"--older-than {older_than!r} is not a length of time; give 30m, 12h or 7d")
     number, size = PerceptionCache(default_folder()).clear(int(length[1]) * SECONDS[length[2]])
     if as_json:
         print(json.dumps({"deleted": number, "bytes": size}))

@@ -28,11 +28,11 @@ def add_consent(
     purpose: Annotated[list[str], typer.Option(help="try-on, promotion or training; repeatable.")],
     until: Annotated[str, typer.Option(help="The last day, as in 2027-12-31.")],
     statement: Annotated[
-        Path | None, typer.Option(help="The signed statement's file, of which the hash is kept.")
+        Path | None, typer.Option(help="The signed statement's file; only its hash is stored.")
     ] = None,
-    agreed: Annotated[bool, typer.Option("--agreed", help="The person has ticked a checkbox, or says so now.")] = False,
+    agreed: Annotated[bool, typer.Option("--agreed", help="The person has ticked a checkbox, or agrees now.")] = False,
 ) -> None:
-    """Enter a person's consent and print its reference, which requests and manifests give as `consent`.
+    """Record a person's consent and print its reference, which requests and manifests give as `consent`.
 
     Example: `twinset consent add "Mei Lin" --purpose promotion --until 2027-12-31 --statement signed.pdf`
     """
@@ -50,7 +50,7 @@ def add_consent(
 
 @consent_app.command(name="list")
 def list_consents(as_json: AsJson = False) -> None:
-    """All consents and whether they hold today. Example: `twinset consent list`"""
+    """List all consents and whether they hold today. Example: `twinset consent list`"""
     from twinset.compliance.consent import ConsentBook
 
     today = datetime.now(UTC).date()
@@ -63,12 +63,12 @@ def list_consents(as_json: AsJson = False) -> None:
         state = one.fault(None, today) or f"holds until {said.until}"
         say.print(f"{one.id}  {said.person}  {', '.join(said.purposes)}  {state}", markup=False)
     if not found:
-        say.print("no consents; enter one with twinset consent add")
+        say.print("no consents; record one with twinset consent add")
 
 
 @consent_app.command("show")
 def show_consent(reference: Reference) -> None:
-    """An entry as JSON. Example: `twinset consent show 1f0c9a7be2d34568`"""
+    """Print a consent as JSON. Example: `twinset consent show 1f0c9a7be2d34568`"""
     from twinset.compliance.consent import ConsentBook
 
     print(json.dumps(ConsentBook().read(reference).model_dump(mode="json"), indent=2, ensure_ascii=False))
@@ -113,4 +113,4 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise InputError(f"until = {text!r} is no day; write it as 2027-12-31") from None
+        raise InputError(f"until = {text!r} is not a date; write it as 2027-12-31") from None

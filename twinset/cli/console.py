@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from twinset.pipelines.record import Record
 
 TOLD = ("identity", "light_mismatch", "garment_colour", "clip_iqa_quality")
-"""Measures in the line of each picture; `twinset score` tells all."""
+"""Measures in the line of each picture; `twinset score` prints all."""
 say = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")]
@@ -32,7 +32,7 @@ Model = Annotated[str, typer.Option(help="studio, sd15, sdxl, a model folder, or
 Commercial = Annotated[bool, typer.Option("--commercial", help="Only parts that may be used commercially.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 Safety = Annotated[
-    str, typer.Option(help="Of pictures that the safety checker takes for nudity: warn, refuse, or off: do not look.")
+    str, typer.Option(help="What to do when the safety checker flags nudity: warn, refuse, or off (no check).")
 ]
 
 
@@ -57,7 +57,7 @@ def load(model: str, commercial: bool = False, offline: bool = False) -> JointPa
 
 
 def report(records: list[Record], out: Path, as_json: bool) -> None:
-    """Tell of the pictures drawn: notes, a line for each, or their records as JSON."""
+    """Print the pictures drawn: notes and a line for each, or their records as JSON."""
     if as_json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=2, ensure_ascii=False))
         return
@@ -120,15 +120,15 @@ def save_sheet(pictures: list[Any], path: Path) -> None:
 
 
 def mishap(error: Exception) -> str | None:
-    """What to say of an error that is nobody's fault in one line: no room, no memory, no numbers; None for others."""
+    """One line for an error that is nobody's fault: disk full, out of memory, not finite; None for others."""
     from twinset.common.atomic_files import disk_full
     from twinset.serving.out_of_memory import out_of_memory
 
     told = " ".join(str(error).split())[:400]
     if disk_full(error):
-        return f"{told}; make room, and run the same command again"
+        return f"{told}; free some space, and run the same command again"
     if isinstance(error, OSError | FloatingPointError):
         return told
     if out_of_memory(error):
-        return f"the memory does not suffice ({told[:200]}); ask for less at a time, or for a smaller model"
+        return f"memory ran out ({told[:200]}); ask for less at a time, or use a smaller model"
     return None

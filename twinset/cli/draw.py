@@ -1,4 +1,4 @@
-"""`twinset generate`, `tryon_command` and `replay_command`: from options to pictures with their records."""
+"""`twinset generate`, `twinset tryon` and `twinset replay`: from options to pictures with their records."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def draw_request(fields: dict[str, Any], commercial: bool, offline: bool, out: P
 def replay_command(
     record: Annotated[Path, typer.Argument(help="The JSON record beside a picture.")],
     out: Out = Path("out/replay"),
-    model: Annotated[str | None, typer.Option(help="The model, if it lies elsewhere now.")] = None,
-    commercial: Annotated[bool, typer.Option(help="If it was drawn so.")] = False,
+    model: Annotated[str | None, typer.Option(help="The model, if it has moved.")] = None,
+    commercial: Annotated[bool, typer.Option(help="If it was drawn with --commercial.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Draw a record's picture again and tell whether its bytes are the same, its signature aside, which holds the time.
+    """Draw a record's picture again and compare its bytes with the first one's, before signing, which adds the time.
 
     Example: `twinset replay out/0007.json -o out/again`
     """

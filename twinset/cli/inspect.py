@@ -17,7 +17,9 @@ from twinset.pipelines.request import READERS, read_request
 @with_request("both", only=READERS)
 def inspect_command(
     pictures: Annotated[list[Path], typer.Argument(help="Selfies, photographs, garments.")],
-    model: Annotated[str, typer.Option(help="Whose eyes: studio for drawn people, sd15 or sdxl.")] = "studio",
+    model: Annotated[
+        str, typer.Option(help="Whose networks to use: studio for drawn people, sd15 or sdxl.")
+    ] = "studio",
     offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG file.")] = Path("out/inspect.png"),
     as_json: Json = False,

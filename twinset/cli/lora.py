@@ -18,19 +18,19 @@ lora_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
 Source = Annotated[Path, typer.Argument(help="A LoRA file in diffusers', PEFT's or kohya's form.")]
 Form = Annotated[str, typer.Option("--to", help="kohya (ComfyUI, A1111, diffusers) or diffusers.")]
-Family = Annotated[str | None, typer.Option(help="sd15, sdxl or studio; told from the layers when absent.")]
+Family = Annotated[str | None, typer.Option(help="sd15, sdxl or studio; detected from the layers when absent.")]
 Precision = Annotated[str, typer.Option("--dtype", help="fp16, bf16 or fp32.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
 @lora_app.callback()
 def lora() -> None:
-    """LoRA files: what they hold, from one form to another, several as one."""
+    """LoRA files: show what they hold, convert them, merge several into one."""
 
 
 @lora_app.command()
 def info(source: Source, as_json: Json = False) -> None:
-    """Tell what a LoRA file holds: form, family, layers, ranks, alphas, trigger word, header.
+    """Show what a LoRA file holds: form, family, layers, ranks, alphas, trigger word, header.
 
     JSON: `{file, form, family, trigger, components, metadata}`; a component is `{layers, ranks, alphas, dora}`, the
     family null where it is none of sd15, sdxl and studio.
@@ -89,7 +89,9 @@ def convert(
 def merge(
     sources: Annotated[list[str], typer.Argument(help="LoRA files of one family, each file or file=weight.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, .safetensors.")],
-    rank: Annotated[int | None, typer.Option(min=1, help="Largest rank; exact, the ranks' sum, when absent.")] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Largest rank; when absent the ranks' sum, which is exact.")
+    ] = None,
     to: Form = "kohya",
     family: Family = None,
     dtype: Precision = "fp16",

@@ -20,7 +20,9 @@ models_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 say = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Name = Annotated[str, typer.Argument(metavar="PROFILE", help="studio, sd15, sdxl, or a model folder.")]
-Parts = Annotated[list[str] | None, typer.Option("--part", help="Only this part; repeatable. Names optional ones too.")]
+Parts = Annotated[
+    list[str] | None, typer.Option("--part", help="Only this part, which may be an optional one; repeatable.")
+]
 Commercial = Annotated[bool, typer.Option("--commercial", help="Refuse parts that may not be used commercially.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
@@ -59,7 +61,7 @@ def list_profiles(as_json: Json = False) -> None:
 def pull_command(
     profile: Name,
     part: Parts = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Take what is in the cache; use no network.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Use the cache alone, no network.")] = False,
     endpoint: Annotated[
         str | None, typer.Option(metavar="URL", help="A mirror of the hub (also: HF_ENDPOINT).")
     ] = None,
@@ -70,7 +72,7 @@ def pull_command(
 
     A file without a known SHA-256 is compared with what the hub announces, recorded at its first pull, and refused if
     it differs later. A damaged file is downloaded anew. Run the command again after an interruption: complete files are
-    kept. JSON: as of `check_command`.
+    kept. JSON: as of `twinset models check`.
 
     Examples:
 
@@ -99,7 +101,7 @@ def pull_command(
 
 @models_app.command("check")
 def check_command(profile: Name, part: Parts = None, as_json: Json = False) -> None:
-    """Tell whether a profile's files are here and have the right SHA-256; exit code 2 when not.
+    """Check that a profile's files are here and have the right SHA-256; exit code 2 when not.
 
     Optional parts count when they are here or named. JSON: `{profile, ok, parts}`; a part is `{part, repo, optional,
     state, files}`, a file `{path, local, state, sha256, expected, source}`. States: ok, missing, changed, unrecorded
@@ -122,8 +124,9 @@ def check_command(profile: Name, part: Parts = None, as_json: Json = False) -> N
     unrecorded = [report.part.name for report in reports if report.state == "unrecorded"]
     if unrecorded:
         raise InputError(
-            f"profile {profile!r}: nothing is recorded of {', '.join(unrecorded)}; compare it with the hub and record "
-            f"it: twinset models pull {profile}; or, if you trust the cache: twinset models pull {profile} --offline"
+            f"profile {profile!r}: no SHA-256 is recorded for {', '.join(unrecorded)}; "
+            f"compare it with the hub and record it: twinset models pull {profile}; "
+            f"or, if you trust the cache: twinset models pull {profile} --offline"
         )
 
 
@@ -178,7 +181,7 @@ def _told(reports: Iterable[PartReport]) -> list[PartReport]:
 
 def _check_endpoint(endpoint: str | None) -> None:
     if endpoint is not None and not endpoint.startswith(("https://", "http://")):
-        raise InputError(f"endpoint {endpoint!r} is no web address; give one such as https://mirror.example")
+        raise InputError(f"endpoint {endpoint!r} is not a URL; give one such as https://mirror.example")
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -20,8 +20,8 @@ FILE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 INTRODUCTION = """\
 # Commands
 
-Made from the commands by `python -m twinset.cli.reference`. Exit codes: 0 done; 2 you can mend it, and one line says
-how; 1 our fault. Commands that report take `--json`; long ones show progress, and go on where they were stopped.
+Made from the commands by `python -m twinset.cli.reference`. Exit codes: 0 done; 2 a mistake that you can fix, one
+line says how; 1 a fault of the program. Commands that report take `--json`; long ones show progress and can be resumed.
 """
 
 

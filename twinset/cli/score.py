@@ -23,13 +23,13 @@ def score(
     selfie: Selfies = None,
     face: Face = "largest",
     garment: Garments = None,
-    prompt: Annotated[str | None, typer.Option(help="The words that it should show.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The prompt that it should match.")] = None,
     model: Model = "studio",
     offline: Offline = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the JSON into this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """Score pictures: face, skin, light, garments, words, looks; what is bad is said.
+    """Score pictures: face, skin, light, garments, prompt, quality; faults are named.
 
     A picture that `twinset generate` drew brings what it should show in the record beside it, unless an option says so.
 

@@ -15,7 +15,9 @@ from twinset.pipelines.request import CHOICES, read_request
 
 NEEDED = ("fastapi", "uvicorn", "multipart", "prometheus_client", "gradio")
 keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-Root = Annotated[Path | None, typer.Option(help="Folder of everything that is kept; in the user's data if absent.")]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder for all of the service's data; in the user's data folder if absent.")
+]
 
 
 def _root(given: Path | None) -> Path:
@@ -31,7 +33,7 @@ def keys() -> None:
 
 @keys_app.command("add")
 def add_key(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root = None) -> None:
-    """Make a key and print it; it is kept as a hash alone. Example: `twinset serve-keys add shop`"""
+    """Make a key and print it; only its hash is stored. Example: `twinset serve-keys add shop`"""
     from twinset.serving.api_keys import Keys
 
     print(Keys(_root(root) / "keys.json").add(name))
@@ -39,7 +41,7 @@ def add_key(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root 
 
 @keys_app.command()
 def remove(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root = None) -> None:
-    """Make a key worthless. Example: `twinset serve-keys remove shop`"""
+    """Remove a key. Example: `twinset serve-keys remove shop`"""
     from twinset.serving.api_keys import Keys
 
     Keys(_root(root) / "keys.json").remove(name)
@@ -57,12 +59,12 @@ def secret(name: Annotated[str, typer.Argument(help="Whose key.")], root: Root =
 def serve_command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
-    open_: Annotated[bool, typer.Option("--open", help="Ask for no keys; on this machine's own address only.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Require no API key; on a loopback address only.")] = False,
     model: Annotated[str, typer.Option(help="A profile's name, a folder, or a .safetensors checkpoint.")] = "studio",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that draw; each loads the model.")] = 1,
-    room: Annotated[int, typer.Option(min=1, help="Pictures that may wait.")] = 256,
-    most_pictures: Annotated[int, typer.Option(min=1, max=256, help="Of one job.")] = 16,
-    keep_hours: Annotated[float, typer.Option(min=0.01, help="After which jobs and uploads are deleted.")] = 24.0,
+    room: Annotated[int, typer.Option(min=1, help="Most pictures that may wait.")] = 256,
+    most_pictures: Annotated[int, typer.Option(min=1, max=256, help="Most pictures of one job.")] = 16,
+    keep_hours: Annotated[float, typer.Option(min=0.01, help="Hours until jobs and uploads are deleted.")] = 24.0,
     commercial: Annotated[bool, typer.Option(help="Only parts that may be used commercially.")] = False,
     offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
     safety: Safety = "warn",
@@ -87,7 +89,7 @@ def serve_command(
     if any(find_spec(name) is None for name in NEEDED):
         raise InputError("serving needs more packages; run: pip install 'twinset[serve]'")
     if open_ and host not in ("127.0.0.1", "::1", "localhost"):
-        raise InputError(f"--open lets everybody in, and {host!r} is not this machine alone; leave one of them out")
+        raise InputError(f"--open asks for no keys, but other machines can reach {host!r}; leave one of the two out")
     from twinset.pipelines.loading.packages import require_choices
     from twinset.pipelines.safety import require_level
     from twinset.serving.launcher import run_service

@@ -27,10 +27,10 @@ File = Annotated[Path, typer.Option("--out", "-o", help="The LoRA file to write,
 Out = Annotated[Path, typer.Option("--out", "-o", help="What to write: a .safetensors file, or a folder (see above).")]
 RecipeFile = Annotated[
     Path | None,
-    typer.Option("--recipe", "--config", help="TOML of an earlier training; options given here come before it."),
+    typer.Option("--recipe", "--config", help="Recipe (TOML) of an earlier training; options given here override it."),
 ]
 Run = Annotated[Path | None, typer.Option(help="Folder of the run; the file's name with .run if absent.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start from nothing where there is a run already.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over even if there is a run already.")]
 Commercial = Annotated[bool, typer.Option(help="Only parts that may be used commercially.")]
 Offline = Annotated[bool, typer.Option(help="Download nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
@@ -86,7 +86,7 @@ def train_lora_command(
     as_json: AsJson = False,
     **chosen: Any,
 ) -> None:
-    """Train a LoRA of one garment from 5 to 30 pictures of it, and put it on anybody.
+    """Train a LoRA of one garment from 5 to 30 pictures of it, to be worn by anybody.
 
     The folder holds pictures, and if you like name.txt (captions) and name.mask.png (white on the garment). What is
     interrupted goes on where it stopped when the same command is given again. Beside the file its recipe is written,
@@ -237,11 +237,11 @@ def _begun(
 
 @contextmanager
 def _stoppable(run: Path) -> Iterator[None]:
-    """What the user can mend becomes one line."""
+    """Turns errors that the user can fix into one line."""
     try:
         yield
     except KeyboardInterrupt:
-        say.print(f"stopped; the same command goes on from the last checkpoint in {run}", markup=False)
+        say.print(f"stopped; run the same command again to resume from the last checkpoint in {run}", markup=False)
         raise typer.Exit(130) from None
     except (FloatingPointError, OSError) as error:
         raise InputError(" ".join(str(error).split())) from error
