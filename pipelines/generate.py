@@ -155,6 +155,7 @@ class Session:
             controller=[step.to_json() for step in outcome.steps],
             seconds=round(drawn.seconds, 3),
             labels=file.told,
+            licences=dict(self.pipe.licences),
             safety=self.safety.told(drawn.concern),
         )
 

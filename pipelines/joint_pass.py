@@ -54,7 +54,6 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
     name_or_path: str
     attention: JointAttention
     backend: Any = None  # the `twinset.pipelines.families.backend.FamilyBackend` of a full-size family
-    revision: str | None = None  # of all its files, where they are not one folder's
     interrupt: bool
     progress_bar: Any
     condition_cache: ConditionCache

@@ -51,6 +51,7 @@ class Record(BaseModel):
         seconds: Duration of this picture's pass.
         labels: What was put on the picture, see `twinset.compliance.labels.labelled.Labelled`; empty without labels.
             Its `mark` is what the pixel mark says, its `file_sha256` that of the signed file.
+        licences: Of the model's parts that the picture was made with, by name; empty for a model of one folder.
         safety: `level`, whether a checker was `active`, and its `concern`; see `twinset.pipelines.safety`.
     """
 
@@ -72,6 +73,7 @@ class Record(BaseModel):
     controller: list[dict[str, Any]]
     seconds: float
     labels: dict[str, Any] = {}
+    licences: dict[str, str] = {}
     safety: dict[str, Any] = {}
 
     @model_validator(mode="before")

@@ -8,13 +8,15 @@ name inside the cache says nothing of contents: the hub's library names blobs by
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
-from twinset.common.hashing import file_hash
+from twinset.common.hashing import file_hash, remembered_hash
 from twinset.errors import InputError
 from twinset.models.hub.download_errors import explain
 from twinset.models.hub.lockfile import Entry, lock_key, lock_path, read_lock, record
@@ -63,8 +65,61 @@ class PartReport:
         return next((s for s in ("changed", "missing", "unrecorded") if s in states), "ok")
 
 
+@dataclass(frozen=True)
+class PendingPart:
+    """What is still to be downloaded of a part.
+
+    Attributes:
+        part: of which files are not here.
+        size: of these files together, in bytes.
+    """
+
+    part: Part
+    size: int
+
+
+Announce = Callable[[Sequence[PendingPart]], None]
+"""Told what is about to be downloaded."""
+
+
+def pending_parts(profile: Profile, parts: Sequence[Part], endpoint: str | None = None) -> list[PendingPart]:
+    """Parts with files that are not here, and how large the hub says that they are.
+
+    Raises:
+        InputError: the hub or a part cannot be reached.
+    """
+    pending = []
+    for part in parts:
+        revision = _revision(part)
+        missing = [path for path in part.wanted if part.repo and locate(profile, part, path) is None]
+        sizes = [_ask_hub(part, path, revision, endpoint, dry_run=True).file_size for path in missing]
+        pending += [PendingPart(part, sum(size or 0 for size in sizes))] if missing else []
+    return pending
+
+
+def require_room(pending: Sequence[PendingPart]) -> None:
+    """Refuse downloads for which the cache's disk has no room, before their first byte.
+
+    Raises:
+        InputError: there is too little; the line says how much is needed.
+    """
+    needed, cache = sum(each.size for each in pending), Path(constants.HF_HUB_CACHE)
+    place = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise InputError(
+            f"{needed / 1e9:.1f} GB are to be downloaded into {str(cache)!r}, where {free / 1e9:.1f} GB are free; "
+            "free some, or set HF_HOME elsewhere"
+        )
+
+
 def pull_parts(
-    profile: Profile, parts: Sequence[Part], *, offline: bool = False, endpoint: str | None = None
+    profile: Profile,
+    parts: Sequence[Part],
+    *,
+    offline: bool = False,
+    endpoint: str | None = None,
+    announce: Announce | None = None,
 ) -> Iterator[PartReport]:
     """Downloads parts one after another, hashes them, and records those that nobody pinned.
 
@@ -76,6 +131,7 @@ def pull_parts(
         parts: what to pull.
         offline: use the cache only.
         endpoint: the hub or a mirror of it; `HF_ENDPOINT`, else the hub itself, when None.
+        announce: told what will be downloaded, before the first byte, where anything is.
 
     Yields:
         PartReport: after each part; all its files are ok.
@@ -84,6 +140,11 @@ def pull_parts(
         InputError: the hub or the part cannot be reached, or a file is not what it was; the line names the remedy.
     """
     offline = offline or constants.HF_HUB_OFFLINE
+    pending = [] if offline else pending_parts(profile, parts, endpoint)
+    if pending:
+        require_room(pending)
+        if announce is not None:
+            announce(pending)
     for part in parts:
         if part.repo is not None:
             _fetch(part, offline, endpoint)
@@ -96,10 +157,10 @@ def pull_parts(
 
 
 def check_parts(profile: Profile, names: Sequence[str] = ()) -> Iterator[PartReport]:
-    """Hashes the local files of the parts named, or of all but absent optional ones; changes nothing."""
+    """Hashes anew the local files of the parts named, or of all but absent optional ones; changes nothing."""
     for part in profile.chosen(names) if names else profile.parts:
         if names or not part.optional or any(locate(profile, part, path) for path in part.wanted):
-            yield inspect_part(profile, part)
+            yield inspect_part(profile, part, file_hash)
 
 
 def require_intact(profile: Profile, reports: Sequence[PartReport]) -> None:
@@ -116,10 +177,10 @@ def require_intact(profile: Profile, reports: Sequence[PartReport]) -> None:
         raise InputError(f"profile {profile.name!r}: {'; '.join(faults)}; {_remedy(profile, wrong)}")
 
 
-def inspect_part(profile: Profile, part: Part) -> PartReport:
-    """Hashes the files of one part as they lie here."""
+def inspect_part(profile: Profile, part: Part, hash_of: Callable[[Path], str] = remembered_hash) -> PartReport:
+    """Compares the files of one part as they lie here; `hash_of` gives their SHA-256."""
     lock = read_lock() if part.repo else {}
-    return PartReport(part, tuple(_inspect_file(profile, part, path, lock) for path in part.wanted))
+    return PartReport(part, tuple(_inspect_file(profile, part, path, lock, hash_of) for path in part.wanted))
 
 
 def locate(profile: Profile, part: Part, path: str) -> Path | None:
@@ -131,14 +192,16 @@ def locate(profile: Profile, part: Part, path: str) -> Path | None:
     return Path(cached) if isinstance(cached, str) and Path(cached).is_file() else None
 
 
-def _inspect_file(profile: Profile, part: Part, path: str, lock: Mapping[str, Entry]) -> FileReport:
+def _inspect_file(
+    profile: Profile, part: Part, path: str, lock: Mapping[str, Entry], hash_of: Callable[[Path], str]
+) -> FileReport:
     local = locate(profile, part, path)
     expected, source = None, None
     if part.sha256 and path == part.file:
         expected, source = part.sha256, "profile"
     elif lock_key(part, path) in lock:
         expected, source = lock[lock_key(part, path)]["sha256"], "lock"
-    return FileReport(path, local, local and file_hash(local), expected, source)
+    return FileReport(path, local, local and hash_of(local), expected, source)
 
 
 def _revision(part: Part) -> str:
@@ -159,17 +222,14 @@ def _fetch(part: Part, offline: bool, endpoint: str | None) -> None:
 def _download(
     part: Part, path: str, revision: str, endpoint: str | None, *, offline: bool = False, anew: bool = False
 ) -> Path:
+    return Path(_ask_hub(part, path, revision, endpoint, local_files_only=offline, force_download=anew))
+
+
+def _ask_hub(part: Part, path: str, revision: str, endpoint: str | None, **options: Any) -> Any:
+    """`hf_hub_download` of a part's file, its errors in one line."""
+    offline = options.get("local_files_only", False)
     try:
-        return Path(
-            hf_hub_download(
-                str(part.repo),
-                path,
-                revision=revision,
-                local_files_only=offline,
-                force_download=anew,
-                endpoint=endpoint,
-            )
-        )
+        return hf_hub_download(str(part.repo), path, revision=revision, endpoint=endpoint, **options)
     except Exception as error:  # hf_xet's errors have no base class of their own
         line = explain(error, part, path, revision, offline=offline, endpoint=endpoint or constants.ENDPOINT)
         raise InputError(line) from error

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from transformers import CLIPVisionModelWithProjection
 
 from twinset.errors import InputError
-from twinset.models.hub.download import FileReport, PartReport, pull_parts
+from twinset.models.hub.download import Announce, FileReport, PartReport, pull_parts
 from twinset.models.hub.parts import Part, Profile
 from twinset.models.hub.profiles import clean_names, require_commercial
 from twinset.perception.faces.onnx import Detector, Recogniser
@@ -52,6 +52,7 @@ class Parts:
         instantid_controlnet: InstantID's IdentityNet.
         revision: one SHA-256 over all files of all parts, names included.
         files: "part/path" of each of these files to its SHA-256.
+        licences: of each part, by its name.
     """
 
     base: Path | None
@@ -66,6 +67,7 @@ class Parts:
     instantid_controlnet: ControlNetModel | None = None
     revision: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    licences: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_parts(
@@ -78,6 +80,7 @@ def load_parts(
     offline: bool = False,
     endpoint: str | None = None,
     progress: Callable[[str], None] | None = None,
+    announce: Announce | None = None,
 ) -> Parts:
     """Pulls what is missing of a profile, compares every file with its hash, and loads the networks on the CPU.
 
@@ -90,6 +93,7 @@ def load_parts(
         offline: use the cache only.
         endpoint: the hub or a mirror of it, as of `pull_parts`.
         progress: called with one line on what comes next.
+        announce: called with what will be downloaded, as of `pull_parts`.
 
     Returns:
         Parts.
@@ -101,7 +105,7 @@ def load_parts(
     wanted, notes = choose(profile, names, commercial, base)
     recogniser = _bound_recogniser(wanted)
     say = progress or (lambda line: None)
-    reports = _pull_all(profile, wanted, offline, endpoint, say)
+    reports = _pull_all(profile, wanted, offline, endpoint, say, announce)
     say("loading the networks")
     networks = {
         part.name: _load_network(profile, reports[part.name], dtype) for part in wanted if part.name in NETWORKS
@@ -120,6 +124,7 @@ def load_parts(
         instantid_controlnet=networks.get("instantid_controlnet"),
         revision=_revision(reports),
         files={f"{name}/{file.path}": str(file.sha256) for name, part in reports.items() for file in part.files},
+        licences={part.name: part.licence for part in wanted},
     )
 
 
@@ -178,12 +183,18 @@ def _bound_recogniser(parts: Sequence[Part]) -> Part | None:
 
 
 def _pull_all(
-    profile: Profile, parts: Sequence[Part], offline: bool, endpoint: str | None, say: Callable[[str], None]
+    profile: Profile,
+    parts: Sequence[Part],
+    offline: bool,
+    endpoint: str | None,
+    say: Callable[[str], None],
+    announce: Announce | None,
 ) -> dict[str, PartReport]:
+    pulling = iter(pull_parts(profile, parts, offline=offline, endpoint=endpoint, announce=announce))
     reports = {}
     for number, part in enumerate(parts, 1):
         say(f"part {number} of {len(parts)}: {part.name}")
-        (reports[part.name],) = pull_parts(profile, [part], offline=offline, endpoint=endpoint)
+        reports[part.name] = next(pulling)
     return reports
 
 

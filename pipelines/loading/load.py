@@ -13,6 +13,7 @@ from torch import nn
 from twinset.adapters.weights import open_weights
 from twinset.compliance.moderation import Moderator
 from twinset.errors import InputError
+from twinset.models.hub.download import Announce
 from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import ON_HUB
 from twinset.pipelines.families.photo import PhotoBackend
@@ -38,6 +39,7 @@ def load_pipeline(
     offline: bool = False,
     endpoint: str | None = None,
     say: Callable[[str], None] | None = None,
+    announce: Announce | None = None,
 ) -> JointPass:
     """The pipeline of a model, on the GPU where there is one.
 
@@ -48,6 +50,7 @@ def load_pipeline(
         offline: use what is here only.
         endpoint: the hub or a mirror of it.
         say: called with one line on what comes next.
+        announce: called with what will be downloaded, before the first byte, where anything is.
 
     Raises:
         InputError: there is no such model, or a part is missing, damaged or not allowed; the line names the remedy.
@@ -56,7 +59,13 @@ def load_pipeline(
     if model in ON_HUB:
         profile, dtype = ON_HUB[model], torch.float16 if device == "cuda" else torch.float32
         parts = load_parts(
-            profile, dtype=dtype, commercial=commercial, offline=offline, endpoint=endpoint, progress=say
+            profile,
+            dtype=dtype,
+            commercial=commercial,
+            offline=offline,
+            endpoint=endpoint,
+            progress=say,
+            announce=announce,
         )
         return assembled(profile, parts, dtype, device, commercial)
     if commercial and model != "studio":
@@ -92,7 +101,7 @@ def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str, c
     pipe.backend = PhotoBackend(
         pipe, profile.size, parts.recogniser, parts.detector, PhotoReader(profile, commercial), profile.scheduler
     )
-    pipe.revision = parts.revision
+    pipe.revision, pipe.licences = parts.revision, dict(parts.licences)
     return pipe
 
 

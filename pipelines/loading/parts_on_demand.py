@@ -96,6 +96,7 @@ class PartsOnDemand:
         self.people.detector = self.loaded.get("detector") if face else None
         used = {path: sha for path, sha in self.files.items() if path.partition("/")[0] in {*names, *self.always}}
         self.pipe.revision = _joined(self.base, used) if used else self.base
+        self.pipe.licences = {name: self.profile.part(name).licence for name in (*self.always, *names)}
 
 
 def prepared(pipe: JointPass, request: Request) -> None:

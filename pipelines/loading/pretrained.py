@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
@@ -32,7 +34,15 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 class PretrainedMixin:
-    """`from_pretrained` of both families."""
+    """`from_pretrained` of both families, and where a pipeline's weights are from.
+
+    Attributes:
+        revision: of all its files, where they are not one folder's.
+        licences: of its parts in use, by name, where it has several.
+    """
+
+    revision: str | None = None
+    licences: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:

@@ -216,7 +216,7 @@ def test_a_full_queue_is_waited_for_within_limits(tmp_path: Path, host: Host) ->
         held.start()
         while not running.requests:
             time.sleep(0.01)
-        with pytest.raises(ServiceError, match="2 of 2 wait; try again later"):
+        with pytest.raises(ServiceError, match="2 of at most 2 wait; try again later"):
             generate(running.node(wait=1))
         threading.Timer(0.5, go.set).start()
         running.service.seconds_each = lambda: 1.0  # type: ignore[method-assign]

@@ -7,8 +7,10 @@ import json
 import re
 import shutil
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from tests.helpers.hub import hub as hub
 from tests.helpers.hub import tiny as tiny
 from twinset.errors import InputError
 from twinset.models.hub import lockfile as lock
-from twinset.models.hub.download import check_parts, pull_parts, require_intact
+from twinset.models.hub.download import PendingPart, check_parts, pull_parts, require_intact
 from twinset.models.hub.download_errors import explain
 from twinset.models.hub.parts import Profile
 
@@ -279,3 +281,24 @@ def test_damaged_lock_is_refused(hub: Hub, tiny: Profile, text: str) -> None:
     lock.lock_path().write_text(text)
     with pytest.raises(InputError, match=r"lock file .* is damaged"):
         pull_all(tiny, hub)
+
+
+def test_what_will_be_downloaded_is_announced_with_its_size(hub: Hub, tiny: Profile) -> None:
+    told: list[list[tuple[str, int]]] = []
+
+    def announce(pending: Sequence[PendingPart]) -> None:
+        told.append([(each.part.name, each.size) for each in pending])
+        assert not [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
+
+    list(pull_parts(tiny, tiny.parts, endpoint=hub.url, announce=announce))
+    list(pull_parts(tiny, tiny.parts, endpoint=hub.url, announce=announce))
+    assert told == [[("unet", sum(len(hub.files[path]) for path in tiny.parts[0].wanted))]]
+
+
+def test_a_disk_without_room_is_refused_before_the_first_byte(
+    hub: Hub, tiny: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5))
+    with pytest.raises(InputError, match=r"GB are to be downloaded into .*free some, or set HF_HOME elsewhere"):
+        pull_all(tiny, hub)
+    assert not [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]

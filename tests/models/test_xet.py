@@ -149,6 +149,13 @@ class TestDamagedFile:
         assert pulled.read_bytes() == WEIGHTS and models(monkeypatch, "check", "tiny") == 0
 
 
+def failure(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that says what went wrong, behind those that say what is downloaded."""
+    *announced, line = capsys.readouterr().err.strip().splitlines()
+    assert announced[0].startswith("downloading 1 part(s), ") and len(announced) == 2
+    return line
+
+
 class TestTransfer:
     def test_that_went_wrong_is_repeated_once(
         self, tiny: Profile, xet_hub: Hub, monkeypatch: pytest.MonkeyPatch
@@ -170,7 +177,7 @@ class TestTransfer:
         monkeypatch.setitem(profiles.ON_HUB, "tiny", replace(tiny, parts=(part,)))
         xet_hub.flips[FILE] = 9
         assert models(monkeypatch, "pull", "tiny", "--endpoint", xet_hub.url) == 2
-        (line,) = capsys.readouterr().err.strip().splitlines()
+        line = failure(capsys)
         assert repr(FILE) in line and sha256(WEIGHTS) in line and "another mirror" in line
         assert transfers(xet_hub) == 2 and not lock.lock_path().exists()
         xet_hub.flips.clear()
@@ -218,7 +225,7 @@ class TestFailure:
     ) -> None:
         xet_hub.statuses[address] = status
         assert models(monkeypatch, "pull", "tiny", "--endpoint", xet_hub.url) == 2
-        (line,) = capsys.readouterr().err.strip().splitlines()
+        line = failure(capsys)
         host = xet_hub.url.removeprefix("http://")
         assert f"part 'unet' (someone/tiny): {FILE!r} did not download completely from {xet_hub.url}" in line
         assert f"(Xet: HTTP {status}, {host}); " in line and "pull again (complete files are kept)" in line
@@ -235,7 +242,7 @@ class TestFailure:
     ) -> None:
         xet_hub.cas_url = address
         assert models(monkeypatch, "pull", "tiny", "--endpoint", xet_hub.url) == 2
-        (line,) = capsys.readouterr().err.strip().splitlines()
+        line = failure(capsys)
         assert "(Xet: " in line and "where Xet is blocked, set HF_HUB_DISABLE_XET=1" in line
         assert "://" not in address or f"no answer, {address.removeprefix('http://')}" in line
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from twinset.models.hub.download import PendingPart
     from twinset.pipelines.joint_pass import JointPass
     from twinset.pipelines.record import Record
 
@@ -40,7 +41,7 @@ def load(model: str, commercial: bool = False, offline: bool = False) -> JointPa
     """The pipeline of a profile or a folder, with one status line while it loads."""
     import diffusers
     import transformers
-    from huggingface_hub.utils import logging
+    from huggingface_hub.utils import enable_progress_bars, logging
 
     from twinset.common.result_cache import PerceptionCache, default_folder
     from twinset.pipelines.loading.load import load_pipeline
@@ -49,11 +50,48 @@ def load(model: str, commercial: bool = False, offline: bool = False) -> JointPa
     transformers.utils.logging.disable_progress_bar()
     logging.set_verbosity_error()  # what goes wrong with a download is said once, by us
     with say.status(f"loading {model}") as status:
+
+        def announce(pending: Sequence[PendingPart]) -> None:
+            status.stop()  # the hub's bars show bytes, speed and time left
+            enable_progress_bars()
+            announce_downloads(pending)
+
         told = status.update if model != "studio" else None
-        pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told)
+        pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told, announce=announce)
+    say_licences(pipe.licences)
     pipe.set_progress_bar_config(disable=True)  # the command shows its own
     pipe.perception_cache = PerceptionCache(default_folder())
     return pipe
+
+
+def announce_downloads(pending: Sequence[PendingPart]) -> None:
+    """Say what will be downloaded: parts, sizes, licences, and where to."""
+    from huggingface_hub import constants
+
+    total = megabytes(sum(each.size for each in pending))
+    say.print(f"downloading {len(pending)} part(s), {total}, to {constants.HF_HUB_CACHE}:", markup=False)
+    for each in pending:
+        part = each.part
+        use = "" if part.commercial else ", NON-COMMERCIAL"
+        licence = part.licence.removeprefix("LicenseRef-")
+        say.print(f"  {part.name}  {megabytes(each.size)}  {licence}{use}  {part.url}", markup=False)
+
+
+def say_licences(licences: Mapping[str, str]) -> None:
+    """Say the licences of a model's parts, in one line; nothing of a model that is one folder."""
+    by_licence: dict[str, list[str]] = {}
+    for name, licence in licences.items():
+        by_licence.setdefault(licence.removeprefix("LicenseRef-"), []).append(name)
+    if by_licence:
+        parts = "; ".join(f"{licence}: {', '.join(names)}" for licence, names in by_licence.items())
+        say.print(f"licences: {parts}", markup=False)
+
+
+def megabytes(count: int) -> str:
+    """A number of bytes as people read it: "335 MB", "2.5 GB"."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
 
 
 def report(records: list[Record], out: Path, as_json: bool) -> None:

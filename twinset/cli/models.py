@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from twinset.cli.console import announce_downloads, megabytes
 from twinset.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def pull_command(
     from twinset.models.hub import download
 
     logging.set_verbosity_error()  # what went wrong is said once, by us
-    reports = _told(download.pull_parts(found, parts, offline=offline, endpoint=endpoint))
+    reports = _told(download.pull_parts(found, parts, offline=offline, endpoint=endpoint, announce=announce_downloads))
     if as_json:
         print(json.dumps(_report_keys(found, reports), indent=2))
 
@@ -192,9 +193,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _size(count: int | None) -> str:
-    if count is None:
-        return ""
-    return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
+    return "" if count is None else megabytes(count)
 
 
 def _yes(commercial: bool) -> str:
