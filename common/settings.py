@@ -67,6 +67,14 @@ VARIABLES = {
         "TWINSET_C2PA_TSA", "address", "none: signatures have no trusted time",
         "Time stamp authority (RFC 3161) that is asked when a manifest is signed.",
     ),
+    "device": Variable(
+        "TWINSET_DEVICE", "text", "`auto`: the first that is here",
+        "Where models run: `cuda`, `xpu`, `mps` or `cpu`; `--device` comes before it.",
+    ),
+    "memory": Variable(
+        "TWINSET_MEMORY", "text", "`auto`: by the device's free memory",
+        "`high` keeps all parts on the device, `low` those at work alone; `--memory` comes before it.",
+    ),
     "facefusion": Variable(
         "TWINSET_FACEFUSION", "command", "`facefusion`, where it is installed",
         "Command that starts FaceFusion, the face swap of the serial baseline.",
@@ -102,6 +110,8 @@ class Settings:
     c2pa_key: Path | None
     c2pa_tsa: str | None
     facefusion: str | None
+    device: str
+    memory: str
 
 
 def settings() -> Settings:
@@ -118,6 +128,8 @@ def settings() -> Settings:
         c2pa_key=_path("c2pa_key"),
         c2pa_tsa=_text("c2pa_tsa"),
         facefusion=_text("facefusion"),
+        device=_text("device") or "auto",
+        memory=_text("memory") or "auto",
     )
 
 

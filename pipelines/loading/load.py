@@ -24,6 +24,7 @@ from twinset.pipelines.joint_xl import JointXLPipeline
 from twinset.pipelines.loading.assembly import Parts, load_parts
 from twinset.pipelines.loading.own_base import OwnBase, own_base
 from twinset.pipelines.loading.parts_on_demand import PartsOnDemand, require_cached
+from twinset.pipelines.loading.placement import Placement, choose_placement, place
 from twinset.pipelines.loading.pretrained import INDEX, read_index
 from twinset.pipelines.loading.single_file import read_single_file
 
@@ -40,6 +41,8 @@ def load_pipeline(
     endpoint: str | None = None,
     say: Callable[[str], None] | None = None,
     announce: Announce | None = None,
+    device: str | None = None,
+    memory: str | None = None,
 ) -> JointPass:
     """The pipeline of a model, on the GPU where there is one.
 
@@ -51,51 +54,48 @@ def load_pipeline(
         endpoint: the hub or a mirror of it.
         say: called with one line on what comes next.
         announce: called with what will be downloaded, before the first byte, where anything is.
+        device, memory: as of `twinset.pipelines.loading.placement.choose_placement`.
 
     Raises:
         InputError: there is no such model, or a part is missing, damaged or not allowed; the line names the remedy.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     if model in ON_HUB:
-        profile, dtype = ON_HUB[model], torch.float16 if device == "cuda" else torch.float32
+        profile, where = ON_HUB[model], choose_placement(ON_HUB[model].family, device, memory)
         parts = load_parts(
             profile,
-            dtype=dtype,
+            dtype=where.dtype,
             commercial=commercial,
             offline=offline,
             endpoint=endpoint,
             progress=say,
             announce=announce,
         )
-        return assembled(profile, parts, dtype, device, commercial)
+        return assembled(profile, parts, where, commercial)
     if commercial and model != "studio":
         raise InputError(f"model {model!r} states no licence; with --commercial use studio, {', '.join(ON_HUB)}")
     base = None if model == "studio" else own_base(model)
     if base is not None:
-        return around(base, ON_HUB[base.family], torch.float16 if device == "cuda" else torch.float32, device)
-    return _from_folder(model).to(device)
+        return around(base, ON_HUB[base.family], choose_placement(base.family, device, memory))
+    return place(_from_folder(model), choose_placement("studio", device, memory))
 
 
-def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str, commercial: bool = False) -> JointPass:
+def assembled(profile: Profile, parts: Parts, where: Placement, commercial: bool = False) -> JointPass:
     """A full-size pipeline of a profile's parts, adapters fitted in; `commercial` as of `load_pipeline`."""
-    pipe: Any = (
-        FAMILIES[profile.family]
-        .from_pretrained(
-            parts.base,
-            vae=parts.vae,
-            controlnet=parts.pose_controlnet,
-            image_encoder=parts.image_encoder,
-            feature_extractor=None,
-            variant=parts.variant,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            default_steps=profile.steps,
-            default_guidance=profile.guidance,
-            **({"safety_checker": None} if profile.family == "sd15" else {"add_watermarker": False}),
-        )
-        .to(device)
+    pipe: Any = FAMILIES[profile.family].from_pretrained(
+        parts.base,
+        vae=parts.vae,
+        controlnet=parts.pose_controlnet,
+        image_encoder=parts.image_encoder,
+        feature_extractor=None,
+        variant=parts.variant,
+        dtype=where.dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        default_steps=profile.steps,
+        default_guidance=profile.guidance,
+        **({"safety_checker": None} if profile.family == "sd15" else {"add_watermarker": False}),
     )
+    place(pipe, where)
     for name, path in parts.adapters.items():
         pipe.load_adapter(path, name)
     pipe.backend = PhotoBackend(
@@ -105,7 +105,7 @@ def assembled(profile: Profile, parts: Parts, dtype: torch.dtype, device: str, c
     return pipe
 
 
-def around(base: OwnBase, profile: Profile, dtype: torch.dtype, device: str) -> JointPass:
+def around(base: OwnBase, profile: Profile, where: Placement) -> JointPass:
     """The pipeline of a base of the user's own; parts of its family's profile come in as requests need them.
 
     Raises:
@@ -115,14 +115,15 @@ def around(base: OwnBase, profile: Profile, dtype: torch.dtype, device: str) -> 
     given |= {"add_watermarker": False} if base.family == "sdxl" else {}
     if "vae" in base.absent:
         require_cached(profile, ["vae"], f"model {model!r} has no VAE of its own:")
-        parts = load_parts(profile, dtype=dtype, names=["vae"], base=False, offline=True)
+        parts = load_parts(profile, dtype=where.dtype, names=["vae"], base=False, offline=True)
         given, files = given | {"vae": parts.vae}, parts.files
 
-    pipe = _checked(model, lambda: base.weights, lambda: _read_base(base, dtype, given)).to(device)
+    pipe = _checked(model, lambda: base.weights, lambda: _read_base(base, where.dtype, given))
+    place(pipe, where)
     if getattr(pipe, "safety_checker", None) is not None:  # as the request's level of safety has it, not always
         pipe.moderator = Moderator(pipe.safety_checker, pipe.feature_extractor)
         pipe.register_modules(safety_checker=None)
-    pipe.parts_on_demand = PartsOnDemand(pipe, profile, model, base.revision(), files)
+    pipe.parts_on_demand = PartsOnDemand(pipe, profile, model, base.revision(), files, where)
     return pipe
 
 

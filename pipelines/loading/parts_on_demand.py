@@ -19,6 +19,7 @@ from twinset.pipelines.families.photo import PhotoBackend
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.assembly import DETECTORS, Parts, load_parts
+from twinset.pipelines.loading.placement import Placement, place
 from twinset.pipelines.request import Request
 
 PERCEPTION = ("person_detector", "pose_estimator", "parser")
@@ -34,11 +35,14 @@ class PartsOnDemand:
         model: what messages call the base.
         revision: SHA-256 of the base.
         files: "part/path" → SHA-256 of parts that were loaded with the base.
+        where: the base is, and parts come to.
     """
 
-    def __init__(self, pipe: Any, profile: Profile, model: str, revision: str, files: Mapping[str, str]):
+    def __init__(
+        self, pipe: Any, profile: Profile, model: str, revision: str, files: Mapping[str, str], where: Placement
+    ):
         self.pipe, self.profile, self.model, self.base, self.own_net = pipe, profile, model, revision, pipe.controlnet
-        self.files = dict(files)
+        self.files, self.where = dict(files), where
         self.always = {name.partition("/")[0] for name in files}
         self.loaded: dict[str, Any] = {}
         self.people = pipe.backend = PhotoBackend(pipe, profile.size, None, None, PhotoReader(profile))
@@ -76,9 +80,6 @@ class PartsOnDemand:
         return [*names, "image_encoder"] if request.selfies or request.garments else names
 
     def _take(self, parts: Parts, names: Sequence[str]) -> None:
-        for network in (parts.pose_controlnet, parts.image_encoder):
-            if network is not None:
-                network.to(self.pipe.unet.device)  # type: ignore[arg-type]
         if parts.image_encoder is not None:
             self.pipe.register_modules(image_encoder=parts.image_encoder)
         for name in parts.adapters.keys() - self.pipe.adapters.keys():
@@ -91,6 +92,7 @@ class PartsOnDemand:
         """Let the named parts take part, and no others; adapters that no condition uses have no effect."""
         net = self.loaded.get("pose_controlnet") if "pose_controlnet" in names else None
         self.pipe.register_modules(controlnet=self.own_net or net)
+        place(self.pipe, self.where)
         face = "identity_adapter" in names
         self.people.recogniser = self.loaded.get("recogniser") if face else None
         self.people.detector = self.loaded.get("detector") if face else None

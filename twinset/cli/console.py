@@ -32,12 +32,28 @@ Garments = Annotated[
 Model = Annotated[str, typer.Option(help="studio, sd15, sdxl, a model folder, or a .safetensors checkpoint.")]
 Commercial = Annotated[bool, typer.Option("--commercial", help="Only parts that may be used commercially.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+Device = Annotated[
+    str | None, typer.Option(help="auto, cuda, xpu, mps or cpu; TWINSET_DEVICE, else auto, when absent.")
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="high: all parts stay on the device; low: those at work alone; auto: by its free memory. TWINSET_MEMORY, "
+        "else auto, when absent."
+    ),
+]
 Safety = Annotated[
     str, typer.Option(help="What to do when the safety checker flags nudity: warn, refuse, or off (no check).")
 ]
 
 
-def load(model: str, commercial: bool = False, offline: bool = False) -> JointPass:
+def load(
+    model: str,
+    commercial: bool = False,
+    offline: bool = False,
+    device: str | None = None,
+    memory: str | None = None,
+) -> JointPass:
     """The pipeline of a profile or a folder, with one status line while it loads."""
     import diffusers
     import transformers
@@ -57,7 +73,8 @@ def load(model: str, commercial: bool = False, offline: bool = False) -> JointPa
             announce_downloads(pending)
 
         told = status.update if model != "studio" else None
-        pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told, announce=announce)
+        where = {"device": device, "memory": memory}
+        pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told, announce=announce, **where)
     say_licences(pipe.licences)
     pipe.set_progress_bar_config(disable=True)  # the command shows its own
     pipe.perception_cache = PerceptionCache(default_folder())

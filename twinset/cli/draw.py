@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twinset.cli.console import Commercial, Json, Offline, Out, load, pictures_bar, report, say
+from twinset.cli.console import Commercial, Device, Json, Memory, Offline, Out, load, pictures_bar, report, say
 from twinset.cli.request_options import with_request
 from twinset.pipelines.request import read_request
 
@@ -17,6 +17,8 @@ from twinset.pipelines.request import read_request
 def generate_command(
     commercial: Commercial = False,
     offline: Offline = False,
+    device: Device = None,
+    memory: Memory = None,
     out: Out = Path("out"),
     as_json: Json = False,
     **fields: Any,
@@ -39,13 +41,13 @@ def generate_command(
 
         twinset generate --prompt "wearing jckt hoodie, on the beach" --selfie me.png --lora jacket.safetensors=0.9
     """
-    draw_request(fields, commercial, offline, out, as_json)
+    draw_request(fields, out, as_json, commercial=commercial, offline=offline, device=device, memory=memory)
 
 
 @with_request("photo", arguments=("photo",), defaults={"prompt": "a person"})
 def tryon_command(
-    commercial: Commercial = False, offline: Offline = False, out: Out = Path("out/tryon"), as_json: Json = False,
-    **fields: Any,
+    commercial: Commercial = False, offline: Offline = False, device: Device = None, memory: Memory = None,
+    out: Out = Path("out/tryon"), as_json: Json = False, **fields: Any,
 ) -> None:  # fmt: skip
     """Change face, outfit or both of an existing photo in one pass; all else stays as it is, bit for bit.
 
@@ -60,18 +62,18 @@ def tryon_command(
 
         twinset tryon photo.png --selfie me.png --skin-tone-match 0.5
     """
-    draw_request(fields, commercial, offline, out, as_json)
+    draw_request(fields, out, as_json, commercial=commercial, offline=offline, device=device, memory=memory)
 
 
-def draw_request(fields: dict[str, Any], commercial: bool, offline: bool, out: Path, as_json: bool) -> None:
-    """Check a request, draw its pictures and say what came of it."""
+def draw_request(fields: dict[str, Any], out: Path, as_json: bool, **loading: Any) -> None:
+    """Check a request, load its model as `twinset.cli.console.load` has it, draw, and say what came of it."""
     request = read_request({name: value for name, value in fields.items() if value is not None})
 
     from twinset.pipelines.generate import generate as draw_all
     from twinset.pipelines.loading.packages import require_choices
 
-    require_choices(request, commercial)
-    pipe = load(request.model, commercial, offline)
+    require_choices(request, loading["commercial"])
+    pipe = load(request.model, **loading)
     with pictures_bar("drawing", request.num) as progress:
         records = draw_all(pipe, request, out, progress=progress)
     report(records, out, as_json)
@@ -82,6 +84,8 @@ def replay_command(
     out: Out = Path("out/replay"),
     model: Annotated[str | None, typer.Option(help="The model, if it has moved.")] = None,
     commercial: Annotated[bool, typer.Option(help="If it was drawn with --commercial.")] = False,
+    device: Device = None,
+    memory: Memory = None,
     as_json: Json = False,
 ) -> None:
     """Draw a record's picture again and compare its bytes with the first one's, before signing, which adds the time.
@@ -94,7 +98,7 @@ def replay_command(
 
     known = load_record(record)
     require_choices(known.request, commercial)
-    pipe = load(model or known.request.model, commercial)
+    pipe = load(model or known.request.model, commercial, device=device, memory=memory)
     with pictures_bar("drawing again", 1) as progress:
         path, equal = draw_again(pipe, known, out, progress=lambda _, done, steps: progress(0, done, steps))
     if as_json:
