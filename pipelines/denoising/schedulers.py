@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
-import diffusers
-
 from twinset.errors import InputError
 
 SchedulerName = Literal[
@@ -46,6 +44,8 @@ def make_scheduler(name: SchedulerName, current: Any) -> Any:
             f"scheduler {name!r} does not fit this model, whose pictures start from noise alone; "
             f"take {', '.join(WITH_TERMINAL_NOISE)}, or leave --scheduler out"
         )
+    import diffusers  # which brings torch; `twinset --help` reads the names of this module without it
+
     class_name, own = SCHEDULERS[name]
     return getattr(diffusers, class_name).from_config(current.config, **own)
 

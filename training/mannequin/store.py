@@ -98,14 +98,27 @@ def render_sample(seed: int, split: str) -> dict[str, np.ndarray]:
     }  # type: ignore[dict-item]
 
 
+def render_face_sample(seed: int, split: str) -> dict[str, np.ndarray]:
+    """One face for the canvas: two crops in other styles, the canvas and its look; a tenth of a whole sample's work."""
+    spec = draw_spec(seed, split)
+    rng = np.random.default_rng([7, SPLITS[split][0] + seed])
+    return {
+        "seed": np.int64(seed),
+        "crops": np.stack([render.render_crop(spec.restyled(rng)) for _ in range(2)]),
+        "canvas": render.render_canvas(spec),
+        "look": face_look(spec.expression, spec.head_turn, spec.beard, spec.hair.colour),
+    }  # type: ignore[dict-item]
+
+
 def _shard_path(out: Path, start: int) -> Path:
     return out / f"{start:010d}.npz"
 
 
-def write_shard(job: tuple[int, int], out: Path, split: str) -> int:
+def write_shard(job: tuple[int, int], out: Path, split: str, faces: bool = False) -> int:
     """Renders seeds start..start+count to one file (by a temporary name, then renamed); returns the count."""
     start, count = job
-    samples = [render_sample(seed, split) for seed in range(start, start + count)]
+    render_one = render_face_sample if faces else render_sample
+    samples = [render_one(seed, split) for seed in range(start, start + count)]
     fields = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
     target = _shard_path(out, start)
     temporary = target.with_suffix(f".{os.getpid()}.tmp")
@@ -136,8 +149,8 @@ class Speed(ProgressColumn):
         return Text(f"{task.speed or 0:.1f} samples/s")
 
 
-def _written(jobs: list[tuple[int, int]], out: Path, split: str, workers: int) -> Iterator[int]:
-    work = partial(write_shard, out=out, split=split)
+def _written(jobs: list[tuple[int, int]], out: Path, split: str, workers: int, faces: bool) -> Iterator[int]:
+    work = partial(write_shard, out=out, split=split, faces=faces)
     if workers <= 1:
         yield from map(work, jobs)
         return
@@ -145,7 +158,7 @@ def _written(jobs: list[tuple[int, int]], out: Path, split: str, workers: int) -
         yield from pool.imap_unordered(work, jobs)
 
 
-def render_store(out: Path, count: int, split: str, workers: int = 2, start: int = 0) -> None:
+def render_store(out: Path, count: int, split: str, workers: int = 2, start: int = 0, faces: bool = False) -> None:
     """Writes `count` samples as shards of 256; complete shards are kept, so a stopped run goes on.
 
     Args:
@@ -154,6 +167,7 @@ def render_store(out: Path, count: int, split: str, workers: int = 2, start: int
         split: "train", "judge" or "held_out".
         workers: processes.
         start: first seed; for "held_out" 0 means 900_000_000.
+        faces: render nothing but faces, see `render_face_sample`.
 
     Raises:
         ValueError: if count or workers is not positive, or the split or the seeds are not valid.
@@ -168,7 +182,7 @@ def render_store(out: Path, count: int, split: str, workers: int = 2, start: int
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task("render", total=count, completed=count - sum(size for _, size in jobs))
-        for written in _written(jobs, out, split, workers):
+        for written in _written(jobs, out, split, workers, faces):
             progress.advance(task, written)
 
 
@@ -203,8 +217,9 @@ def main() -> None:
     parser.add_argument("--split", default="train", choices=("train", "judge", "held_out"))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--faces", action="store_true", help="faces alone, for the canvas")
     given = parser.parse_args()
-    render_store(given.out, given.count, given.split, given.workers, given.start)
+    render_store(given.out, given.count, given.split, given.workers, given.start, given.faces)
 
 
 if __name__ == "__main__":
