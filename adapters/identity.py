@@ -49,11 +49,9 @@ class IdentityAdapter(ModelMixin, ConfigMixin):
         )
         self.norm = nn.LayerNorm(token_width)
         self.perceiver_resampler = Resampler(clip_width, token_width)
-        deeper = [nn.Linear(canvas_hidden, canvas_hidden), nn.GELU()] if looks else []
         self.face_decoder = nn.Sequential(
             nn.Linear(id_width + looks, canvas_hidden),
             nn.GELU(),
-            *deeper,
             nn.Linear(canvas_hidden, latent_channels * canvas**2),
         )
         self.looks = looks

@@ -21,6 +21,7 @@ from twinset.perception.faces.quality import fuse
 from twinset.perception.garments.colours import colour_names
 from twinset.perception.garments.cutout import KINDS_OF, class_by_parsing, class_of, cut_out
 from twinset.perception.people.keypoint_files import mirror, read_keypoints
+from twinset.pipelines.denoising.colour_hold import HeldColour
 from twinset.pipelines.families.backend import FamilyBackend, Selfie
 from twinset.pipelines.families.drawn import StudioBackend
 from twinset.pipelines.families.looks import Looks, choose_looks
@@ -93,6 +94,12 @@ class Composition:
     def prompt(self) -> str:
         """For the text encoder."""
         return self.sentence.prompt
+
+    @property
+    def held(self) -> tuple[HeldColour, ...]:
+        """Plain clothes drawn from words, which keep their colours from stage to stage."""
+        plain = (drawn.garment for drawn in self.drawn if drawn.garment.pattern == "plain")
+        return tuple(HeldColour(garment_labels(each.kind), each.colour) for each in plain)
 
     @property
     def regions(self) -> dict[str, np.ndarray]:

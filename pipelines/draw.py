@@ -62,7 +62,7 @@ def draw(
     one_pass = passes(pipe, arguments, seed_of(request, index) + attempt * (LARGEST_SEED + 1), count)
     if request.way == "serial" and stages is None:
         return serially(pipe, backend_of(pipe), one_pass, composition)
-    return draw_stages(one_pass, chosen)
+    return draw_stages(one_pass, chosen, composition.held)
 
 
 def passes(

@@ -17,6 +17,7 @@ from twinset.adapters.condition import Condition, Layout
 from twinset.figure.keypoints import with_visibility
 from twinset.figure.labels import FACE, HAIR, HAT, SUNGLASSES
 from twinset.pipelines.denoising.blending import blend
+from twinset.pipelines.denoising.colour_hold import HeldColour, hold_colours
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -129,12 +130,20 @@ def stages_of(layout: Layout, lay: Lay, views: Sequence[View], strength: float) 
     return tuple(stages)
 
 
-def draw_stages(one_pass: OnePass, stages: Sequence[Stage]) -> np.ndarray:
-    """Run a pass through its stages, uint8 (H, W, 3) of the last whole view's size."""
+def draw_stages(one_pass: OnePass, stages: Sequence[Stage], held: Sequence[HeldColour] = ()) -> np.ndarray:
+    """Run a pass through its stages, uint8 (H, W, 3) of the last whole view's size.
+
+    Args:
+        one_pass: draws a stage.
+        stages: in order.
+        held: plain pieces that keep their colours from stage to stage.
+    """
     picture: np.ndarray | None = None
     for number, stage in enumerate(stages):
         begin = None if picture is None else stage.view.picture(picture)
         drawn = one_pass(number, stage, begin)
+        if stage.view.window is None:
+            drawn = hold_colours(drawn, stage.layout.labels, held)
         picture = drawn if picture is None else stage.laid_back(picture, drawn)
     if picture is None:
         raise ValueError("stages = (): a pass has at least one")

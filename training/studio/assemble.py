@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
+from twinset.adapters.identity import IdentityAdapter
 from twinset.common.hashing import file_hash
 from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
@@ -71,9 +72,32 @@ def assemble(options: AssembleOptions) -> Path:
     for path in options.out.rglob("config.json"):
         _forget_folder(path)
     shutil.copytree(options.parts / "clip", options.out / "clip", dirs_exist_ok=True)
-    sums = {str(p.relative_to(options.out)): file_hash(p) for p in sorted(options.out.rglob("*.safetensors"))}
-    (options.out / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
+    write_checksums(options.out)
     return options.out
+
+
+def with_canvas(model: Path, canvas: Path) -> None:
+    """Put a trained canvas into a pipeline folder; its identity adapter keeps its tokens.
+
+    Args:
+        model: pipeline folder, as `assemble` wrote it.
+        canvas: folder of an identity adapter with the canvas.
+    """
+    own, trained_one = (IdentityAdapter.from_pretrained(path) for path in (model / "identity_adapter", canvas))
+    shape = {name: trained_one.config[name] for name in ("canvas_hidden", "looks")}
+    adapter = IdentityAdapter(**{**own.config, **shape})
+    tokens = {key: value for key, value in own.state_dict().items() if not key.startswith("face_decoder.")}
+    faces = {key: value for key, value in trained_one.state_dict().items() if key.startswith("face_decoder.")}
+    adapter.load_state_dict(tokens | faces)
+    adapter.to(torch.float16).save_pretrained(model / "identity_adapter")
+    _forget_folder(model / "identity_adapter" / "config.json")
+    write_checksums(model)
+
+
+def write_checksums(model: Path) -> None:
+    """`checksums.json`: the SHA-256 of every weight file of a pipeline folder."""
+    sums = {str(p.relative_to(model)): file_hash(p) for p in sorted(model.rglob("*.safetensors"))}
+    (model / "checksums.json").write_text(json.dumps(sums, indent=2) + "\n")
 
 
 def _forget_folder(config: Path) -> None:

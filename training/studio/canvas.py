@@ -1,8 +1,10 @@
 """Train the identity adapter's canvas: from a face's embedding and a look to the face, bald and evenly lit.
 
-    python -m twinset.training.studio.canvas --data data/train --parts runs/parts --out runs/canvas --minutes 5
+    python -m twinset.training.mannequin.store --out data/faces --count 10240 --split train --faces
+    python -m twinset.training.studio.canvas --data data/faces --parts runs/parts --out runs/canvas --minutes 5
 
-It is a regression alone; the joint training finds it ready, and lays its faces where they belong.
+It is a regression alone; the joint training finds it ready, and lays its faces where they belong. With `--start` it
+goes on from another adapter's canvas, and learns what that one does not know: looks above all.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from twinset.adapters.identity import IdentityAdapter
+from twinset.errors import InputError
 from twinset.figure.face_look import LOOKS
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.vae import PatchAutoencoderKL, encode_picture
@@ -30,7 +33,9 @@ class CanvasOptions(StudioOptions):
     """Options of the canvas's training; the adapter is written to `out`/canvas, its tokens untrained.
 
     Attributes:
-        data: picture store.
+        data: store of faces, or of whole samples.
+        start: identity adapter whose canvas it goes on from; from nothing without.
+        hidden: width of the canvas's hidden layer, at least that of `start`.
         parts: folder with the trained `vae` and `face_encoder`.
         batch: faces per step.
         held_out: people at the end of the store that are only measured.
@@ -39,6 +44,8 @@ class CanvasOptions(StudioOptions):
 
     data: Path
     parts: Path
+    start: Path | None = None
+    hidden: int = Field(default=768, ge=1)
     minutes: float = Field(default=5.0, gt=0)
     batch: int = Field(default=128, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
@@ -46,9 +53,26 @@ class CanvasOptions(StudioOptions):
     scatter: float = Field(default=0.004, ge=0)
 
 
-def canvas_adapter() -> IdentityAdapter:
+def canvas_adapter(hidden: int = 768) -> IdentityAdapter:
     """An identity adapter with nothing but a canvas."""
-    return IdentityAdapter({}, looks=LOOKS)
+    return IdentityAdapter({}, looks=LOOKS, canvas_hidden=hidden)
+
+
+@torch.no_grad()
+def go_on(adapter: IdentityAdapter, earlier: IdentityAdapter) -> None:
+    """Give a wider canvas what an earlier one knows: at first both give the same face, whatever the look.
+
+    Raises:
+        InputError: the earlier one is wider, or of other sizes.
+    """
+    (inner, _, outer), (old_inner, _, old_outer) = adapter.face_decoder, earlier.face_decoder
+    width, given = old_inner.weight.shape
+    if width > inner.out_features or given > inner.in_features or old_outer.bias.shape != outer.bias.shape:
+        raise InputError(f"start: a canvas of width {width} does not go into one of {inner.out_features}")
+    inner.weight[:width] = 0
+    inner.weight[:width, :given], inner.bias[:width] = old_inner.weight.float(), old_inner.bias.float()
+    outer.weight[:, width:] = 0
+    outer.weight[:, :width], outer.bias[:] = old_outer.weight.float(), old_outer.bias.float()
 
 
 def train_canvas(options: CanvasOptions) -> Path:
@@ -61,7 +85,9 @@ def train_canvas(options: CanvasOptions) -> Path:
     looks = torch.from_numpy(store["look"])
     count = max(1, len(targets) - options.held_out)
     torch.manual_seed(options.seed)
-    adapter = canvas_adapter()
+    adapter = canvas_adapter(options.hidden)
+    if options.start is not None:
+        go_on(adapter, IdentityAdapter.from_pretrained(options.start))
 
     def batch_fn(step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([options.seed, step])

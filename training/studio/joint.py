@@ -21,7 +21,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from twinset.adapters.identity import IdentityAdapter
 from twinset.errors import InputError
-from twinset.figure.face_look import LOOKS
 from twinset.models.clip import StudioCLIP
 from twinset.models.face_encoder import FaceEncoder
 from twinset.models.vae import PatchAutoencoderKL, decode_latents
@@ -70,9 +69,15 @@ def load_encoders(parts: Path) -> Encoders:
     )
 
 
-def new_model(wide: int = 1, looks: int = LOOKS) -> JointModel:
-    """An untrained joint model, `wide` times as many channels as the CPU size, for a canvas that takes `looks`."""
-    return JointModel(JointShape(widths=tuple(wide * c for c in JointShape().widths), looks=looks))
+def new_model(wide: int, canvas: torch.Size) -> JointModel:
+    """An untrained joint model.
+
+    Args:
+        wide: times as many channels as the CPU size.
+        canvas: shape (hidden, embedding and looks) of its canvas's first layer.
+    """
+    widths, (hidden, given) = tuple(wide * c for c in JointShape().widths), canvas
+    return JointModel(JointShape(widths=widths, looks=given - IDENTITY_WIDTH, canvas_hidden=hidden))
 
 
 def continued(model: JointModel, folder: Path) -> None:
@@ -120,7 +125,7 @@ def _train_here(options: JointOptions) -> JointModel:
     torch.manual_seed(options.seed)
     encoders = load_encoders(options.parts)
     data = JointData(options.out / "cache", encoders.clip, options.batch, Dropout(), options.seed)
-    model = new_model(options.wide, encoders.canvas.looks)
+    model = new_model(options.wide, encoders.canvas.face_decoder[0].weight.shape)
     model.identity.face_decoder.load_state_dict(encoders.canvas.face_decoder.float().state_dict())
     if options.start is not None:
         continued(model, options.start)
@@ -141,7 +146,7 @@ def trained(run: Path, wide: int = 1) -> JointModel:
     if state is None:
         raise ValueError(f"{run} holds no checkpoint: train with python -m twinset.training.studio.joint")
     weights = {**state["model"], **state["average"]}
-    model = new_model(wide, weights["identity.face_decoder.0.weight"].shape[1] - IDENTITY_WIDTH)
+    model = new_model(wide, weights["identity.face_decoder.0.weight"].shape)
     model.load_state_dict(weights)
     return model.eval()
 

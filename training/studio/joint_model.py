@@ -41,6 +41,7 @@ class JointShape:
         text_width: channels X of text states and tokens.
         clip_width: channels of the image encoder's hidden states.
         looks: numbers of a face's look that the canvas takes.
+        canvas_hidden: width of the canvas's hidden layer.
     """
 
     widths: tuple[int, ...] = (64, 112, 160)
@@ -51,6 +52,7 @@ class JointShape:
     text_width: int = 128
     clip_width: int = 192
     looks: int = LOOKS
+    canvas_hidden: int = 768
 
 
 def studio_scheduler() -> DDIMScheduler:
@@ -118,6 +120,7 @@ class JointModel(DenoisingNetworks):
             clip_width=shape.clip_width,
             latent_channels=shape.latent_channels,
             looks=shape.looks,
+            canvas_hidden=shape.canvas_hidden,
         )
         self.identity.face_decoder.requires_grad_(False)  # trained before, see `canvas`
         self.garment = GarmentAdapter(cross_sites, self_sites, shape.text_width, clip_width=shape.clip_width)

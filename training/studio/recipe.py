@@ -34,12 +34,14 @@ class RenderOptions(RecipeOptions):
         out: Folder of the stores, one for each split.
         train: Number of people that the model learns from.
         judge: Number of people whom only the benchmark's judges see.
+        faces: Number of faces, close up, that the canvas learns from.
         workers: Processes that draw.
     """
 
     out: Path = Path("data")
     train: int = Field(default=2000, ge=1)
     judge: int = Field(default=2000, ge=1)
+    faces: int = Field(default=2000, ge=1)
     workers: int = Field(default=2, ge=1)
 
 
@@ -58,13 +60,13 @@ class Recipe:
         self.tables, self.runs, self.parts, self.read = tables, runs, runs / "parts", set[str]()
         self.render_options = self._table("render", RenderOptions)
         data, judged = self.render_options.out / "train", self.render_options.out / "judge"
-        parts = self.parts
+        parts, faces = self.parts, self.render_options.out / "faces"
         self.networks: dict[str, tuple[StudioOptions, Callable[[Any], Path]]] = {
             "face_encoder": (
                 self._table("face_encoder", face_encoder.FaceEncoderOptions, data=data), face_encoder.train_face_encoder
             ),
             "vae": (self._table("vae", vae.VaeOptions, data=data, faces=parts / "face_encoder"), vae.train_vae),
-            "canvas": (self._table("canvas", canvas.CanvasOptions, data=data, parts=parts), canvas.train_canvas),
+            "canvas": (self._table("canvas", canvas.CanvasOptions, data=faces, parts=parts), canvas.train_canvas),
             "clip": (self._table("clip", clip.ClipOptions, data=data), clip.train_clip),
             "face_finder": (self._table("face_finder", face_finder.FaceFinderOptions), face_finder.train_face_finder),
             "figure_reader": (
@@ -98,6 +100,7 @@ class Recipe:
         options = self.render_options
         for split, count in (("train", options.train), ("judge", options.judge)):
             render_store(options.out / split, count, split, options.workers)
+        render_store(options.out / "faces", options.faces, "train", options.workers, faces=True)
 
     def part(self, name: str) -> None:
         """Train a frozen part, unless it is there, and put it among the parts."""
