@@ -5,12 +5,10 @@ Each changes only the region that it is given, less towards its rim, and by as m
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
-from skimage.color import lab2rgb, rgb2lab
+from skimage.color import rgb2lab
 
-from twinset.pipelines.denoising.blending import inner_feather
+from twinset.pipelines.denoising.blending import inner_feather, rgb_of
 from twinset.scoring.garment import FEWEST_PIXELS
 from twinset.scoring.light import shading_slope
 
@@ -40,7 +38,7 @@ def reinhard(
     lab, other = rgb2lab(picture), rgb2lab(like)
     own = lab[region]
     ratio = (other.std(0) + 1e-3) / (own.std(0) + 1e-3) if spread else 1.0
-    return _mixed(picture, _rgb((lab - own.mean(0)) * ratio + other.mean(0)), region, strength)
+    return _mixed(picture, rgb_of((lab - own.mean(0)) * ratio + other.mean(0)), region, strength)
 
 
 def match_skin(picture: np.ndarray, face: np.ndarray, skin: np.ndarray, strength: float = 1.0) -> np.ndarray:
@@ -56,7 +54,7 @@ def match_skin(picture: np.ndarray, face: np.ndarray, skin: np.ndarray, strength
         return picture
     lab = rgb2lab(picture)
     shift = np.median(lab[skin], axis=0) - np.median(lab[face], axis=0)
-    return _mixed(picture, _rgb(lab + shift), face, strength)
+    return _mixed(picture, rgb_of(lab + shift), face, strength)
 
 
 def relight(picture: np.ndarray, region: np.ndarray, gain: np.ndarray, strength: float = 1.0) -> np.ndarray:
@@ -93,13 +91,6 @@ def even_shading(picture: np.ndarray, region: np.ndarray, like: np.ndarray, stre
     away = np.stack([rows - rows[region].mean(), columns - columns[region].mean()], -1)
     factor = np.exp(away @ (other - own)).clip(1 / LARGEST_GAIN, LARGEST_GAIN)
     return _mixed(picture, picture * factor[..., None], region, strength)
-
-
-def _rgb(lab: np.ndarray) -> np.ndarray:
-    """CIELAB to sRGB in [0, 255]; colours that sRGB lacks come to its border, which is what is wanted of them here."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Conversion from CIE-LAB")
-        return 255 * lab2rgb(lab)
 
 
 def _mixed(picture: np.ndarray, changed: np.ndarray, region: np.ndarray, strength: float) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import get_args
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import cg
+from skimage.color import lab2rgb
 
 from twinset.pipelines.options import Blend
 
@@ -81,3 +83,10 @@ def _neighbours() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
     every, head, tail = slice(None), slice(None, -1), slice(1, None)
     pairs = [((head, every), (tail, every)), ((every, head), (every, tail))]
     return pairs + [(there, here) for here, there in pairs]
+
+
+def rgb_of(lab: np.ndarray) -> np.ndarray:
+    """CIELAB to sRGB in [0, 255]; colours that sRGB lacks come to its border, which is what is wanted of them here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Conversion from CIE-LAB")
+        return 255 * lab2rgb(lab)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from skimage.color import lab2rgb, rgb2lab
+from skimage.color import rgb2lab
 
 from twinset.figure.colours import RGB
-from twinset.pipelines.denoising.blending import inner_feather
+from twinset.pipelines.denoising.blending import inner_feather, rgb_of
 from twinset.scoring.garment import FEWEST_PIXELS, region_inside
 
 BRIGHTNESS, TINT = (0.85, 1.0), (0.88, 1.12)
@@ -77,7 +77,7 @@ def _shifted(picture: np.ndarray, region: np.ndarray, was: np.ndarray, wanted: n
     before, after = (rgb2lab(colour[None, None] / 255)[0, 0] for colour in (was, wanted))
     rows, columns = np.nonzero(region)
     inside = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
-    changed = 255 * lab2rgb(rgb2lab(picture[inside]) + after - before)
+    changed = rgb_of(rgb2lab(picture[inside]) + after - before)
     share = inner_feather(region[inside], FEATHER * picture.shape[1])[..., None]
     done = picture.copy()
     done[inside] = (picture[inside] + share * (changed - picture[inside])).round().clip(0, 255).astype(np.uint8)
