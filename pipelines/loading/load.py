@@ -24,7 +24,7 @@ from twinset.pipelines.joint_xl import JointXLPipeline
 from twinset.pipelines.loading.assembly import Parts, load_parts
 from twinset.pipelines.loading.own_base import OwnBase, own_base
 from twinset.pipelines.loading.parts_on_demand import PartsOnDemand, require_cached
-from twinset.pipelines.loading.placement import Placement, choose_placement, place
+from twinset.pipelines.loading.placement import DevicePlacement, choose_placement, put_on_device
 from twinset.pipelines.loading.pretrained import INDEX, read_index
 from twinset.pipelines.loading.single_file import read_single_file
 
@@ -76,10 +76,10 @@ def load_pipeline(
     base = None if model == "studio" else own_base(model)
     if base is not None:
         return around(base, ON_HUB[base.family], choose_placement(base.family, device, memory))
-    return place(_from_folder(model), choose_placement("studio", device, memory))
+    return put_on_device(_from_folder(model), choose_placement("studio", device, memory))
 
 
-def assembled(profile: Profile, parts: Parts, where: Placement, commercial: bool = False) -> JointPass:
+def assembled(profile: Profile, parts: Parts, where: DevicePlacement, commercial: bool = False) -> JointPass:
     """A full-size pipeline of a profile's parts, adapters fitted in; `commercial` as of `load_pipeline`."""
     pipe: Any = FAMILIES[profile.family].from_pretrained(
         parts.base,
@@ -95,7 +95,7 @@ def assembled(profile: Profile, parts: Parts, where: Placement, commercial: bool
         default_guidance=profile.guidance,
         **({"safety_checker": None} if profile.family == "sd15" else {"add_watermarker": False}),
     )
-    place(pipe, where)
+    put_on_device(pipe, where)
     for name, path in parts.adapters.items():
         pipe.load_adapter(path, name)
     pipe.backend = PhotoBackend(
@@ -105,7 +105,7 @@ def assembled(profile: Profile, parts: Parts, where: Placement, commercial: bool
     return pipe
 
 
-def around(base: OwnBase, profile: Profile, where: Placement) -> JointPass:
+def around(base: OwnBase, profile: Profile, where: DevicePlacement) -> JointPass:
     """The pipeline of a base of the user's own; parts of its family's profile come in as requests need them.
 
     Raises:
@@ -119,7 +119,7 @@ def around(base: OwnBase, profile: Profile, where: Placement) -> JointPass:
         given, files = given | {"vae": parts.vae}, parts.files
 
     pipe = _checked(model, lambda: base.weights, lambda: _read_base(base, where.dtype, given))
-    place(pipe, where)
+    put_on_device(pipe, where)
     if getattr(pipe, "safety_checker", None) is not None:  # as the request's level of safety has it, not always
         pipe.moderator = Moderator(pipe.safety_checker, pipe.feature_extractor)
         pipe.register_modules(safety_checker=None)

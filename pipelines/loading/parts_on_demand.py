@@ -19,7 +19,7 @@ from twinset.pipelines.families.photo import PhotoBackend
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.assembly import DETECTORS, Parts, load_parts
-from twinset.pipelines.loading.placement import Placement, place
+from twinset.pipelines.loading.placement import DevicePlacement, put_on_device
 from twinset.pipelines.request import Request
 
 PERCEPTION = ("person_detector", "pose_estimator", "parser")
@@ -39,7 +39,7 @@ class PartsOnDemand:
     """
 
     def __init__(
-        self, pipe: Any, profile: Profile, model: str, revision: str, files: Mapping[str, str], where: Placement
+        self, pipe: Any, profile: Profile, model: str, revision: str, files: Mapping[str, str], where: DevicePlacement
     ):
         self.pipe, self.profile, self.model, self.base, self.own_net = pipe, profile, model, revision, pipe.controlnet
         self.files, self.where = dict(files), where
@@ -92,7 +92,7 @@ class PartsOnDemand:
         """Let the named parts take part, and no others; adapters that no condition uses have no effect."""
         net = self.loaded.get("pose_controlnet") if "pose_controlnet" in names else None
         self.pipe.register_modules(controlnet=self.own_net or net)
-        place(self.pipe, self.where)
+        put_on_device(self.pipe, self.where)
         face = "identity_adapter" in names
         self.people.recogniser = self.loaded.get("recogniser") if face else None
         self.people.detector = self.loaded.get("detector") if face else None

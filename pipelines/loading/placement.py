@@ -18,7 +18,7 @@ WHOLE = {"studio": 1 * GIB, "sd15": 6 * GIB, "sdxl": 15 * GIB}
 
 
 @dataclass(frozen=True)
-class Placement:
+class DevicePlacement:
     """Where and how a pipeline runs.
 
     Attributes:
@@ -32,7 +32,7 @@ class Placement:
     offload: bool = False
 
 
-def choose_placement(family: str, device: str | None = None, memory: str | None = None) -> Placement:
+def choose_placement(family: str, device: str | None = None, memory: str | None = None) -> DevicePlacement:
     """The placement of a family's pipeline.
 
     Args:
@@ -52,12 +52,12 @@ def choose_placement(family: str, device: str | None = None, memory: str | None 
             f"device {chosen!r} is not available to PyTorch {torch.__version__} here; take --device {here[0]}, or "
             "install the PyTorch build and the driver for it"
         )
-    low = use == "low" or (use == "auto" and free_memory(chosen) < WHOLE[family])
+    low = use == "low" or (use == "auto" and free_device_memory(chosen) < WHOLE[family])
     half = chosen != "cpu" and family != "studio"
-    return Placement(chosen, torch.float16 if half else torch.float32, low and chosen != "cpu")
+    return DevicePlacement(chosen, torch.float16 if half else torch.float32, low and chosen != "cpu")
 
 
-def place(pipe: Any, placement: Placement) -> Any:
+def put_on_device(pipe: Any, placement: DevicePlacement) -> Any:
     """Put a pipeline where it shall run; also after parts have come in. Returns the pipeline."""
     if not placement.offload:
         return pipe.to(placement.device)
@@ -73,7 +73,7 @@ def is_here(device: str) -> bool:
     return device == "cpu" or bool(getattr(torch, device).is_available())
 
 
-def free_memory(device: str) -> int:
+def free_device_memory(device: str) -> int:
     """Free bytes of a device, as far as PyTorch can tell; a CPU has as much as the computer."""
     if device in ("cuda", "xpu"):
         return int(getattr(torch, device).mem_get_info()[0])

@@ -31,7 +31,7 @@ from twinset.pipelines.compose import compose
 from twinset.pipelines.draw import prompt_arguments
 from twinset.pipelines.loading import load
 from twinset.pipelines.loading.assembly import Parts
-from twinset.pipelines.loading.placement import Placement
+from twinset.pipelines.loading.placement import DevicePlacement
 from twinset.pipelines.loading.request_loras import loras_on
 from twinset.pipelines.named_files import LoraChoice
 from twinset.pipelines.request import Request
@@ -49,7 +49,7 @@ def assembled(parts: tuple[str, Parts], *adapters: str) -> Any:
     """The family's pipeline as `--model` assembles it, with some of its adapters."""
     name, given = parts
     chosen = replace(given, adapters={part: given.adapters[part] for part in adapters})
-    pipe: Any = load.assembled(replace(ON_HUB[name], size=SIZE), chosen, Placement("cpu", torch.float32))
+    pipe: Any = load.assembled(replace(ON_HUB[name], size=SIZE), chosen, DevicePlacement("cpu", torch.float32))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from twinset.cli import app
 from twinset.errors import InputError
 from twinset.pipelines.loading import placement
-from twinset.pipelines.loading.placement import GIB, Placement, choose_placement, place
+from twinset.pipelines.loading.placement import GIB, DevicePlacement, choose_placement, put_on_device
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def has(*devices: str, free: int = 0) -> None:
         monkeypatch.setattr(placement, "is_here", lambda name: name == "cpu" or name in devices)
-        monkeypatch.setattr(placement, "free_memory", lambda name: 2**63 if name == "cpu" else free)
+        monkeypatch.setattr(placement, "free_device_memory", lambda name: 2**63 if name == "cpu" else free)
 
     monkeypatch.delenv("TWINSET_DEVICE", raising=False)
     monkeypatch.delenv("TWINSET_MEMORY", raising=False)
@@ -35,13 +35,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_gpu_holds_what_fits(machine: Any, family: str, free: int, offload: bool) -> None:
     machine("cuda", free=free * GIB)
     dtype = torch.float32 if family == "studio" else torch.float16
-    assert choose_placement(family) == Placement("cuda", dtype, offload)
+    assert choose_placement(family) == DevicePlacement("cuda", dtype, offload)
     assert choose_placement(family, memory="low").offload and not choose_placement(family, memory="high").offload
 
 
 def test_a_cpu_draws_in_full_precision_and_has_nowhere_to_offload_to(machine: Any) -> None:
     machine()
-    assert choose_placement("sdxl", memory="low") == Placement("cpu", torch.float32)
+    assert choose_placement("sdxl", memory="low") == DevicePlacement("cpu", torch.float32)
 
 
 def test_the_users_word_comes_before_the_environment(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,8 +49,8 @@ def test_the_users_word_comes_before_the_environment(machine: Any, monkeypatch: 
     assert choose_placement("sd15").device == "cuda"
     monkeypatch.setenv("TWINSET_DEVICE", "xpu")
     monkeypatch.setenv("TWINSET_MEMORY", "low")
-    assert choose_placement("sd15") == Placement("xpu", torch.float16, offload=True)
-    assert choose_placement("sd15", "cpu") == Placement("cpu", torch.float32)
+    assert choose_placement("sd15") == DevicePlacement("xpu", torch.float16, offload=True)
+    assert choose_placement("sd15", "cpu") == DevicePlacement("cpu", torch.float32)
 
 
 def test_what_is_not_here_or_unknown_is_one_line(machine: Any) -> None:
@@ -75,6 +75,6 @@ def test_offloading_tiles_the_vae_and_moves_part_by_part() -> None:
         enable_model_cpu_offload=lambda device: calls.append(("offload", device)),
         vae=SimpleNamespace(enable_tiling=lambda: calls.append("tiling")),
     )
-    place(pipe, Placement("cuda", torch.float16))
-    place(pipe, Placement("cuda", torch.float16, offload=True))
+    put_on_device(pipe, DevicePlacement("cuda", torch.float16))
+    put_on_device(pipe, DevicePlacement("cuda", torch.float16, offload=True))
     assert calls == [("to", "cuda"), ("offload", "cuda"), "tiling"]
