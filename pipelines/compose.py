@@ -71,6 +71,7 @@ class Composition:
         stages: Stages of the pass, each with the conditions at its size.
         photo: The photo of which a part is redrawn, or None.
         drawn: Clothes without a picture, drawn flat and used as if the user had given one.
+        holds_colours: Whether plain clothes drawn from words keep their colours from stage to stage.
         posed: Whether the pass obeys the layout. Without any ControlNet the words alone decide; pose, hair and kinds
             are then empty.
     """
@@ -89,6 +90,7 @@ class Composition:
     photo: Photo | None = None
     drawn: tuple[DrawnGarment, ...] = ()
     posed: bool = True
+    holds_colours: bool = True
 
     @property
     def prompt(self) -> str:
@@ -98,7 +100,7 @@ class Composition:
     @property
     def held(self) -> tuple[HeldColour, ...]:
         """Plain clothes drawn from words, which keep their colours from stage to stage."""
-        plain = (drawn.garment for drawn in self.drawn if drawn.garment.pattern == "plain")
+        plain = (each.garment for each in self.drawn if self.holds_colours and each.garment.pattern == "plain")
         return tuple(HeldColour(garment_labels(each.kind), each.colour) for each in plain)
 
     @property

@@ -57,7 +57,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 4
+    format: int = 5
     picture: str
     sha256: str
     index: int
@@ -79,7 +79,10 @@ class Record(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_older(cls, fields: Any) -> Any:
-        """Pictures of format 2 had no labels, those of format 3 one stage, and are replayed so."""
+        """Pictures of format 2 had no labels, those of format 3 one stage, and are replayed so.
+
+        Those of format 4 held no colours, see `twinset.pipelines.replay`.
+        """
         if not isinstance(fields, dict) or not isinstance(fields.get("request"), dict):
             return fields
         unlabelled = {"labels": False} if fields.get("format") == 2 else {}

@@ -22,6 +22,9 @@ from twinset.pipelines.loading.parts_on_demand import prepared
 from twinset.pipelines.loading.request_loras import loras_on
 from twinset.pipelines.record import Record, save_file
 
+HELD_SINCE = 5
+"""Format of the first records whose plain clothes kept their colours from stage to stage."""
+
 
 def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None = None) -> tuple[Path, bool]:
     """Draw a record's picture again.
@@ -46,7 +49,7 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
         check_unchanged(pipe, record)
         with under_consent(pipe, request), packages_on(pipe, request), loras_on(pipe, request.loras):
             composition = compose(pipe, request, draw_clothes="drawn_clothes" in record.composed)
-            composition = with_prompts_of(record, composition)
+            composition = as_recorded(record, composition)
             again = partial(draw, pipe, request, composition, record.index, progress)
             picture = finished(request, composition, draw_controlled(pipe, request, composition, again))
     path = out / record.picture
@@ -56,8 +59,12 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     return path, done.sha256 == record.sha256
 
 
-def with_prompts_of(record: Record, composition: Composition) -> Composition:
-    """A composition with the prompts that a record's picture was drawn with, however prompts are made today."""
+def as_recorded(record: Record, composition: Composition) -> Composition:
+    """A composition with the prompts that a record's picture was drawn with, however prompts are made today.
+
+    Before format 5 no colours were held from stage to stage.
+    """
+    composition = replace(composition, holds_colours=record.format >= HELD_SINCE)
     if "negative" not in record.composed:
         return composition
     words = {"prompt": record.composed["prompt"], "negative": record.composed["negative"]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
@@ -10,6 +12,7 @@ from tests.helpers.tiny import tiny_pipeline
 from twinset.figure.labels import garment_labels
 from twinset.pipelines.compose import compose
 from twinset.pipelines.denoising.colour_hold import HeldColour, hold_colours, light_of
+from twinset.pipelines.replay import as_recorded
 from twinset.pipelines.request import Request
 
 SHOES, UPPER = garment_labels("shoes"), garment_labels("shirt")
@@ -85,3 +88,11 @@ def test_plain_clothes_of_the_words_are_held_and_no_others() -> None:
         tiny_pipeline(), Request(prompt="red striped shirt, blue trousers, black shoes", seed=1, framing="full")
     )
     assert {each.labels for each in made.held} == {garment_labels("trousers"), SHOES}
+
+
+def test_older_records_are_replayed_without() -> None:
+    made = compose(tiny_pipeline(), Request(prompt="black shoes", seed=1, framing="full"))
+    words = {"prompt": "as it was", "negative": None}
+    older, today = (as_recorded(SimpleNamespace(format=n, composed=words), made) for n in (4, 5))  # type: ignore[arg-type]
+    assert older.held == () and SHOES in {each.labels for each in today.held}
+    assert older.prompt == today.prompt == "as it was"
