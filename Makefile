@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow lint types docs train benchmark speed clean
+.PHONY: help setup demo test test-long test-slow lint types docs train benchmark speed clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -26,8 +26,11 @@ demo: $(READY)  ## Draw the bundled example into out/demo
 		--selfie examples/selfie.png --garment examples/garment.png --pose walking \
 		--num 4 --seed 7 -o out/demo
 
-test: $(READY)  ## Run the tests, without the slow ones, on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+test: $(READY)  ## Run the quick tests on two cores, about five minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not long" -n 2 --dist worksteal
+
+test-long: $(READY)  ## Run those that take longer: trainings, notebooks, browsers, full runs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -n 2 --dist worksteal
 
 test-slow: $(READY)  ## Run the slow tests only
 	$(BIN)/python -m pytest -m slow

@@ -40,6 +40,7 @@ def sites_of(pipe: Any) -> int:
     return len(selves) + len(crosses)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("joined", [False, True])
 def test_a_backend_runs_at_every_site_and_for_every_condition(family: str, joined: bool, dispatched: list[str]) -> None:
@@ -97,6 +98,7 @@ def by_fusing(pipe: Any) -> type:
     return FusedAttnProcessor2_0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("choose", [by_set_attn_processor, by_slicing, by_fusing])
 def test_a_processor_chosen_in_diffusers_way_runs(family: str, choose: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +168,7 @@ def pictured(pipe: Any) -> dict[str, Any]:
     return {"ip_adapter_image_embeds": [torch.randn(2, 1, 24, generator=generator)]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_ip_adapter_of_diffusers_acts_beside_a_condition(family: str) -> None:
     pipe, plain = ours(family), theirs(family)

@@ -250,6 +250,7 @@ def test_story_maker_gives_each_person_a_region(tmp_path: Path) -> None:
         pipe.person_conditions("story", two_people(left, None))
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_an_adapter_goes_where_the_pipeline_goes(tmp_path: Path) -> None:
     """Loaded in single precision, used in double: each of its networks is cast, its garment UNet too."""
@@ -297,6 +298,7 @@ def test_face_id_plus_reads_embedding_and_crop(tmp_path: Path) -> None:
         pipe.image_condition("face", crop, WHOLE)
 
 
+@pytest.mark.long
 def test_several_adapters_and_a_lora_leave_no_trace(tmp_path: Path) -> None:
     """FaceID with its LoRA, IP-Adapter-Plus and a garment UNet beside a LoRA of the user's; out again one by one."""
     from peft import LoraConfig

@@ -78,6 +78,7 @@ def test_each_form_adds_what_its_pairs_say(tmp_path: Path, case: str) -> None:
     assert same(fx.outputs(fx.parts(pipe)), plain)
 
 
+@pytest.mark.long
 def test_each_pair_matters() -> None:
     """The comparison above would see any one layer left out."""
     for make, spell in ((fx.sd15, fx.kohya_sd15), (fx.sdxl, fx.kohya_sdxl)):

@@ -281,6 +281,7 @@ def test_a_file_can_be_read_beside_a_loaded_lora_and_ip_adapter(tmp_path: Path):
 # --- what is refused --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_form_is_told_from_the_keys(tmp_path: Path):
     unet = tiny_unet()
     for form in NAMES:

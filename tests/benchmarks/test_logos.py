@@ -18,6 +18,7 @@ def wearing(logo: str | None, pattern: str = "plain") -> Spec:
     return replace(spec, garments={"upper": upper, "shoes": spec.garments["shoes"]})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pattern", ["plain", "dots"])
 def test_true_logos_are_right_and_others_wrong(pattern: str) -> None:
     asked = wearing("bolt", pattern)

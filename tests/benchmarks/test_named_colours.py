@@ -105,6 +105,7 @@ def test_figures_are_shares_of_garments_resampled_by_sentence() -> None:
     assert "| all named garments | 100 [100, 100] of" in text
 
 
+@pytest.mark.long
 def test_a_run_is_written_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--sentences", "1", "--first-seed", "60000", "--steps", "1", "--out", str(tmp_path)]
     named_colours.main(options)

@@ -87,6 +87,7 @@ def test_peak_memory_is_counted_anew() -> None:
     assert low < high - 200 and peak_memory() < high - 200
 
 
+@pytest.mark.long
 def test_cost_of_a_way_and_its_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pipe = tiny_pipeline()
     monkeypatch.setattr(costing, "studio_pipeline", lambda model: pipe)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from PIL import Image
 
 from tests.serving.test_service import drawn, listening
@@ -26,6 +27,7 @@ def slow(request: Any, out: Path, tell: Any) -> Any:
     return drawn(request, out, tell)
 
 
+@pytest.mark.long
 def test_a_soak_of_seconds(tmp_path: Path) -> None:
     service = Service(tmp_path, None, Limits(room=30))
     worker, over = Worker(service.queue, service.files, slow, "studio"), threading.Event()

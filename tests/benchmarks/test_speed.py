@@ -42,6 +42,7 @@ def note(seen: list[int], _layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -
     seen.append(inputs[0].shape[1])
 
 
+@pytest.mark.long
 def test_ours_draws_what_diffusers_assembly_draws(parts: NetworkParts) -> None:
     ours, theirs = Ours(parts, reference=False).run(2), Diffusers(parts, controlled=True, adapted=True).run(2)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -100,6 +101,7 @@ def test_flops_of_a_known_layer() -> None:
     assert flops_of(lambda: attention(x))[0] == 4 * 2 * rows * channels**2 + 4 * rows**2 * channels
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", [Diffusers, Ours, Naive, Concatenated])
 def test_shapes_alone_give_the_count_of_real_numbers(way: type, shapes: NetworkParts) -> None:
     """On the CPU attention is one fused kernel, on the meta device two matrix products."""

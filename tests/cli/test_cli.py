@@ -207,6 +207,7 @@ def test_wrong_keypoint_files(text: str, tmp_path: Path) -> None:
 # Pictures and records
 
 
+@pytest.mark.long
 def test_generate_writes_pictures_records_and_sheet(
     pipe: StudioPipeline, selfie: Path, dress: Path, tmp_path: Path
 ) -> None:
@@ -264,6 +265,7 @@ def test_replay_refuses_another_selfie(pipe: StudioPipeline, selfie: Path, tmp_p
         replay(pipe, load_record(tmp_path / "0001.json"), tmp_path)
 
 
+@pytest.mark.long
 def test_another_request_does_not_overwrite(pipe: StudioPipeline, tmp_path: Path) -> None:
     for prompt in ("one", "two", "two"):
         generate(pipe, Request(prompt=prompt, seed=1, steps=1), tmp_path)
@@ -286,6 +288,7 @@ def test_front_door_does_not_wait_for_torch() -> None:
     assert answer.stdout == "False\n"
 
 
+@pytest.mark.long
 def test_generate_command(
     pipe: StudioPipeline,
     dress: Path,

@@ -79,6 +79,7 @@ def product(part: LowRank) -> Tensor:
 # Training
 
 
+@pytest.mark.long
 def test_train_lora_from_a_folder_to_a_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -308,6 +309,7 @@ def test_lora_text(text: str, weight: float, name: str) -> None:
         read_request({"prompt": "x", "loras": ["a.safetensors=9"]})
 
 
+@pytest.mark.long
 def test_a_lora_is_recorded_replayed_and_gone_afterwards(pipe: StudioPipeline, jacket: Path, tmp_path: Path) -> None:
     before = {name: tensor.clone() for name, tensor in pipe.unet.state_dict().items()}
     plain = Request(prompt="short hair, beach", seed=7, steps=2, model=pipe.name_or_path)

@@ -110,6 +110,7 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
 
 
+@pytest.mark.long
 def test_a_second_request_runs_no_perception_network(tmp_path: Path) -> None:
     """Nor does a second run of the program: the networks are loaded anew, the results are on disk."""
     folder, crop = save_tiny(tmp_path / "tiny"), tmp_path / "selfie.png"

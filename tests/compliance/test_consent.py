@@ -113,6 +113,7 @@ def bind_many(root: Path, reference: str, worker: int) -> None:
         book.bind(reference, selfies=[f"{worker}-{number}"])
 
 
+@pytest.mark.long
 def test_two_processes_may_bind_at_once(book: ConsentBook) -> None:
     reference = book.record(statement())
     with multiprocessing.get_context("spawn").Pool(2) as pool:

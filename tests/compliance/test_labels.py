@@ -273,7 +273,7 @@ def test_a_changed_file_is_told(saved: Path, tmp_path: Path) -> None:
     assert verify(broken).broken and "c2pa" not in verify(broken).layers
     swapped = tmp_path / "swapped.png"  # another picture's metadata
     swapped.write_bytes(xmp.encode_png(labelled(DRAWN[0]).picture, xmp.properties("ab" * 16, edited=False)))
-    assert "contradict" in verify(swapped).notes[0]
+    assert "disagree" in verify(swapped).notes[0]
 
 
 def test_the_mark_is_left_when_metadata_goes(saved: Path, tmp_path: Path) -> None:
@@ -291,6 +291,7 @@ def test_ones_own_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert verify(tmp_path / "own.png").layers == ["xmp", "c2pa"]
 
 
+@pytest.mark.long
 def test_a_photo_is_an_ingredient_and_keeps_its_pixels(tmp_path: Path) -> None:
     photo, path = field(8, (512, 640)), tmp_path / "photo.jpg"
     exif = Image.Exif()

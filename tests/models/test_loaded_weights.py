@@ -87,6 +87,7 @@ def same_bits(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("form", ["diffusers", "kohya"])
 def test_a_lora_means_its_deltas_at_any_strength(family: str, form: str) -> None:
@@ -170,6 +171,7 @@ def own_tokenizers(family: str) -> dict[str, Any]:
     return parts
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("vectors", [1, 2])
 def test_a_textual_inversion_has_its_meaning(family: str, vectors: int) -> None:

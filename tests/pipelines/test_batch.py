@@ -149,6 +149,7 @@ def test_a_batch_goes_on_where_it_was(tmp_path: Path) -> None:
     assert run_batch(wanted, out, counted) == BatchOutcome(0, 8, {}) and len(asked) == 9
 
 
+@pytest.mark.long
 def test_a_hundred_kills(tmp_path: Path) -> None:
     """SIGKILL at random points; then one run to the end."""
     wanted, out, dice = items(tmp_path, variants=12), tmp_path / "out", random.Random(0)
@@ -286,6 +287,7 @@ def test_the_page_escapes_what_it_tells(tmp_path: Path) -> None:
 # With a pipeline
 
 
+@pytest.mark.long
 def test_the_bundled_model_draws_a_batch(tmp_path: Path, studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every format is labelled; a garment is looked at once for all its pictures."""
     from twinset.pipelines.studio import StudioPipeline

@@ -73,6 +73,7 @@ SPOILT = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SPOILT)
 def test_repairs_better_what_was_wrong_and_harm_nothing(studio, fields, name) -> None:
     before, _ = outcome_of(studio, fields, SPOILT[name], repair=False)
@@ -117,6 +118,7 @@ def test_a_good_picture_is_left_alone(studio, fields) -> None:
     assert outcome.steps == () and tries == [0] and outcome.faults == {}
 
 
+@pytest.mark.long
 def test_knobs_set_how_far_repairs_go(studio, fields) -> None:
     def moved(**knobs) -> float:
         outcome, _ = outcome_of(studio, fields, SPOILT["dark face"], candidates=1, **knobs)
@@ -179,6 +181,7 @@ def test_blank_pictures_and_strangers_are_refused(studio, fields) -> None:
     assert outcome_of(studio, plain, PICTURE, min_identity=0.5)[0].refused is None
 
 
+@pytest.mark.long
 def test_the_controller_is_in_the_record_and_replays(studio, fields, tmp_path: Path, monkeypatch) -> None:
     plain = {k: v for k, v in fields.items() if k != "photo"} | {"pose": "standing", "steps": 4}
     (record,) = generate(studio, read_request(plain), tmp_path)

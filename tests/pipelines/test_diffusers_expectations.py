@@ -106,6 +106,7 @@ SCHEDULERS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name, config, options", SCHEDULERS)
 def test_every_scheduler_gives_what_diffusers_gives(

@@ -88,6 +88,7 @@ def test_negative_words_changed_alone_take_effect(family: str) -> None:
     assert not torch.allclose(changed, latents(ours(family), num_inference_steps=3), rtol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
 def test_the_bundled_model_offloaded(way: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own adapters are parts as well; conditions are made before a pass and serve several, some from memory."""

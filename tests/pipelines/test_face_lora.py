@@ -111,6 +111,7 @@ def apart(one: Tensor, other: Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
 
+@pytest.mark.long
 def test_a_pass_without_a_face_is_the_base_models(pipe: Any, base: Any, selfie: Path, dress: Path) -> None:
     """Words alone, a garment alone, identity strength 0; before a pass with a face and after it."""
     garment = (f"dress={dress}",)
@@ -123,6 +124,7 @@ def test_a_pass_without_a_face_is_the_base_models(pipe: Any, base: Any, selfie: 
     assert torch.equal(drawn(pipe, selfie=selfie), with_face)
 
 
+@pytest.mark.long
 def test_the_strength_is_the_users(pipe: Any, base: Any, parts: tuple[str, Parts], selfie: Path) -> None:
     """As much of `up · down` as asked is in the weights: beside a base into which it was added by hand."""
     state = torch.load(parts[1].adapters["identity_adapter"], weights_only=True)["ip_adapter"]
@@ -151,6 +153,7 @@ def sites_of(state: dict[str, Tensor]) -> list[str]:
     return [name for side in ("down", "up", "mid") for name in names if name.startswith(f"{side}_block")]
 
 
+@pytest.mark.long
 def test_the_users_own_loras_act_all_the_same(pipe: Any, base: Any, own_lora: LoraChoice, selfie: Path) -> None:
     plain, both = drawn(pipe), drawn(pipe, selfie=selfie)
     with loras_on(base, [own_lora]):
@@ -162,6 +165,7 @@ def test_the_users_own_loras_act_all_the_same(pipe: Any, base: Any, own_lora: Lo
     assert torch.equal(drawn(pipe), plain) and torch.equal(drawn(pipe, selfie=selfie), both)
 
 
+@pytest.mark.long
 def test_two_jobs_on_one_pipeline(pipe: Any, base: Any, selfie: Path) -> None:
     """One with a face and one without, at the same time: each is what it is alone."""
     jobs: dict[str, dict[str, Any]] = {"face": {"selfie": selfie}, "words": {}}

@@ -60,6 +60,7 @@ def run(*arguments: object) -> Any:
     return CliRunner().invoke(cli.app, ["generate", *map(str, arguments)])
 
 
+@pytest.mark.long
 def test_model_is_all_a_user_says(family: str, selfie: Path, dress: Path, tmp_path: Path) -> None:
     """Two pictures with their records, and the first one again, byte for byte."""
     out = tmp_path / "out"

@@ -102,6 +102,7 @@ def sd15(served: dict[str, bytes], xet_hub: Hub, monkeypatch: pytest.MonkeyPatch
     return xet_hub
 
 
+@pytest.mark.long
 def test_from_an_empty_cache_to_a_picture(sd15: Hub, selfie: Path, dress: Path, tmp_path: Path) -> None:
     asked = ["--model", "sd15", "--prompt", "in the park", "--selfie", selfie, "--garment", f"dress={dress}"]
     asked += ["--seed", 7, "--no-repair", "--no-labels"]

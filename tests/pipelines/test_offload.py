@@ -94,6 +94,7 @@ def by_group(pipe: Any, folder: Path, patch: pytest.MonkeyPatch) -> None:
 WAYS = (by_model, by_layer, by_group)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nets", [1, 2])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("family", FAMILIES)
@@ -132,6 +133,7 @@ def test_offloaded_from_a_gpu(family: str, way: str) -> None:
         assert offloaded.unet.device.type == offloaded.controlnet.device.type == "cpu"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_is_close_to_single(family: str, dtype: torch.dtype) -> None:

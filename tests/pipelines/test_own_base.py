@@ -108,6 +108,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, model: Path, out: Path, *more: object
     return json.loads((out / "0007.json").read_text()), picture
 
 
+@pytest.mark.long
 def test_words_alone(bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """A folder and a file of the same weights: the same picture, recorded by path and hash, and drawn again."""
     pictures = []
@@ -125,6 +126,7 @@ def test_words_alone(bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert np.abs(pictures[0] - pictures[1]).max() <= 2  # memory layout differs, so not to the last bit
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_selfie_garment_and_pose_by_the_profiles_parts(
     kind: str, bases: Bases, selfie: Path, dress: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
@@ -165,6 +167,7 @@ def test_what_is_missing_is_one_line(
         assert line.endswith(" --part ".join(parts)) and not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_a_request_is_the_same_whatever_came_before(bases: Bases, selfie: Path, dress: Path, tmp_path: Path) -> None:
     """Words alone, before and after a selfie and a garment brought their parts in."""
     pipe: Any = load_pipeline(str(bases.file))

@@ -61,6 +61,7 @@ FILES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", FILES)
 def test_other_files_are_refused_by_name(
     case: str, tmp_path: Path, small_file: Path, monkeypatch: Any, capsys: Any

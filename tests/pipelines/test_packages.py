@@ -102,6 +102,7 @@ def test_insightface_stands_in_for_a_recogniser_only_where_there_is_one(pipe: An
         assert pipe.backend.embedded(np.full((320, 320, 3), 255, np.uint8)) is None
 
 
+@pytest.mark.long
 def test_a_request_draws_by_insightface(
     pipe: Any, insightface: None, tmp_path: Path, twinset: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def test_what_is_known_has_the_noise_of_the_step() -> None:
         PreservedRegion.of(no_latents, noise, pipe.scheduler.timesteps, pipe.scheduler)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("parts", [("selfie",), ("garment",), ("selfie", "garment")])
 @pytest.mark.parametrize("blend", ["soft", "poisson"])
 def test_the_rest_of_the_photo_is_bit_equal(studio, given, tmp_path: Path, parts, blend) -> None:

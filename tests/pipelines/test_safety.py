@@ -89,6 +89,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Any:
     return pipe
 
 
+@pytest.mark.long
 def test_it_says_when_nobody_looks(pipe: Any, tmp_path: Path) -> None:
     generate(pipe, Request(prompt="hat", seed=1, steps=1, repair=False), tmp_path)
     told = load_record(tmp_path / "0001.json").safety
@@ -102,6 +103,7 @@ def test_it_says_when_nobody_looks(pipe: Any, tmp_path: Path) -> None:
         require_level("strict")
 
 
+@pytest.mark.long
 def test_levels_for_what_is_given_and_what_is_drawn(pipe: Any, moderator: Moderator, tmp_path: Path) -> None:
     selfie = np.asarray(Image.open("examples/selfie.png").convert("RGB"))
     pipe.moderator = concerned_by(moderator, selfie)

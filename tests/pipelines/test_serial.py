@@ -106,6 +106,7 @@ def test_repair_compensates_light_from_another_side() -> None:
     assert shading_mismatch(repair(lit, labels), labels) < 0.5 * shading_mismatch(lit, labels)
 
 
+@pytest.mark.long
 def test_a_request_is_drawn_serially(studio: StudioPipeline, tmp_path: Path) -> None:
     Image.fromarray(render.render_selfie(OTHER)).save(tmp_path / "selfie.png")
     asked = {"prompt": "in the park", "selfie": tmp_path / "selfie.png", "pose": "standing", "seed": 1, "steps": 2}

@@ -168,6 +168,7 @@ def test_a_pass_goes_on_from_a_picture() -> None:
             pipe("beach", layout=layout, init_image=picture, strength=strength)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", ["384x512", "256x256", "300x300"])
 def test_a_picture_of_two_stages_is_drawn_again_to_the_same_bytes(size: str, tmp_path: Path) -> None:
     pipe = tiny_pipeline()

@@ -63,6 +63,7 @@ def shown(composition: Composition) -> dict[str, str]:
     return {kind: colour_key(colour_names(flat, darker(flat, 250))[0]) for kind, flat in composition.flats.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("prompt", "colours"),
     [
@@ -135,6 +136,7 @@ def test_record_and_note_say_what_was_drawn(pipe: StudioPipeline) -> None:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prompt", ["red dress, no shoes", "红色连衣裙，不穿鞋子"])
 def test_refused_pieces_are_not_drawn(pipe: StudioPipeline, prompt: str) -> None:
     made = asked(pipe, prompt)
@@ -212,6 +214,7 @@ def test_tables_cover_every_kind() -> None:
     assert dress_person((), (), rng, refused=SEEDED_KINDS["lower"])[1:] == ("shoes",)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("prompt", "seed"), [("short hair, red dress, beach", 60_003), ("短发，红色连衣裙，海边", 60_008)]
 )

@@ -39,6 +39,7 @@ def knowing(labels: np.ndarray | None) -> Any:
     return SimpleNamespace(worn=lambda picture: labels)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("label", "kind", "told"), [(DRESS, None, "dress"), (UPPER, "shirt", None), (SKIRT, "skirt", None)]
 )
@@ -69,6 +70,7 @@ def test_flat_pictures_stay_as_they_are(tmp_path: Path) -> None:
     assert picture.shape == (256, 192, 3) and told is None and not notes
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (BUNDLED / "figure_reader").is_dir(), reason="the bundled model has no figure reader")
 def test_the_bundled_reader_tells_worn_from_flat() -> None:
     reader = FigureReader.from_pretrained(BUNDLED / "figure_reader").eval()

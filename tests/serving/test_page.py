@@ -59,6 +59,7 @@ def agree(page: Page) -> None:
     page.locator("#agreed input").first.check()
 
 
+@pytest.mark.long
 @browsing
 def test_from_a_selfie_to_the_download(browser: Browser, tmp_path: Path) -> None:
     with served(tmp_path / "service") as (url, service):
@@ -101,6 +102,7 @@ def test_from_a_selfie_to_the_download(browser: Browser, tmp_path: Path) -> None
         assert request.count('"upload": "') == 2 and foreign == []
 
 
+@pytest.mark.long
 @browsing
 def test_history_deletes_for_good(browser: Browser, tmp_path: Path) -> None:
     with served(tmp_path) as (url, service):
@@ -119,6 +121,7 @@ def test_history_deletes_for_good(browser: Browser, tmp_path: Path) -> None:
         assert not service.queue.counts() and not list(tmp_path.rglob(f"*{job}*"))
 
 
+@pytest.mark.long
 @browsing
 def test_cancelling_and_a_full_queue_are_told(browser: Browser, tmp_path: Path) -> None:
     with served(tmp_path, room=1) as (url, service):
@@ -134,6 +137,7 @@ def test_cancelling_and_a_full_queue_are_told(browser: Browser, tmp_path: Path) 
         assert service.queue.counts() == {"cancelled": 1}
 
 
+@pytest.mark.long
 @browsing
 def test_what_is_no_picture_is_told_in_chinese(browser: Browser, tmp_path: Path) -> None:
     with served(tmp_path / "service", draws=False) as (url, service):
@@ -151,6 +155,7 @@ def test_what_is_no_picture_is_told_in_chinese(browser: Browser, tmp_path: Path)
         assert not service.queue.counts() and not list((tmp_path / "service" / "uploads").iterdir())
 
 
+@pytest.mark.long
 @browsing
 def test_a_batch_draws_each_look_with_each_sentence(browser: Browser, tmp_path: Path) -> None:
     with served(tmp_path / "service", room=2) as (url, service):  # smaller than the batch: it waits for room
@@ -166,6 +171,7 @@ def test_a_batch_draws_each_look_with_each_sentence(browser: Browser, tmp_path: 
         assert sum('"prompt": "park"' in one for one in asked) == 2 and len(set(asked)) == 4
 
 
+@pytest.mark.long
 @browsing
 def test_a_key_is_asked_for(browser: Browser, tmp_path: Path) -> None:
     keys = Keys(tmp_path / "keys.json")
@@ -187,6 +193,7 @@ def test_a_key_is_asked_for(browser: Browser, tmp_path: Path) -> None:
         assert len(service.repository.jobs.latest("shop")) == 1
 
 
+@pytest.mark.long
 @browsing
 def test_the_mirror_shows_the_camera_and_keeps_nothing(browser: Browser, tmp_path: Path) -> None:
     with served(tmp_path / "service") as (url, service):

@@ -146,6 +146,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         yield Scene(tmp_path, url, service, (one, other))
 
 
+@pytest.mark.long
 def test_no_component_opens_what_its_session_did_not_upload(scene: Scene) -> None:
     before, events = scene.files(), scene.one.events()
     pressed = {scene.one.kinds[event["inputs"][place]] for event, place in events}
@@ -159,6 +160,7 @@ def test_no_component_opens_what_its_session_did_not_upload(scene: Scene) -> Non
     assert scene.files() == before and not scene.service.queue.counts()
 
 
+@pytest.mark.long
 def test_no_other_door_opens_them_either(scene: Scene) -> None:
     one, before = scene.one, scene.files()
     event, place = one.events()[0]
@@ -175,6 +177,7 @@ def test_no_other_door_opens_them_either(scene: Scene) -> None:
     assert scene.files() == before and not scene.service.queue.counts()
 
 
+@pytest.mark.long
 def test_no_file_goes_to_a_session_that_has_no_part_in_it(scene: Scene) -> None:
     answers = [scene.one.fetch(path) for path in scene.forbidden()]
     answers += [scene.one.http.get(f"/gradio_api/file/{quote(path, safe='')}") for path in scene.forbidden()]
@@ -209,6 +212,7 @@ def test_a_new_sign_in_is_a_new_session(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.long
 def test_own_uploads_go_through_and_come_back_as_pictures(scene: Scene) -> None:
     one = scene.one
     event, place = next(
@@ -236,6 +240,7 @@ def test_own_uploads_go_through_and_come_back_as_pictures(scene: Scene) -> None:
         assert statuses == [200, 403]
 
 
+@pytest.mark.long
 def test_gradio_checks_paths_itself(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The root of it: were the sessions' check to fail, Gradio would still open nothing outside of its folder."""
     monkeypatch.setattr(SessionFiles, "may_open", lambda *_: True)

@@ -281,6 +281,7 @@ def test_one_set_of_options() -> None:
             assert field.default == Request.model_fields[name].default
 
 
+@pytest.mark.long
 def test_the_api_is_as_it_is_described(service: Service) -> None:
     """schemathesis, bounded: all its checks but that all that fits the description is accepted (not all bytes are)."""
     app = create_app(service)
@@ -347,6 +348,7 @@ def test_the_guard_lets_other_protocols_through() -> None:
     assert seen == ["lifespan"]
 
 
+@pytest.mark.long
 def test_the_bundled_model_serves_a_labelled_picture(
     client: TestClient, service: Service, studio: Any, tmp_path: Path
 ) -> None:

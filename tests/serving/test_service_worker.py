@@ -93,6 +93,7 @@ def test_a_failed_job_takes_what_was_seen_with_it(tmp_path: Path) -> None:
     assert not seen.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fault", [torch.OutOfMemoryError("CUDA"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
@@ -169,6 +170,7 @@ def test_killed_workers_lose_and_double_nothing(tmp_path: Path) -> None:
         assert [path.name for path in (tmp_path / "jobs" / job).iterdir()] == ["pictures"], "parts of dead workers"
 
 
+@pytest.mark.long
 def test_two_jobs_on_one_pipeline_give_the_bytes_of_a_serial_run(studio: Any, tmp_path: Path) -> None:
     """A picture of a job does not depend on the jobs before it on the same pipeline."""
     from twinset.pipelines.generate import generate

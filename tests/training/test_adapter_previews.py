@@ -17,6 +17,7 @@ from twinset.training.core.denoising import denoising_loss, noise_schedule
 from twinset.training.core.tensor_cache import TensorCache
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", ["identity", "control"])
 def test_previews_are_drawn_in_the_precision_of_the_training(task: str, tmp_path: Path) -> None:
     """On a GPU the frozen networks are in half precision and the adapter is not."""

@@ -89,6 +89,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 # Full-size families
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_identity_adapter_is_a_face_id_file(family: str, tmp_path: Path) -> None:
     pipe = full(family)
@@ -124,6 +125,7 @@ def test_an_identity_without_attention_lora_has_zeros_for_it(tmp_path: Path) -> 
     assert lora and not any(tensor.any() for tensor in lora.values())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_garment_adapter_is_an_ip_adapter_plus_file(family: str, tmp_path: Path) -> None:
     pipe = full(family)
@@ -139,6 +141,7 @@ def two_garments() -> list[np.ndarray]:
     return [next(iter((drawn_shown(seed).garments or {}).values())) for seed in (0, 1)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", ["parsing", "pose"])
 def test_a_controlnet_is_a_folder_of_diffusers(family: str, kind: str, tmp_path: Path) -> None:
@@ -154,6 +157,7 @@ def test_a_controlnet_is_a_folder_of_diffusers(family: str, kind: str, tmp_path:
         assert list(palette) == list(LABELS) and palette["face"] == PALETTE[FACE].tolist()
 
 
+@pytest.mark.long
 def test_the_loss_falls(tmp_path: Path) -> None:
     """Of a ControlNet on one picture, always in the same noise."""
     pipe = full("sd15")
@@ -172,6 +176,7 @@ def studio_tiny() -> Any:
     return tiny_pipeline()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("task", "reader"),
     [("identity", IdentityAdapter), ("garment", GarmentAdapter), ("control", RegionControlNetModel)],
@@ -188,6 +193,7 @@ def test_the_bundled_models_parts_are_trained_on(studio_tiny: Any, task: str, re
         assert sheet.width >= 2 * 192
 
 
+@pytest.mark.long
 def test_a_stopped_run_goes_on_bit_for_bit(studio_tiny: Any, tmp_path: Path) -> None:
     def state(folder: Path) -> dict[str, torch.Tensor]:
         return (Checkpoints(folder / "checkpoints").newest() or {})["model"]
@@ -390,6 +396,7 @@ def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert out.read_bytes() == b"before" and list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.long
 def test_minutes_end_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that goes on by a tenth of a second whenever it is read."""
     monkeypatch.setattr("twinset.training.core.loop.time", SimpleNamespace(monotonic=count(0, 0.1).__next__))

@@ -50,6 +50,7 @@ def fit_as_one_of_two(out: Path) -> None:
     fit(TwoLayers(), rows, loss_fn, settings(out))
 
 
+@pytest.mark.long
 def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path) -> None:
     launch = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="test"

@@ -68,6 +68,7 @@ def command(data: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "tests.helpers.lora_people", str(data), str(out), str(torch.get_num_threads())]
 
 
+@pytest.mark.long
 def test_a_killed_process_goes_on_bit_by_bit(data: Path, straight: Path, tmp_path: Path) -> None:
     """SIGKILL as soon as the second checkpoint is there, wherever the process is then."""
     out, root = tmp_path / "x.safetensors", Path(__file__).resolve().parents[2]
@@ -87,6 +88,7 @@ def test_a_killed_process_goes_on_bit_by_bit(data: Path, straight: Path, tmp_pat
     assert all(torch.equal(ours["unet"][name].up, low.up) for name, low in theirs["unet"].items())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stop", [1, 3, 6])
 def test_a_run_stopped_at_any_batch_goes_on_bit_by_bit(
     stop: int, data: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -137,6 +139,7 @@ def test_weights_that_are_not_finite_are_not_saved(data: Path, tmp_path: Path, m
     assert not list((tmp_path / "x.run" / "checkpoints").glob("*")) and not (tmp_path / "x.safetensors").exists()
 
 
+@pytest.mark.long
 def test_a_full_disk_keeps_the_old_checkpoints(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, plain = tmp_path / "x.safetensors", torch.save
 
@@ -154,6 +157,7 @@ def test_a_full_disk_keeps_the_old_checkpoints(data: Path, tmp_path: Path, monke
     assert lp.train(data, out, steps=STEPS).fit.step == STEPS
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_is_passed_over_loudly(data: Path, straight: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.safetensors"
     shutil.copytree(straight.with_suffix(".run"), out.with_suffix(".run"))
@@ -173,6 +177,7 @@ def test_a_damaged_checkpoint_is_passed_over_loudly(data: Path, straight: Path, 
         lp.train(data, out, **lp.STRAIGHT)
 
 
+@pytest.mark.long
 def test_a_run_is_not_continued_with_other_options_or_pictures(data: Path, tmp_path: Path) -> None:
     own = lp.write_people(tmp_path / "own", 2)
     out = tmp_path / "x.safetensors"
@@ -188,6 +193,7 @@ def test_a_run_is_not_continued_with_other_options_or_pictures(data: Path, tmp_p
         forget_run(data)
 
 
+@pytest.mark.long
 def test_the_recipe_gives_the_same_file_again(data: Path, tmp_path: Path) -> None:
     from twinset.training.core.options import read_recipe
     from twinset.training.lora.options import LoraOptions, read_options

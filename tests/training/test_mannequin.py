@@ -87,6 +87,7 @@ def test_parsing_and_layout_agree_but_for_the_head():
     assert (truth == layout).mean() > 0.95 and colourise(truth).shape == (256, 192, 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [kind for kind in GARMENT_KINDS if kind != "shoes"])
 def test_warped_flat_agrees_with_the_worn_garment(kind):
     rng = np.random.default_rng(4)
@@ -151,6 +152,7 @@ def test_attributes_are_class_indexes():
     assert all(0 <= index < len(ATTRIBUTES[name]) for name, index in found.items())
 
 
+@pytest.mark.long
 def test_store_goes_on_where_it_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "SHARD", 2)
     store.render_store(tmp_path, 4, "judge", workers=1)

@@ -55,6 +55,7 @@ def cache(data: Path, pipe: StudioPipeline) -> Path:
     return encode_store(data, data / "cache", Encoders(pipe.vae, pipe.face_encoder, pipe.clip, pipe.identity_adapter))
 
 
+@pytest.mark.long
 def test_linear_start_is_already_an_autoencoder(data: Path) -> None:
     pictures = to_pixels(load_store(data, ("picture",))["picture"])
     vae = PatchAutoencoderKL().eval()
@@ -66,6 +67,7 @@ def test_linear_start_is_already_an_autoencoder(data: Path) -> None:
     assert error < 0.02 < untrained  # 23 dB
 
 
+@pytest.mark.long
 def test_autoencoder_training_lowers_its_loss(data: Path, pipe: StudioPipeline) -> None:
     store = load_store(data, ("picture", "parsing", "keypoints", "flats", "crops"))
     settings = VaeOptions(data=data, faces=data, out=data, crops=2, size=48, aligned=2)
@@ -98,6 +100,7 @@ def test_dropped_words_are_the_empty_text(cache: Path, pipe: StudioPipeline) -> 
     assert not torch.equal(spoken["words"], spoken["empty"].expand(4, -1, -1))
 
 
+@pytest.mark.long
 def test_joint_training_lowers_its_loss(cache: Path, pipe: StudioPipeline) -> None:
     model = tiny_model().train().requires_grad_(True)
     batch, loss_fn = JointData(cache, pipe.clip, 4, NOTHING).batch(0), joint_loss(studio_scheduler())
@@ -212,6 +215,7 @@ def test_the_recipe_that_make_train_runs_is_known() -> None:
     assert recipe.judge_options.data == Path("data/judge") and recipe.render_options.judge == 6144
 
 
+@pytest.mark.long
 def test_a_whole_recipe_runs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every stage at its smallest; a second run finds all parts and goes on with nothing."""
     monkeypatch.setattr("twinset.training.studio.recipe.STUDIO", tmp_path / "studio")

@@ -1,4 +1,5 @@
-"""The command line. Exit codes: 0 done, 2 a mistake of the user (one line tells the fix), 1 a fault of the program.
+"""The command line. Exit codes: 0 done, 2 a mistake of the user (one line tells the fix), 1 a fault of the program, or
+an answer that is no: a batch with missing items, a file without valid labels, a replay with other bytes.
 
 Heavy imports stay inside the commands, so that `twinset --help` answers at once.
 """
