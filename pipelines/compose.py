@@ -128,6 +128,8 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     notes: list[str] = []
     prepared(pipe, request)
     people = backend_at(pipe, request)
+    if request.way == "serial":
+        require_reader(people)
     flats = read_garments(people, request.garments, notes)
     shown = colours_of(flats)
     told = request.seed or 0, shown, request.negative, request.raw_prompt
@@ -175,6 +177,15 @@ def backend_at(pipe: JointPass, request: Request) -> FamilyBackend:
     people = backend_of(pipe)
     asked = people.at(size_of(request.size, people.usual_size, people.frame))
     return people.at(asked.stage_sizes()[-1])
+
+
+def require_reader(people: FamilyBackend) -> None:
+    """Make sure before the first step that a family can read its own pictures, as the serial way does between passes.
+
+    Raises:
+        InputError: it lacks a package or a network; the line names the remedy.
+    """
+    people.figure(np.full((people.size[1], people.size[0], 3), 255, np.uint8))
 
 
 def views_of(people: FamilyBackend, request: Request, layout: Layout, selfie: Selfie | None) -> list[View]:
@@ -268,7 +279,13 @@ def laid_flat(people: FamilyBackend, garment: GarmentPicture, notes: list[str]) 
         InputError: the picture cannot be read, or does not show such a piece.
     """
     picture = read_picture(garment.path, "garment")
-    labels = people.worn(picture)
+    try:
+        labels = people.worn(picture)
+    except InputError as error:
+        notes.append(
+            f"garment {str(garment.path)!r} is taken as laid flat, since it is unknown who may wear it: {error}"
+        )
+        return picture, None
     if labels is None:
         return picture, None
     piece = class_of(garment.kind or "") or class_by_parsing(labels).name

@@ -118,7 +118,11 @@ class FamilyBackend(Protocol):
         ...
 
     def worn(self, picture: np.ndarray) -> np.ndarray | None:
-        """Parsing map (H, W) of a garment's picture in which somebody wears it; None for one laid flat."""
+        """Parsing map (H, W) of a garment's picture in which somebody wears it; None for one laid flat.
+
+        Raises:
+            InputError: The family has no network that could tell.
+        """
         ...
 
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:

@@ -166,13 +166,11 @@ class PhotoBackend:
         return self.photos.read(picture)
 
     def worn(self, picture: np.ndarray) -> np.ndarray | None:
-        """By the profile's parser, where it is here."""
-        if self.photos is None:
+        """By the profile's parser; what is clearly laid flat is not looked at."""
+        alone = worn_or_flat(picture)
+        if alone.name == "flat" and alone.confidence >= SURE:
             return None
-        try:
-            labels = self.figure(picture).labels
-        except InputError:
-            return None
+        labels = self.figure(picture).labels
         return labels if labels.any() and worn_or_flat(picture, labels).name == "worn" else None
 
     def guess_kind(self, picture: np.ndarray, path: Path) -> str:

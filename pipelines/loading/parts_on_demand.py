@@ -67,7 +67,7 @@ class PartsOnDemand:
         names: list[str] = []
         if request.pose or request.selfies or request.garments or request.photo:
             names += ["pose_controlnet"] if self.own_net is None else []
-        if request.photo or _is_picture(request.pose or ""):
+        if request.photo or _is_picture(request.pose or "") or request.way == "serial":
             own = {"parser"} if request.parser else set()
             own |= {"person_detector", "pose_estimator"} if request.pose_estimator == "openpose" else set()
             names += [name for name in PERCEPTION if name not in own]
@@ -137,8 +137,14 @@ def _is_here(profile: Profile, name: str) -> bool:
 
 def _asked(request: Request) -> str:
     """What of a request needs parts, in words."""
-    given = {"a selfie": request.selfies, "a garment": request.garments, "a photo": request.photo}
-    return " and ".join(name for name, value in (given | {"a pose": request.pose}).items() if value)
+    serial = request.way == "serial"
+    given = {
+        "a selfie": request.selfies,
+        "a garment": request.garments,
+        "a photo": request.photo,
+        "a pose": request.pose,
+    }
+    return " and ".join(name for name, value in (given | {"--way serial": serial}).items() if value)
 
 
 def _joined(base: str, files: Mapping[str, str]) -> str:

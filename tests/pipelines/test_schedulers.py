@@ -101,3 +101,8 @@ def test_the_negative_prompt_acts(pipe) -> None:
     plain, without = drawn(pipe, asking()), drawn(pipe, asking(negative="blue"))
     assert without[1].sentence.negative.startswith("blue, ")
     assert not np.array_equal(plain[0], without[0])
+
+
+def test_the_serial_way_says_what_it_lacks_before_it_draws(pipe) -> None:
+    with pytest.raises(InputError, match="no networks that read people"):
+        compose(pipe, with_model_defaults(pipe, asking(way="serial")))

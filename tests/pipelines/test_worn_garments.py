@@ -18,6 +18,7 @@ from twinset.models.figure_reader import FigureReader
 from twinset.models.hub.profiles import BUNDLED
 from twinset.pipelines.compose import MARGIN, laid_flat
 from twinset.pipelines.families.drawn import StudioBackend
+from twinset.pipelines.families.photo import PhotoBackend
 from twinset.pipelines.named_files import GarmentPicture
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import Spec, draw_plain_spec
@@ -68,6 +69,18 @@ def test_flat_pictures_stay_as_they_are(tmp_path: Path) -> None:
     garment, notes = pictured(draw_plain_spec(1), tmp_path), []
     picture, told = laid_flat(knowing(None), garment, notes)
     assert picture.shape == (256, 192, 3) and told is None and not notes
+
+
+def test_whoever_cannot_tell_says_so(tmp_path: Path) -> None:
+    """Never silently flat: the note says what is missing."""
+    people, notes = PhotoBackend(SimpleNamespace(), (64, 64), None, None), []  # type: ignore[arg-type]
+    picture, told = laid_flat(people, pictured(draw_plain_spec(1), tmp_path), notes)
+    assert picture.shape == (256, 192, 3) and told is None
+    (note,) = notes
+    assert "is taken as laid flat" in note and "has no networks that read people" in note
+    flat = tmp_path / "flat.png"
+    Image.fromarray(render_flat(draw_plain_spec(1).garments["upper"])).save(flat)
+    assert laid_flat(people, GarmentPicture(path=flat), clear := [])[1] is None and clear == []
 
 
 @pytest.mark.long
