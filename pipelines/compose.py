@@ -283,7 +283,7 @@ def laid_flat(people: FamilyBackend, garment: GarmentPicture, notes: list[str]) 
         labels = people.worn(picture)
     except InputError as error:
         notes.append(
-            f"garment {str(garment.path)!r} is taken as laid flat, since it is unknown who may wear it: {error}"
+            f"garment {str(garment.path)!r} is taken as laid flat: nothing here tells worn from flat ({error})"
         )
         return picture, None
     if labels is None:

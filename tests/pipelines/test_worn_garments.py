@@ -79,7 +79,9 @@ def test_whoever_cannot_tell_says_so(tmp_path: Path) -> None:
     (note,) = notes
     assert "is taken as laid flat" in note and "has no networks that read people" in note
     flat = tmp_path / "flat.png"
-    Image.fromarray(render_flat(draw_plain_spec(1).garments["upper"])).save(flat)
+    blue = Image.new("RGB", (96, 128), "white")
+    blue.paste((30, 60, 200), (20, 20, 76, 108))
+    blue.save(flat)
     assert laid_flat(people, GarmentPicture(path=flat), clear := [])[1] is None and clear == []
 
 
