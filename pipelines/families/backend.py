@@ -17,6 +17,7 @@ from twinset.adapters.condition import Condition, Layout
 from twinset.figure.keypoints import Keypoints
 from twinset.models.face_finder import Face
 from twinset.models.figure_reader import Figure
+from twinset.pipelines.denoising.schedulers import SchedulerName
 from twinset.pipelines.families.looks import Looks, SelfieHair
 
 
@@ -57,7 +58,7 @@ class FamilyBackend(Protocol):
     size: tuple[int, int]
     kinds: tuple[str, ...]
     family: str
-    usual_scheduler: str | None
+    usual_scheduler: SchedulerName | None
 
     def at(self, size: tuple[int, int]) -> Self:
         """The same for pictures of another size."""

@@ -26,6 +26,7 @@ from twinset.models.face_finder import CROP, Face, align
 from twinset.models.figure_reader import Figure
 from twinset.perception.garments.cutout import cut_out
 from twinset.pipelines.denoising.condition_cache import weights_hash
+from twinset.pipelines.denoising.schedulers import SchedulerName
 from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.families.choose_face import chosen_face
 from twinset.pipelines.families.looks import Looks, read_hair
@@ -55,7 +56,7 @@ class StudioBackend:
 
     frame: tuple[int, int] = FRAME
     usual_size: tuple[int, int] = (2 * WIDTH, 2 * HEIGHT)
-    usual_scheduler: str | None = None
+    usual_scheduler: SchedulerName | None = None
     kinds: tuple[str, ...] = tuple(GARMENT_KINDS)
     family: str = "studio"
 

@@ -25,6 +25,7 @@ from twinset.perception.faces.onnx import Detector, Recogniser, aligned
 from twinset.perception.garments.cutout import KINDS_OF, cut_out, worn_or_flat
 from twinset.perception.garments.outline import class_by_shape
 from twinset.perception.people.parsing import onnx_parser
+from twinset.pipelines.denoising.schedulers import SchedulerName
 from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.families.choose_face import chosen_face
 from twinset.pipelines.families.drawn import cut_garment, found_faces
@@ -66,7 +67,7 @@ class PhotoBackend:
         recogniser: Recogniser | None,
         detector: Detector | None,
         photos: PhotoReader | None = None,
-        scheduler: str | None = None,
+        scheduler: SchedulerName | None = None,
     ):
         self.family = "sd15" if getattr(pipe, "text_encoder_2", None) is None else "sdxl"
         self.pipe, self.photos, self.usual_scheduler = pipe, photos, scheduler

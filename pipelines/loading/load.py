@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +16,7 @@ from twinset.errors import InputError
 from twinset.models.hub.download import Announce
 from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import ON_HUB
+from twinset.pipelines.denoising.schedulers import SchedulerName
 from twinset.pipelines.families.photo import PhotoBackend
 from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.joint import JointPipeline
@@ -98,9 +99,8 @@ def assembled(profile: Profile, parts: Parts, where: DevicePlacement, commercial
     put_on_device(pipe, where)
     for name, path in parts.adapters.items():
         pipe.load_adapter(path, name)
-    pipe.backend = PhotoBackend(
-        pipe, profile.size, parts.recogniser, parts.detector, PhotoReader(profile, commercial), profile.scheduler
-    )
+    reader, scheduler = PhotoReader(profile, commercial), cast("SchedulerName | None", profile.scheduler)
+    pipe.backend = PhotoBackend(pipe, profile.size, parts.recogniser, parts.detector, reader, scheduler)
     pipe.revision, pipe.licences = parts.revision, dict(parts.licences)
     return pipe
 

@@ -279,4 +279,5 @@ def test_a_canvas_comes_into_a_pipeline_folder_alone(tmp_path: Path) -> None:
     assert (after.looks, after.config["canvas_hidden"]) == (LOOKS, 16)
     kept = {key: value for key, value in after.state_dict().items() if not key.startswith("face_decoder.")}
     assert all(torch.equal(value, before[key].half().float()) for key, value in kept.items())
-    assert load_pipeline(str(folder)).canvas(np.zeros(512), face_look("smile")).shape == (112, 112, 3)
+    pipe: Any = load_pipeline(str(folder))
+    assert pipe.canvas(np.zeros(512), face_look("smile")).shape == (112, 112, 3)

@@ -103,11 +103,11 @@ def render_face_sample(seed: int, split: str) -> dict[str, np.ndarray]:
     spec = draw_spec(seed, split)
     rng = np.random.default_rng([7, SPLITS[split][0] + seed])
     return {
-        "seed": np.int64(seed),
+        "seed": np.array(seed),
         "crops": np.stack([render.render_crop(spec.restyled(rng)) for _ in range(2)]),
         "canvas": render.render_canvas(spec),
         "look": face_look(spec.expression, spec.head_turn, spec.beard, spec.hair.colour),
-    }  # type: ignore[dict-item]
+    }
 
 
 def _shard_path(out: Path, start: int) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -89,7 +90,8 @@ def with_canvas(model: Path, canvas: Path) -> None:
     tokens = {key: value for key, value in own.state_dict().items() if not key.startswith("face_decoder.")}
     faces = {key: value for key, value in trained_one.state_dict().items() if key.startswith("face_decoder.")}
     adapter.load_state_dict(tokens | faces)
-    adapter.to(torch.float16).save_pretrained(model / "identity_adapter")
+    half: Any = adapter.to(torch.float16)  # type: ignore[call-arg]
+    half.save_pretrained(model / "identity_adapter")
     _forget_folder(model / "identity_adapter" / "config.json")
     write_checksums(model)
 

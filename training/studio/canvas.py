@@ -10,6 +10,7 @@ goes on from another adapter's canvas, and learns what that one does not know: l
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,8 @@ def go_on(adapter: IdentityAdapter, earlier: IdentityAdapter) -> None:
     Raises:
         InputError: the earlier one is wider, or of other sizes.
     """
-    (inner, _, outer), (old_inner, _, old_outer) = adapter.face_decoder, earlier.face_decoder
+    layers: list[Any] = [adapter.face_decoder, earlier.face_decoder]
+    (inner, _, outer), (old_inner, _, old_outer) = layers
     width, given = old_inner.weight.shape
     if width > inner.out_features or given > inner.in_features or old_outer.bias.shape != outer.bias.shape:
         raise InputError(f"start: a canvas of width {width} does not go into one of {inner.out_features}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,7 +126,8 @@ def _train_here(options: JointOptions) -> JointModel:
     torch.manual_seed(options.seed)
     encoders = load_encoders(options.parts)
     data = JointData(options.out / "cache", encoders.clip, options.batch, Dropout(), options.seed)
-    model = new_model(options.wide, encoders.canvas.face_decoder[0].weight.shape)
+    decoder: Any = encoders.canvas.face_decoder
+    model = new_model(options.wide, decoder[0].weight.shape)
     model.identity.face_decoder.load_state_dict(encoders.canvas.face_decoder.float().state_dict())
     if options.start is not None:
         continued(model, options.start)
