@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel
@@ -61,6 +61,7 @@ def limits(field: FieldInfo) -> tuple[float | None, float | None]:
 
 
 def choices(annotation: Any) -> tuple[str, ...]:
-    """The words of a `Literal`; empty for every other type."""
-    words = get_args(annotation)
-    return words if words and all(isinstance(word, str) for word in words) else ()
+    """The words of a `Literal`, which may be one that can be absent; empty for every other type."""
+    literals = [part for part in (annotation, *get_args(annotation)) if get_origin(part) is Literal]
+    words = get_args(literals[0]) if literals else ()
+    return words if all(isinstance(word, str) for word in words) else ()

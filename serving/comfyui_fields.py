@@ -56,7 +56,8 @@ def node_input(field: FieldInfo) -> tuple[Any, dict[str, Any]]:
     unset = f" {nothing:g} leaves it open." if nothing != "" else ""
     common = {"tooltip": f"{field.description}{unset}", "advanced": option_of(field).advanced}
     if words := choices(field.annotation):
-        return list(words), common | {"default": field.default}
+        unchosen = [""] if field.default is None else []
+        return [*unchosen, *words], common | {"default": field.default or ""}
     kinds = (field.annotation, *get_args(field.annotation))
     if bool in kinds:
         return "BOOLEAN", common | {"default": field.default}

@@ -21,6 +21,8 @@ BRIGHTNESS, TINT = (0.85, 1.0), (0.88, 1.12)
 """Range of a light's brightness, and of a channel beside it; a light that brightens would make grey white."""
 FEATHER = 1 / 96
 """Width over which a change sets in, as a share of the picture's width."""
+BLANK = 1.0
+"""Spread of levels below which a picture shows nothing, and must not look as if it did."""
 DARKEST = 8.0
 """Least level of a channel that a light is told by."""
 
@@ -51,7 +53,7 @@ def hold_colours(picture: np.ndarray, labels: np.ndarray, held: Sequence[HeldCol
     """
     regions = [region_inside(labels, each.labels) for each in held]
     seen = [(each, region) for each, region in zip(held, regions, strict=True) if region.sum() >= FEWEST_PIXELS]
-    if not seen:
+    if not seen or picture.std() < BLANK:
         return picture
     found = np.stack([np.median(picture[region], axis=0) for _, region in seen])
     own = np.array([each.colour for each, _ in seen], float)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, get_args
 
 import gradio as gr
 
-from twinset.pipelines.options import limits, option_of
+from twinset.pipelines.options import choices, limits, option_of
 from twinset.serving.contract import JobRequest
 from twinset.serving.web.session import MissingError
 from twinset.serving.web.translations import words
@@ -27,9 +27,10 @@ def knob(name: str, most: float | None = None) -> Any:
     kind: Any = field.annotation
     if kind is bool:
         return gr.Checkbox(field.default, label=label, min_width=150, elem_id=f"knob-{name}")
-    if get_origin(kind) is Literal:
-        choices = list(get_args(kind))
-        return gr.Dropdown(choices, value=field.default, label=label, min_width=150, elem_id=f"knob-{name}")
+    if chosen := choices(kind):
+        unchosen = [(words("own_choice"), "")] if field.default is None else []
+        offered: list[Any] = [*unchosen, *chosen]
+        return gr.Dropdown(offered, value=field.default or "", label=label, min_width=150, elem_id=f"knob-{name}")
     if kind is str:
         return gr.Textbox(field.default, label=label, min_width=150, elem_id=f"knob-{name}")
     if isinstance(kind, UnionType):  # a number that may be absent, which Gradio's own field for numbers turns into 0
@@ -63,12 +64,13 @@ def request_fields(values: dict[str, Any]) -> dict[str, Any]:
         MissingError: there are letters where a number should be.
     """
     given = {name: value for name, value in values.items() if value is not None and value != ""}
-    return {name: _number(name, value) if _is_optional(name) else value for name, value in given.items()}
+    return {name: _number(name, value) if _is_optional_number(name) else value for name, value in given.items()}
 
 
-def _is_optional(name: str) -> bool:
+def _is_optional_number(name: str) -> bool:
     """Whether a knob is a number that may be absent."""
-    return isinstance(JobRequest.model_fields[name].annotation, UnionType)
+    kinds = get_args(JobRequest.model_fields[name].annotation)
+    return NoneType in kinds and (int in kinds or float in kinds)
 
 
 def _number(name: str, text: str) -> float | int:

@@ -296,7 +296,7 @@ def test_generate_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("twinset.cli.draw.load", lambda *_: pipe)
+    monkeypatch.setattr("twinset.cli.draw.load", lambda *_, **__: pipe)
     arguments = ["--prompt", "beach", "--garment", dress, "--num", 2, "--seed", 7, "--steps", 1]
     assert run(monkeypatch, "generate", *arguments, "-o", tmp_path / "out", "--json") == 0
     records = json.loads(capsys.readouterr().out)
@@ -329,7 +329,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
     Image.new("RGB", (64, 64), "white").save(tmp_path / "white.png")
     (tmp_path / "text.png").write_text("not a picture")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("twinset.cli.draw.load", lambda *_: pipe)
+    monkeypatch.setattr("twinset.cli.draw.load", lambda *_, **__: pipe)
     assert run(monkeypatch, "generate", "--prompt", "x", *arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and words in lines[0] and lines[0].startswith("twinset: ")

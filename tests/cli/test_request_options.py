@@ -43,7 +43,7 @@ def flags(command: str) -> dict[str, str]:
 @pytest.mark.parametrize(("command", "use"), [("generate", "scene"), ("tryon", "photo")])
 def test_the_command_line_has_every_option(command: str, use: Use) -> None:
     expected = {name for name, field in Request.model_fields.items() if option_of(field).use in ("both", use)}
-    assert set(flags(command)) - {"commercial", "offline", "out", "as_json", "help"} == expected
+    assert set(flags(command)) - {"commercial", "offline", "device", "memory", "out", "as_json", "help"} == expected
 
 
 def test_a_new_option_reaches_the_command_line() -> None:

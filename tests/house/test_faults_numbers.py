@@ -59,7 +59,7 @@ def test_the_command_writes_no_picture_of_what_is_no_number(
     pipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     pipe.unet.conv_out.bias.data[5] = torch.nan  # of some latents only
-    monkeypatch.setattr("twinset.cli.draw.load", lambda *given: pipe)
+    monkeypatch.setattr("twinset.cli.draw.load", lambda *_, **__: pipe)
     line = [
         "twinset",
         "generate",

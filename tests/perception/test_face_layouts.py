@@ -115,7 +115,7 @@ def test_other_shapes_are_noticed(tmp_path: Path) -> None:
     path = write_graph(tmp_path / "a.onnx", [node], *ends, to=np.array([1, 32, -1], np.int64))
     with pytest.raises(InputError, match=r"its output has shape \(1, 32, 576\), expected \(1, 20, 126\)"):
         Detector(path, size=SIZE).find(red())
-    with pytest.raises(InputError, match="no detector"):
+    with pytest.raises(InputError, match="is not a detector"):
         Detector(recogniser_graph(tmp_path / "r.onnx"), size=SIZE)
     with pytest.raises(ValueError, match="multiple of 128"):
         Detector(retinaface15(tmp_path / "f.onnx"), size=(160, 128))

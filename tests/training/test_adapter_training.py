@@ -32,12 +32,13 @@ from twinset.training.adapters.data import AdapterData
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
 from twinset.training.adapters.prepare import PeopleEncoder
 from twinset.training.adapters.shown import Shown, drawn_shown, sources
-from twinset.training.adapters.train import publish_adapter, train_adapter
-from twinset.training.adapters.trained import TrainedAdapter
+from twinset.training.adapters.train import train_adapter
 from twinset.training.core.checkpoints import Checkpoints
 from twinset.training.core.options import checked, read_recipe
 from twinset.training.core.tensor_cache import TensorCache
 from twinset.training.mannequin.viton import write_viton
+
+pytestmark = pytest.mark.long
 
 KINDS: dict[str, type[AdapterOptions]] = {
     "identity": IdentityOptions, "garment": GarmentOptions, "control": ControlOptions
@@ -89,7 +90,6 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 # Full-size families
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_identity_adapter_is_a_face_id_file(family: str, tmp_path: Path) -> None:
     pipe = full(family)
@@ -125,7 +125,6 @@ def test_an_identity_without_attention_lora_has_zeros_for_it(tmp_path: Path) -> 
     assert lora and not any(tensor.any() for tensor in lora.values())
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_garment_adapter_is_an_ip_adapter_plus_file(family: str, tmp_path: Path) -> None:
     pipe = full(family)
@@ -141,7 +140,6 @@ def two_garments() -> list[np.ndarray]:
     return [next(iter((drawn_shown(seed).garments or {}).values())) for seed in (0, 1)]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", ["parsing", "pose"])
 def test_a_controlnet_is_a_folder_of_diffusers(family: str, kind: str, tmp_path: Path) -> None:
@@ -157,7 +155,6 @@ def test_a_controlnet_is_a_folder_of_diffusers(family: str, kind: str, tmp_path:
         assert list(palette) == list(LABELS) and palette["face"] == PALETTE[FACE].tolist()
 
 
-@pytest.mark.long
 def test_the_loss_falls(tmp_path: Path) -> None:
     """Of a ControlNet on one picture, always in the same noise."""
     pipe = full("sd15")
@@ -176,7 +173,6 @@ def studio_tiny() -> Any:
     return tiny_pipeline()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("task", "reader"),
     [("identity", IdentityAdapter), ("garment", GarmentAdapter), ("control", RegionControlNetModel)],
@@ -193,7 +189,6 @@ def test_the_bundled_models_parts_are_trained_on(studio_tiny: Any, task: str, re
         assert sheet.width >= 2 * 192
 
 
-@pytest.mark.long
 def test_a_stopped_run_goes_on_bit_for_bit(studio_tiny: Any, tmp_path: Path) -> None:
     def state(folder: Path) -> dict[str, torch.Tensor]:
         return (Checkpoints(folder / "checkpoints").newest() or {})["model"]
@@ -383,20 +378,6 @@ def test_joints_that_nobody_knows_are_not_drawn_after_a_cut(tmp_path: Path) -> N
     assert len(rows) and np.ptp(rows) <= 8 and np.ptp(columns) <= 8  # one disc, no limb
 
 
-def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    class Broken(TrainedAdapter):
-        def write(self, out: Path) -> Path:
-            out.write_bytes(b"half")
-            raise OSError("disk full")
-
-    out = tmp_path / "x.safetensors"
-    out.write_bytes(b"before")
-    with pytest.raises(OSError, match="disk full"):
-        publish_adapter(Broken(), out)
-    assert out.read_bytes() == b"before" and list(tmp_path.iterdir()) == [out]
-
-
-@pytest.mark.long
 def test_minutes_end_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that goes on by a tenth of a second whenever it is read."""
     monkeypatch.setattr("twinset.training.core.loop.time", SimpleNamespace(monotonic=count(0, 0.1).__next__))

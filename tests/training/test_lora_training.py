@@ -33,6 +33,8 @@ from twinset.training.lora.prepare import EncodedExample, encode_examples
 from twinset.training.lora.train import train_lora
 from twinset.training.studio.joint_model import studio_scheduler
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -294,7 +296,6 @@ def test_fp16_is_refused_without_a_gpu(pipe: Any, data: Path) -> None:
 # Whole trainings
 
 
-@pytest.mark.long
 def test_a_garment_is_learnt_and_the_base_stays_as_it_was(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,7 +315,6 @@ def test_a_garment_is_learnt_and_the_base_stays_as_it_was(
     assert trained.recipe.is_file() and (trained.run / "tensorboard").is_dir()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 @pytest.mark.parametrize("form", ["kohya", "diffusers"])
 def test_public_families_train_and_diffusers_loads_the_file(family: str, form: str, data: Path, tmp_path: Path) -> None:
@@ -349,7 +349,6 @@ def said(pipe: Any) -> dict[str, torch.Tensor]:
     return found if second is None else found | {"second": second(ids)[0]}
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "more",
     [
@@ -368,7 +367,6 @@ def test_options_train(more: dict[str, Any], data: Path, tmp_path: Path) -> None
     assert all((low.magnitude is not None) == bool(more.get("dora")) for low in layers)
 
 
-@pytest.mark.long
 def test_gradient_checkpointing_and_accumulation_change_nothing(data: Path, tmp_path: Path) -> None:
     def ups(name: str, **more: Any) -> list[torch.Tensor]:
         options = lp.options(data, model="sd15", resolution=64, steps=2, caption_dropout=0, **more)
@@ -379,7 +377,6 @@ def test_gradient_checkpointing_and_accumulation_change_nothing(data: Path, tmp_
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
 
 
-@pytest.mark.long
 def test_training_ends_early_when_nothing_gets_better(data: Path, tmp_path: Path) -> None:
     more = {"steps": 50, "sample_every": 1, "patience": 2, "learning_rate": 1e-9, "save_every": 100}
     trained = train_lora(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -95,5 +95,4 @@ def _help(field: FieldInfo, several: bool) -> str:
 
 
 def _metavar(field: FieldInfo) -> str | None:
-    words = choices(field.annotation) if get_origin(field.annotation) is Literal else ()
-    return "|".join(words) or None
+    return "|".join(choices(field.annotation)) or None
