@@ -17,8 +17,9 @@ from twinset.figure.colours import RGB
 from twinset.pipelines.denoising.blending import inner_feather, rgb_of
 from twinset.scoring.garment import FEWEST_PIXELS, region_inside
 
-BRIGHTNESS, TINT = (0.85, 1.0), (0.88, 1.12)
-"""Range of a light's brightness, and of a channel beside it; a light that brightens would make grey white."""
+BRIGHTNESS, TINT = (0.92, 1.0), (0.88, 1.12)
+"""Range of a light's brightness, and of a channel beside it: a darker one would make white grey, a brighter one grey
+white, and a colour that the words name would lose its name."""
 FEATHER = 1 / 96
 """Width over which a change sets in, as a share of the picture's width."""
 BLANK = 1.0
