@@ -8,6 +8,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, StableDiffusionControlNetPipeline
 from torch import Tensor
@@ -65,6 +66,7 @@ def condition(adapter: PublicAdapter, given: Tensor, region: Tensor) -> Conditio
     return Condition(adapter.kind, projector(given), region, sites, absent=absent, weight=SCALE)
 
 
+@pytest.mark.long
 def test_two_controlnets_a_face_and_a_garment_with_masks_equal_diffusers(tmp_path: Path) -> None:
     """FaceID with its LoRA on one half, IP-Adapter-Plus on the other: the same latents to 1e-4 of their size."""
     given = parts()

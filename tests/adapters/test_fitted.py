@@ -230,6 +230,7 @@ def two_people(*regions: Tensor | None) -> list[PersonReference]:
     ]
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_story_maker_gives_each_person_a_region(tmp_path: Path) -> None:
     """A person's tokens, beside the background's, speak in the person's region and nowhere else."""

@@ -59,6 +59,7 @@ def style(pipe: Any, folder: Path, name: str = "style", weight: float = 1.0) -> 
     return pairs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", FORMS)
 def test_each_form_adds_what_its_pairs_say(tmp_path: Path, case: str) -> None:
     make, spell, file = FORMS[case]
@@ -274,6 +275,7 @@ UNFIT: dict[str, tuple[list[fx.Pair], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", UNFIT)
 def test_files_that_do_not_fit_change_nothing(tmp_path: Path, case: str) -> None:
     pairs, fault = UNFIT[case]

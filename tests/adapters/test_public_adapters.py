@@ -117,6 +117,7 @@ def test_face_id_plus_equals_diffusers(tmp_path: Path, form: str):
     agree(unet, adapter, adapter.projector(embedding, states, s=0.7), expected)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("form", "kind"), [("ip-adapter-plus", "garment"), ("instant-id", "identity")])
 def test_query_resamplers_equal_diffusers(tmp_path: Path, form: str, kind: str):
     unet = tiny_unet()

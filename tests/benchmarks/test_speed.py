@@ -62,6 +62,7 @@ def test_the_naive_way_draws_what_ours_draws_and_reads_the_garment_at_every_step
     assert (once, every, doubled) == ([1], [1, 1], [2, 2])
 
 
+@pytest.mark.long
 def test_every_part_of_the_full_stack_has_its_say(parts: NetworkParts) -> None:
     ways = [Ours(parts), Ours(parts, controlled=False), Ours(parts, tokens=False), Ours(parts, reference=False)]
     full, *lacking = (way.run(2) for way in (*ways, Ours(parts, lora="none")))

@@ -117,6 +117,7 @@ def test_largest_of_several_faces_is_taken(selfie: Path) -> None:
     assert notes == [f"selfie {str(selfie)!r} shows 2 faces; the largest is used"]
 
 
+@pytest.mark.long
 def test_strength_0_leaves_a_condition_out(pipe: StudioPipeline, selfie: Path, dress: Path) -> None:
     fields = {"prompt": "x", "selfie": selfie, "garments": [f"dress={dress}"], "seed": 0}
     weights = {"identity_strength": 0.0, "garment_strength": 0.5}

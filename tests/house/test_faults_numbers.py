@@ -40,6 +40,7 @@ def pipe(model: Path) -> Any:
 # Numbers
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [0, 2])
 @pytest.mark.parametrize("output", ["pil", "latent"])
 def test_one_latent_that_is_no_number_is_an_error(step: int, output: str, pipe: Any) -> None:
@@ -100,6 +101,7 @@ def together(*calls: Any) -> None:
         thread.join()
 
 
+@pytest.mark.long
 def test_requests_of_two_threads_give_the_bytes_of_a_serial_run(pipe: Any, tmp_path: Path) -> None:
     """One of them brings a LoRA, of which nothing must be in the other's picture."""
     lora = tmp_path / "x.safetensors"

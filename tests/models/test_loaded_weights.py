@@ -107,6 +107,7 @@ def test_a_lora_means_its_deltas_at_any_strength(family: str, form: str) -> None
     assert same_bits(bits(pipe), before) and torch.equal(latents(pipe), plain)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_loras_one_taken_out(family: str) -> None:
     pipe = ours(family)
@@ -121,6 +122,7 @@ def test_two_loras_one_taken_out(family: str) -> None:
     close(latents(pipe), latents(merged(family, second)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_fused_lora_and_back(family: str) -> None:
     pipe = ours(family)

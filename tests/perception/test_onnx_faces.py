@@ -199,6 +199,7 @@ class TestFaultyGraphs:
         with pytest.raises(InputError, match="not a valid ONNX file"):
             Recogniser(path)
 
+    @pytest.mark.long
     def test_onnx_runtime_reports_to_nobody(self, tmp_path: Path) -> None:
         """The switch works only when it is set before the package is first imported."""
         path = recogniser_graph(tmp_path / "face.onnx")

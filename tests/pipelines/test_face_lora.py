@@ -233,6 +233,7 @@ def test_a_lora_that_was_taken_away_is_missed(pipe: Any, selfie: Path) -> None:
         latents(pipe, prompt, layout, [face])
 
 
+@pytest.mark.long
 def test_from_the_command_line(
     parts: tuple[str, Parts], selfie: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

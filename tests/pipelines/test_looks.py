@@ -51,6 +51,7 @@ def test_the_pose_tells_the_heads_turn(seed: int) -> None:
     assert head_turn_of(render.layout_keypoints(spec)) == pytest.approx(spec.head_turn, abs=0.02)
 
 
+@pytest.mark.long
 def test_a_selfies_hair_is_read(studio: StudioPipeline) -> None:
     """Of drawn people whom no network was trained on: style and colour."""
     people, right = backend_of(studio), list[bool]()

@@ -251,6 +251,7 @@ def test_rn50_is_looked_for_and_never_fetched(tmp_path: Path, monkeypatch: pytes
 # The command
 
 
+@pytest.mark.long
 def test_score_command(tmp_path: Path) -> None:
     Image.fromarray(PICTURE).save(tmp_path / "photo.png")
     Image.fromarray(render.render_selfie(PERSON)).save(tmp_path / "me.png")

@@ -145,6 +145,7 @@ def test_selfie_garment_and_pose_by_the_profiles_parts(
     assert "the same bytes" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_what_is_missing_is_one_line(
     bases: Bases, selfie: Path, dress: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -183,6 +184,7 @@ def test_a_request_is_the_same_whatever_came_before(bases: Bases, selfie: Path, 
     assert len(pipe.adapters) == 2 and both.model["revision"] != first.model["revision"]
 
 
+@pytest.mark.long
 def test_another_base_or_another_part_is_noticed(
     bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -32,6 +32,7 @@ def claim_all(folder: Path, name: str, start: Any, told: Any) -> None:
     told.put(mine)
 
 
+@pytest.mark.long
 def test_eight_processes_claim_each_of_a_thousand_jobs_once(tmp_path: Path) -> None:
     jobs = queue(tmp_path, room=10**6)
     with jobs.repository.transaction():

@@ -254,6 +254,7 @@ def test_gradio_checks_paths_itself(scene: Scene, monkeypatch: pytest.MonkeyPatc
     assert scene.files() == before and not scene.service.queue.counts()
 
 
+@pytest.mark.long
 def test_an_upload_that_became_something_else_is_not_opened(scene: Scene) -> None:
     """Whoever can write to the cache folder leads nobody out of it."""
     own, event = Path(scene.own), scene.one.events()[0]

@@ -111,6 +111,7 @@ def test_a_run_stopped_at_any_batch_goes_on_bit_by_bit(
     assert_same(last(out), last(straight))
 
 
+@pytest.mark.long
 def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def grown(mask: np.ndarray) -> np.ndarray:
     return np.asarray(binary_dilation(mask, iterations=4), dtype=bool)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pose", poses.PRESETS)
 def test_every_kind_is_drawn_in_every_pose(pose):
     points = poses.preset(pose, "full")
@@ -66,6 +67,7 @@ def test_every_kind_is_drawn_in_every_pose(pose):
         assert shown.sum() > (20 if kind in ("glasses", "bag") else 40), (pose, kind)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [kind for kind in LATER if garment_slot(kind) in ("hat", "eyewear", "bag")])
 def test_labels_are_where_the_picture_changes(kind):
     for seed in (2, 5, 9):
