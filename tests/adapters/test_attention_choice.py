@@ -187,6 +187,7 @@ def test_an_ip_adapter_of_diffusers_acts_beside_a_condition(family: str) -> None
     assert all(pipe.unet.attn_processors[name] is before[name] for name in before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_ip_adapter_is_cut_off_by_diffusers_callback(family: str) -> None:
     made = []

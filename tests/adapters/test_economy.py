@@ -174,6 +174,7 @@ def test_conditions_are_attended_to_only_where_they_act(pipe: StudioPipeline, mo
     assert {rows for rows, tokens in sizes if tokens == 77} == {2}
 
 
+@pytest.mark.long
 def test_shared_control_runs_for_one_branch(pipe: StudioPipeline) -> None:
     """Where there is one branch only it changes nothing; where there are two it changes little."""
     conditions, net = [person(pipe)], pipe.controlnet.nets[0]

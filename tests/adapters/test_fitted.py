@@ -137,6 +137,7 @@ def close(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_instant_id_with_its_identity_net(tmp_path: Path) -> None:
     """Tokens in the UNet beside the text; the IdentityNet reads the tokens, and no text at all."""
@@ -200,6 +201,7 @@ def test_magic_clothing_by_its_three_branches(tmp_path: Path) -> None:
     close(ours, loop(pipe, evaluate, [1 - 2.5, 2.5 - 7.5, 7.5]))
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_story_maker_puts_everybody_into_one_attention(tmp_path: Path) -> None:
     pipe = pipeline()
@@ -281,6 +283,7 @@ def test_an_adapter_goes_where_the_pipeline_goes(tmp_path: Path) -> None:
     torch.testing.assert_close(double.float(), single, rtol=1e-2, atol=1e-3 * float(single.abs().max()))
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_face_id_plus_reads_embedding_and_crop(tmp_path: Path) -> None:
     pipe = pipeline()

@@ -215,6 +215,7 @@ def with_magnitudes(pipe: Any, pairs: list[fx.Pair]) -> tuple[list[fx.Pair], fx.
     return scaled, models
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", ["kohya SD1.5", "kohya SDXL"])
 def test_dora_of_kohya_files(tmp_path: Path, case: str) -> None:
     make, spell, file = FORMS[case]

@@ -65,6 +65,7 @@ def test_lpips_needs_its_weights_and_then_tells_pictures_apart(tmp_path: Path, m
     perceptual.perceptual_distance.cache_clear()
 
 
+@pytest.mark.long
 def test_calls_are_counted_and_caches_spare_some() -> None:
     pipe, person = tiny_pipeline(), person_of(tiny_pipeline(), 60_000, 0)
     counts = []
@@ -102,6 +103,7 @@ def test_cost_of_a_way_and_its_table(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     )
 
 
+@pytest.mark.long
 def test_lora_steps_are_timed_and_train_the_same_layers(tmp_path: Path) -> None:
     setting = Setting("sdxl", 64, 1, tiny=True)
     bench = lora_speed.Bench(setting, tmp_path)

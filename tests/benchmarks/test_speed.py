@@ -51,6 +51,7 @@ def test_ours_draws_what_diffusers_assembly_draws(parts: NetworkParts) -> None:
     assert not torch.allclose(ours, bare, atol=1e-2)
 
 
+@pytest.mark.long
 def test_the_naive_way_draws_what_ours_draws_and_reads_the_garment_at_every_step(parts: NetworkParts) -> None:
     ours, naive, both = Ours(parts), Naive(parts), Naive(parts, both=True)
     with batches(ours.reference_unet) as once:

@@ -230,6 +230,7 @@ def test_generate_writes_pictures_records_and_sheet(
         assert set(picture.info) <= {"XML:com.adobe.xmp", "xmp"}  # its labels
 
 
+@pytest.mark.long
 def test_regions_are_shown(pipe: StudioPipeline, selfie: Path, dress: Path, tmp_path: Path) -> None:
     fields = {
         "prompt": "short hair",
@@ -250,6 +251,7 @@ def test_regions_are_shown(pipe: StudioPipeline, selfie: Path, dress: Path, tmp_
     assert changed[regions["dress"] > 0].mean() > 0.95 and not changed[sum(regions.values()) == 0].any()
 
 
+@pytest.mark.long
 def test_replay_gives_the_same_bytes(pipe: StudioPipeline, selfie: Path, tmp_path: Path) -> None:
     fields = {"prompt": "x", "selfie": selfie, "num": 2, "seed": 1, "steps": 2, "pose": "walking:mirror"}
     request = read_request(fields | {"labels": False})  # with them: tests/compliance/test_labels.py
@@ -275,6 +277,7 @@ def test_another_request_does_not_overwrite(pipe: StudioPipeline, tmp_path: Path
     assert not (tmp_path / "0001-3.json").exists()
 
 
+@pytest.mark.long
 def test_seed_is_drawn_and_recorded(pipe: StudioPipeline, tmp_path: Path) -> None:
     record = generate(pipe, Request(prompt="x", steps=1), tmp_path)[0]
     assert record.request.seed == record.seed

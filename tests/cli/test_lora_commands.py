@@ -142,6 +142,7 @@ def test_every_option_is_an_option_of_the_command(capsys: pytest.CaptureFixture[
 # Files
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dora", [False, True])
 def test_conversions_keep_what_is_added(

@@ -121,6 +121,7 @@ def test_two_processes_may_bind_at_once(book: ConsentBook) -> None:
     assert len(book.read(reference).selfies) == 40
 
 
+@pytest.mark.long
 def test_a_request_is_drawn_under_its_consent_only(
     book: ConsentBook, selfie: Path, tmp_path: Path, studio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

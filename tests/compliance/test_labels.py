@@ -353,6 +353,7 @@ def test_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 FIELDS = {"prompt": "short hair", "seed": 7, "steps": 2, "repair": False}
 
 
+@pytest.mark.long
 def test_pictures_are_labelled_and_replayed(studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (record,) = generate(studio, read_request(FIELDS), tmp_path)
     found, stored = verify(tmp_path / record.picture), load_record(tmp_path / "0007.json")

@@ -176,6 +176,7 @@ def test_a_picture_without_a_usable_face_says_so(picture: np.ndarray, studio: An
         noted(studio, picture, tmp_path)
 
 
+@pytest.mark.long
 def test_a_face_that_is_hard_to_recognise_is_told(studio: Any, tmp_path: Path) -> None:
     assert noted(studio, SELFIE, tmp_path) == []
     two = np.concatenate([SELFIE, SELFIE], 1)

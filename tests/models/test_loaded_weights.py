@@ -149,6 +149,7 @@ def test_a_lora_acts_beside_conditions(family: str) -> None:
     assert not torch.allclose(both, latents(pipe), rtol=1e-2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_callback_may_change_a_loras_strength(family: str) -> None:
     """What was projected under the old strength is not kept."""

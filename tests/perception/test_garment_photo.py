@@ -178,6 +178,7 @@ class TestWarp:
         _, coverage = warp_to_pose(cut.picture, cut.mask, CLASS_OF[kind], keypoints, self.size)
         return coverage, keypoints
 
+    @pytest.mark.long
     @pytest.mark.parametrize("pose", ["standing", "walking", "waving", "hands_on_hips"])
     @pytest.mark.parametrize("kind", ["t_shirt", "shirt", "coat", "dress", "trousers", "skirt"])
     def test_garments_lie_where_they_belong(self, kind: str, pose: str) -> None:

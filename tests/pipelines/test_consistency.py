@@ -129,6 +129,7 @@ def test_knobs_set_how_far_repairs_go(studio, fields) -> None:
     assert 0 < moved(fusion_strength=0.3) < moved()
 
 
+@pytest.mark.long
 def test_outside_the_photos_mask_nothing_is_repaired(studio, fields) -> None:
     request = read_request(fields)
     mask = compose(studio, request).photo.redrawn  # type: ignore[union-attr]

@@ -31,6 +31,7 @@ from twinset.pipelines.denoising.guidance import Guidance
 # Loading and saving
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loads_what_diffusers_saved_and_gives_it_back(family: str, tmp_path: Path) -> None:
     plain = theirs(family)
@@ -47,6 +48,7 @@ def test_loads_what_diffusers_saved_and_gives_it_back(family: str, tmp_path: Pat
     close(unsaid, latents(pipe, num_inference_steps=3, guidance_scale=2.5), 1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keyword", ["dtype", "torch_dtype"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loads_in_the_precision_asked_for(family: str, keyword: str, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def test_guidance_ends_as_in_diffusers_guide(family: str, prompts: int) -> None:
     assert not torch.allclose(made[0], latents(ours(family), **texts), rtol=1e-2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prompts", [1, 2])
 @pytest.mark.parametrize("official", [SDCFGCutoffCallback, SDXLCFGCutoffCallback, SDXLControlnetCFGCutoffCallback])
 def test_diffusers_own_cutoffs_of_guidance(official: Any, prompts: int) -> None:

@@ -188,6 +188,7 @@ def face_of(pipe: Any, selfie: Path, **schedule: Any) -> tuple[dict[str, Any], A
     return prompt_arguments(pipe, made.sentence), made.layout, replace(made.conditions[0], **schedule)
 
 
+@pytest.mark.long
 def test_it_acts_in_the_steps_of_the_face(pipe: Any, base: Any, selfie: Path) -> None:
     prompt, layout, late = face_of(pipe, selfie, start=0.5)
     seen: dict[str, list[Tensor]] = {"pipe": [], "base": []}

@@ -220,6 +220,7 @@ def test_files_come_in_half_precision_and_without_a_vae(
     assert f"no VAE of its own: needs parts of profile {bases.family!r}" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_folders_of_half_precision_files(bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the hub has them: `….fp16.safetensors` alone for some parts, both for others; the plain ones count."""
     model = Path(shutil.copytree(bases.folder, tmp_path / "model"))

@@ -65,6 +65,7 @@ def picture(pipe: Any) -> np.ndarray:
     return pipe(**inputs()).images[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_a_single_file_is_the_same_model(family: str, tmp_path: Path) -> None:
     parts, cls = (sd15(), JointPipeline) if family == "sd15" else (sdxl(), JointXLPipeline)

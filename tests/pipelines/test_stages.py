@@ -142,6 +142,7 @@ def test_a_share_of_the_schedule_is_its_end() -> None:
     assert torch.equal(noisy_start(scheduler, noise, whole), noise * scheduler.init_noise_sigma)
 
 
+@pytest.mark.long
 def test_a_pass_goes_on_from_a_picture() -> None:
     """It runs its share of the steps, from that picture; none at all, or without a picture, is refused."""
     pipe, layout = tiny_pipeline(), layout_at(FRAME)

@@ -67,6 +67,7 @@ def test_words_for_what_a_family_cannot_draw_are_left_to_the_text_encoder() -> N
     assert made.kinds == ("dress", "shoes") and "belt" in made.prompt
 
 
+@pytest.mark.long
 def test_weights_reach_the_picture() -> None:
     pipe = tiny_pipeline()
     drawn = []

@@ -190,6 +190,7 @@ def test_no_file_goes_to_a_session_that_has_no_part_in_it(scene: Scene) -> None:
     assert stranger.get(f"/gradio_api/file={scene.own}").status_code in (401, 404)
 
 
+@pytest.mark.long
 def test_the_same_picture_of_two_sessions_is_each_ones(scene: Scene) -> None:
     shared = {visitor.upload(png(5), "same.png") for visitor in (scene.one, scene.other)}
     (path,) = shared
@@ -287,6 +288,7 @@ def test_forms_and_what_is_no_json_are_refused(scene: Scene) -> None:
     assert scene.one.http.post("/gradio_api/run-history/connect", json={"bucket_id": "a/b"}).status_code in (404, 405)
 
 
+@pytest.mark.long
 def test_errors_tell_no_path(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither of files that are no pictures, nor when the page itself fails."""
     broken = scene.one.upload(b"\x89PNG no picture", "broken.png")

@@ -63,6 +63,7 @@ def test_decompression_bombs(side: int, client: TestClient, service: Service) ->
     assert not list(service.files.uploads.iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "data", [b"%!PS-Adobe-3.0 EPSF", b"8BPS\0\1" + bytes(40), b"<svg xmlns='http://www.w3.org/2000/svg'/>",
              png() + b"<script>alert(1)</script>", b"PK\x03\x04" + bytes(40), b"%PDF-1.7"],

@@ -141,6 +141,7 @@ def first_try(queue: JobQueue) -> bool:
     return any(job.state == "running" and job.attempts == 1 for job in queue.jobs.latest("a"))
 
 
+@pytest.mark.long
 def test_killed_workers_lose_and_double_nothing(tmp_path: Path) -> None:
     """SIGKILL again and again in the middle of jobs: in the end every job is done once, each picture whole."""
     queue = JobQueue(Repository(tmp_path / "jobs.sqlite"), lease=2.0)

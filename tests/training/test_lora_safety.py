@@ -128,6 +128,7 @@ def test_a_loss_that_is_not_finite_stops_before_anything_is_saved(
     assert all(bool(weight.isfinite().all()) for weight in last(out)["model"].values())
 
 
+@pytest.mark.long
 def test_weights_that_are_not_finite_are_not_saved(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Exploding(torch.optim.SGD):
         def step(self, closure: Any = None) -> None:

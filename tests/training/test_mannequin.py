@@ -167,6 +167,7 @@ def test_store_goes_on_where_it_stopped(tmp_path, monkeypatch):
         store.load_store(tmp_path / "nowhere")
 
 
+@pytest.mark.long
 def test_people_are_drawn_with_the_bytes_that_the_weights_were_trained_on():
     """The colours, the paint and the flat garments are shared with the pipelines: no change there may touch these.
 
