@@ -70,7 +70,8 @@ class PhotoBackend:
         scheduler: SchedulerName | None = None,
     ):
         self.family = "sd15" if getattr(pipe, "text_encoder_2", None) is None else "sdxl"
-        self.pipe, self.photos, self.usual_scheduler = pipe, photos, scheduler
+        self.pipe, self.photos = pipe, photos
+        self.usual_scheduler: SchedulerName | None = scheduler
         self.frame = self.usual_size = self.size = size
         self.recogniser, self.detector = recogniser, detector
         self.chosen_faces: Detector | InsightFace | None = None
