@@ -33,6 +33,24 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
+def refuse_pickles(folder: Path, given: Mapping[str, Any]) -> None:
+    """Refuse a model folder of which a part is there as a pickle alone.
+
+    Args:
+        folder: of the model; one that is not here is passed over.
+        given: parts that are not read from it.
+
+    Raises:
+        InputError: the line names the file, and the switch that reads it.
+    """
+    for pickled in sorted(folder.glob("*/*.bin")):
+        if pickled.parent.name not in given and not any(pickled.parent.glob("*.safetensors")):
+            raise InputError(
+                f"{str(pickled)!r} is a pickle, which may hold code; save the model as safetensors, or, if you trust "
+                "where it is from, pass use_safetensors=False, which reads its tensors alone"
+            )
+
+
 class PretrainedMixin:
     """`from_pretrained` of both families, and where a pipeline's weights are from.
 
@@ -54,7 +72,7 @@ class PretrainedMixin:
         Weights are read from safetensors alone; `use_safetensors=False` reads pickles too, tensors only.
 
         Raises:
-            InputError: there is no such model.
+            InputError: there is no such model, or it is a folder of pickles.
         """
         name, kind = str(pretrained_model_name_or_path), cls
         folder = BUNDLED / name if (BUNDLED / name / INDEX).is_file() else Path(name)
@@ -70,7 +88,8 @@ class PretrainedMixin:
             )
         if not {"dtype", "torch_dtype"} & kwargs.keys():
             kwargs["dtype"] = torch.float32
-        kwargs.setdefault("use_safetensors", True)
+        if kwargs.setdefault("use_safetensors", True):
+            refuse_pickles(folder, kwargs)
         diffusers_own: Any = super(PretrainedMixin, kind)
         return diffusers_own.from_pretrained(name, **kwargs)
 

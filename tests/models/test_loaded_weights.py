@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.both_families import FAMILIES, close, face, latents, ours, parts_of, theirs
+from twinset.errors import InputError
 from twinset.models.clip import StudioCLIP
+from twinset.pipelines.joint import JointPipeline
 
 KOHYA = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "lora_te2"}
 
@@ -196,3 +199,13 @@ def test_a_textual_inversion_has_its_meaning(family: str, vectors: int) -> None:
     close(*made)
     assert not torch.allclose(made[0], plain[0][0], rtol=1e-3)
     close(*plain[0])
+
+
+def test_a_folder_of_pickles_is_refused_with_the_switch_that_reads_it(tmp_path: Path) -> None:
+    pipe = ours("sd15")
+    pipe.save_pretrained(tmp_path, safe_serialization=False)
+    with pytest.raises(InputError, match=r"\.bin' is a pickle, which may hold code; .*use_safetensors=False"):
+        JointPipeline.from_pretrained(tmp_path)
+    given: Any = {"text_encoder": pipe.text_encoder}  # transformers writes safetensors whatever it is told
+    again = JointPipeline.from_pretrained(tmp_path, use_safetensors=False, **given)
+    assert all(torch.equal(value, again.unet.state_dict()[key]) for key, value in pipe.unet.state_dict().items())
