@@ -30,6 +30,8 @@ from twinset.models.hub.profiles import BUNDLED, ON_HUB
 from twinset.pipelines.loading import load
 
 SD15 = ON_HUB["sd15"]
+UNDRAWN = 3
+"""Parts that read photographs; a picture of a preset's pose pulls none of them."""
 FORMS = {"identity_adapter": "face-id-plus-v2", "garment_adapter": "ip-adapter-plus"}
 INDEX = {
     "_class_name": "StableDiffusionPipeline",
@@ -109,6 +111,8 @@ def test_from_an_empty_cache_to_a_picture(sd15: Hub, selfie: Path, dress: Path, 
     first, again = tmp_path / "first", tmp_path / "again"
     done = run(*asked, "-o", first)
     assert done.exit_code == 0, done.output
+    assert f"downloading {len(SD15.chosen()) - UNDRAWN} part(s), " in done.output and "NON-COMMERCIAL" in done.output
+    assert "licences: CreativeML-OpenRAIL-M: base" in done.output
     large = [name for name in sd15.files if name.endswith(LARGE)]
     assert len([path for path in sd15.xet_requests if path.startswith("/xet/xorb/")]) == len(large) == 9
     picture = np.asarray(Image.open(first / "0007.png"))
