@@ -14,19 +14,17 @@ from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from twinset.adapters.condition import KNOWN_TO_ALL, Condition, Layout, TextConditioning, region_hints
+from twinset.adapters.condition import Condition, Layout, TextConditioning
 from twinset.adapters.garment import reference_features
 from twinset.adapters.joint_attention import JointAttention
-from twinset.figure.keypoints import draw_skeleton, openpose_skeleton, stick_of
-from twinset.figure.labels import colourise
-from twinset.models.region_controlnet import JointControlNets, RegionControlNetModel, RegionHints
+from twinset.models.region_controlnet import JointControlNets
 from twinset.models.vae import decode_latents, encode_picture
 from twinset.pipelines.denoising.callbacks import AfterStep, Callback
 from twinset.pipelines.denoising.condition_cache import ConditionCache
-from twinset.pipelines.denoising.controlnets import Control
+from twinset.pipelines.denoising.controlled import ControlNetsMixin, NetPictures, load_offloaded
 from twinset.pipelines.denoising.denoise import denoise
 from twinset.pipelines.denoising.economy import EXACT, Economy
-from twinset.pipelines.denoising.guidance import Branch, Guidance
+from twinset.pipelines.denoising.guidance import Guidance
 from twinset.pipelines.denoising.kept_photo import PreservedRegion, photo_condition
 from twinset.pipelines.denoising.locks import locked
 from twinset.pipelines.denoising.schedule import noisy_start, set_schedule
@@ -37,18 +35,14 @@ Text = str | list[str] | None
 """One prompt, several, or none (embeddings are given)."""
 
 
-class JointPass(PublicAdapterMixin, PretrainedMixin):
+class JointPass(ControlNetsMixin, PublicAdapterMixin, PretrainedMixin):
     """What both families share."""
 
-    thick_skeleton = False
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds", "negative_prompt_embeds", "image"]
 
     vae: AutoencoderKL
-    controlnet: Any  # ControlNetModel, MultiControlNetModel or None
     scheduler: Any
     image_processor: Any
-    control_image_processor: Any
-    vae_scale_factor: int
     config: Any
     device: torch.device
     name_or_path: str
@@ -107,7 +101,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         strength: float = 1.0,
         # how strictly it obeys
         guidance_scale: float | Guidance | None = None,
-        controlnet_conditioning_scale: float | Sequence[float] = 1.0,
+        controlnet_conditioning_scale: float | Sequence[float | Sequence[float]] = 1.0,
         control_guidance_start: float | Sequence[float] = 0.0,
         control_guidance_end: float | Sequence[float] = 1.0,
         controlnet_reads: Sequence[Condition | None] = (),
@@ -135,6 +129,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
             conditions: identities, garments, and a photo (`photo`) of which a part stays.
             guidance_scale: one weight, or a `Guidance` with weights for text, identity and garment; the model's own
                 default without it.
+            controlnet_conditioning_scale: one for all ControlNets, or one for each; of a Union net one for each role.
             controlnet_reads: for each ControlNet a condition whose tokens it reads in place of the words, or None;
                 InstantID's IdentityNet reads the face.
             num_inference_steps: denoising steps; the model's own default without it.
@@ -162,7 +157,8 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
             raise ValueError(f"strength = {strength}: it must be in (0, 1], and below 1 needs an init_image")
         conditions = [c for c in conditions if isinstance(c.weight, Tensor) or c.weight]
         count = num_images_per_prompt * (1 if isinstance(prompt, str) else len(cast(Any, prompt or prompt_embeds)))
-        pictures = self._pictures_for_nets(image, layout, height, width, count, num_images_per_prompt)
+        pictures = self._pictures_for_nets(image, layout, height, width, count)
+        shown = [picture for of_one_net in pictures for picture in of_one_net]
         size = self._size(pictures, layout, height, width)
 
         text |= {"prompt_embeds": prompt_embeds, "negative_prompt_embeds": negative_prompt_embeds}
@@ -171,7 +167,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         words, empty = self._with_pictures(words, empty, ip_adapter_image, ip_adapter_image_embeds, count)
         scales = (controlnet_conditioning_scale, control_guidance_start, control_guidance_end)
         reads = controlnet_reads or [None] * len(pictures)
-        controls = self._controls(pictures, reads, conditions, words, empty, scales)
+        controls = self._controls(pictures, reads, conditions, words, empty, scales, layout)
         steps = num_inference_steps or self.config["default_steps"]
         schedule, passed = set_schedule(self.scheduler, steps, self._execution_device, timesteps, sigmas, strength)
         self._num_timesteps = len(schedule)
@@ -187,7 +183,7 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
                 *(photos[-1] if photos else None, passed, economy),
                 {**self._unet_options(count), "cross_attention_kwargs": cross_attention_kwargs},
                 self.prepare_extra_step_kwargs(generator, eta),
-                AfterStep(self, bar, callback_on_step_end, callback_on_step_end_tensor_inputs, pictures),
+                AfterStep(self, bar, callback_on_step_end, callback_on_step_end_tensor_inputs, shown),
                 lambda: self.interrupt,
             )
         images, flags = (clean, None) if output_type == "latent" else self._pictures(clean, output_type)
@@ -238,84 +234,6 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         if set(inputs) - set(known):
             raise ValueError(f"callback_on_step_end_tensor_inputs = {list(inputs)}: choose among {', '.join(known)}")
 
-    # What the ControlNets see
-
-    @property
-    def nets(self) -> list[ControlNetModel]:
-        """The ControlNets, none to several."""
-        return [] if self.controlnet is None else list(getattr(self.controlnet, "nets", [self.controlnet]))
-
-    def _pictures_for_nets(
-        self, image: Any, layout: Layout | None, height: int | None, width: int | None, count: int, each: int
-    ) -> list[Tensor]:
-        """A picture (1 or count, 3, H, W) in [0, 1] for each ControlNet: the user's, or drawn from the layout."""
-        if image is None and layout is None and self.nets:
-            raise ValueError("image=None, layout=None: this model has ControlNets; give the layout or their images")
-        if image is None:
-            return [self._drawn(net, cast(Layout, layout)) for net in self.nets]
-        images = image if isinstance(self.controlnet, MultiControlNetModel) else [image]
-        if len(images) != len(self.nets):
-            raise ValueError(f"{len(images)} images for {len(self.nets)} ControlNets: give one for each")
-        ready = [self.control_image_processor.preprocess(i, height=height, width=width) for i in images]
-        where = {"device": self._execution_device, "dtype": self.unet.dtype}
-        return [x.to(**where) if len(x) == 1 else x.repeat_interleave(count // len(x), 0).to(**where) for x in ready]
-
-    def _drawn(self, net: ControlNetModel, layout: Layout) -> Tensor:
-        """Our parsing net sees the parsing map, others the skeleton: ours as trained, public ones as OpenPose draws."""
-        size = (layout.labels.shape[1], layout.labels.shape[0])
-        if isinstance(net, RegionControlNetModel):
-            drawn = colourise(layout.labels)
-        elif any(isinstance(other, RegionControlNetModel) for other in self.nets):
-            drawn = draw_skeleton(layout.keypoints, size)
-        else:
-            drawn = openpose_skeleton(layout.keypoints, size, stick_of(size, self.thick_skeleton))
-        return (self._pixels(drawn) + 1) / 2
-
-    def _controls(
-        self,
-        pictures: list[Tensor],
-        reads: Sequence[Condition | None],
-        conditions: list[Condition],
-        words: TextConditioning,
-        empty: TextConditioning,
-        scales: tuple[float | Sequence[float], ...],
-    ) -> list[Control]:
-        """The ControlNets, each with what it sees, its strength and its schedule."""
-        load_offloaded(self.controlnet)
-        rows = [list(s) if isinstance(s, Sequence) else [s] * len(pictures) for s in scales]
-        controls = []
-        for net, picture, read, *options in zip(self.nets, pictures, reads, *rows, strict=True):
-            if isinstance(net, RegionControlNetModel):
-                painted = self._painter(net, picture, conditions, words, empty)
-                controls.append(Control(net, None, painted, *options))
-            else:
-                controls.append(Control(net, picture, None, *options, reads=read))
-        return controls
-
-    def _painter(
-        self,
-        net: RegionControlNetModel,
-        palette: Tensor,
-        conditions: list[Condition],
-        words: TextConditioning,
-        empty: TextConditioning,
-    ) -> Callable[[Branch], Tensor]:
-        """The painted parsing map by guidance branch, each painted once."""
-        size = (palette.shape[2] // self.vae_scale_factor, palette.shape[3] // self.vae_scale_factor)
-        painted: dict[tuple[bool, tuple[str, ...]], Tensor] = {}
-
-        def paint_for(branch: Branch) -> Tensor:
-            key = branch.prompted, branch.kinds
-            if key not in painted:
-                text = words.states if branch.prompted else empty.states
-                seen = palette.expand(len(text), -1, -1, -1)
-                blank = RegionHints.blank(len(text), net.latent_channels, text.shape[-1], size, text)
-                acting = [c for c in conditions if c.kind in (*branch.kinds, *KNOWN_TO_ALL)]
-                painted[key] = net.embed(seen, text, region_hints(acting, len(text), blank))
-            return painted[key]
-
-        return paint_for
-
     # Words, noise, steps, pictures
 
     def _with_pictures(
@@ -363,35 +281,20 @@ class JointPass(PublicAdapterMixin, PretrainedMixin):
         return {"timestep_cond": embedded.to(self._execution_device, self.unet.dtype)}
 
     def _size(
-        self, pictures: list[Tensor], layout: Layout | None, height: int | None, width: int | None
+        self, pictures: list[NetPictures], layout: Layout | None, height: int | None, width: int | None
     ) -> tuple[int, int]:
         """(height, width) in pixels: the layout's, the images', what is asked for, or the UNet's own."""
         if layout is not None:
             return cast("tuple[int, int]", layout.labels.shape)
         if pictures:
-            return pictures[0].shape[2], pictures[0].shape[3]
+            return pictures[0][0].shape[2], pictures[0][0].shape[3]
         side = self.unet.config["sample_size"] * self.vae_scale_factor
         return height or side, width or side
-
-    def _pixels(self, picture: np.ndarray) -> Tensor:
-        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
-        return pixels.to(self._execution_device, self.unet.dtype) / 127.5 - 1
 
     def _pictures(self, latents: Tensor, output_type: str) -> tuple[Any, list[bool] | None]:
         """Latents (N, C, h, w) to pictures, and what a safety checker says of each."""
         pixels = torch.cat([decode_latents(self.vae, one) for one in latents.split(1)])
         return self.image_processor.postprocess(pixels, output_type=output_type), None
-
-
-def load_offloaded(*parts: Any) -> None:
-    """Under model offloading a part comes to the device when it is called, but of these only what is in them is.
-
-    ControlNets are called singly, and of the bundled adapters a pass uses the projections alone.
-    """
-    for part in parts:
-        hook = getattr(part, "_hf_hook", None)
-        if hook is not None:
-            hook.pre_forward(part)
 
 
 def several(controlnet: ControlNetModel | Sequence[ControlNetModel] | MultiControlNetModel | None) -> Any:

@@ -27,8 +27,8 @@ from twinset.models.face_encoder import FaceEncoder
 from twinset.models.face_finder import FaceFinder
 from twinset.models.figure_reader import FigureReader
 from twinset.pipelines.denoising.condition_cache import Networks
+from twinset.pipelines.denoising.controlled import load_offloaded
 from twinset.pipelines.joint import JointPipeline
-from twinset.pipelines.joint_pass import load_offloaded
 
 ADAPTERS = ("identity_adapter", "garment_adapter", "face_encoder", "face_finder", "figure_reader")
 """What the bundled model has beyond a ControlNet pipeline's components."""

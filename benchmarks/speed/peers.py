@@ -222,7 +222,7 @@ class Ours(Contestant):
         self.attention.clear()
         for condition in self.conditions():
             self.attention.attach(condition, self.parts.latent_size)
-        return [Control(net, picture) for net, picture in zip(self.controlnets, self.parts.pictures, strict=False)]
+        return [Control(net, (picture,)) for net, picture in zip(self.controlnets, self.parts.pictures, strict=False)]
 
     def conditions(self) -> list[Condition]:
         """The identity and the garment."""

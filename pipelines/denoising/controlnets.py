@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from diffusers import ControlNetModel, ControlNetUnionModel, UNet2DConditionModel
 from torch import Tensor
+from torch.nn import functional as F
 
 from twinset.adapters.condition import Condition, TextConditioning, acts
 from twinset.models.region_controlnet import embedded_conditions
@@ -28,6 +29,14 @@ class Residuals:
     def scaled(self, scale: float | Tensor) -> Residuals:
         """Multiplied by a conditioning scale."""
         return Residuals([x * scale for x in self.down], self.mid * scale)
+
+    def within(self, region: Tensor) -> Residuals:
+        """Only where a mask (1, 1, H, W) is, brought to the size of each of them."""
+
+        def masked(x: Tensor) -> Tensor:
+            return x * F.adaptive_avg_pool2d(region.to(x), (x.shape[2], x.shape[3]))
+
+        return Residuals([masked(x) for x in self.down], masked(self.mid))
 
     def repeat(self, branches: int) -> Residuals:
         """One branch's, for several branches."""
@@ -74,28 +83,31 @@ class Control:
 
     Attributes:
         net: the ControlNet.
-        picture: (1 or N, 3, H, W) in [0, 1]; embedded at the net's first evaluation, and only then.
-        painted: in place of a picture, embeddings made beforehand: a function from a `Branch` to (1 or N, C, h, w).
-        scale: conditioning scale.
+        pictures: (1 or N, 3, H, W) in [0, 1], one, or for a Union net one for each of `types`; embedded at the net's
+            first evaluation, and only then.
+        painted: in place of pictures, embeddings made beforehand: a function from a `Branch` to (1 or N, C, h, w).
+        scale: conditioning scale; of a Union net one for each of `types`.
         start, end: part of the pass in which it runs, see `twinset.adapters.condition.acts`.
         reads: a condition whose tokens it reads in place of the prompt's states (InstantID's IdentityNet).
-        mode: for a Union net, the number of its kind of picture (0: pose).
+        types: of a Union net, the numbers of its control types (0: openpose, 5: segment).
+        region: (1, 1, H, W) in [0, 1], where the net is heard; None for everywhere.
     """
 
     net: ControlNetModel
-    picture: Tensor | None = None
+    pictures: tuple[Tensor, ...] = ()
     painted: Callable[[Branch], Tensor] | None = None
-    scale: float = 1.0
+    scale: float | tuple[float, ...] = 1.0
     start: float = 0.0
     end: float = 1.0
     reads: Condition | None = None
-    mode: int = 0
-    embedded: Tensor | None = field(default=None, init=False)
+    types: tuple[int, ...] = (0,)
+    region: Tensor | None = None
+    embedded: list[Tensor] = field(default_factory=list, init=False)
     last: tuple[tuple[Branch, ...], Residuals] | None = field(default=None, init=False)
 
     def runs(self, step: int, steps: int) -> bool:
         """Whether it has any effect at a step of the pass."""
-        return self.scale != 0 and acts(self.start, self.end, step, steps)
+        return any(self._scales) and acts(self.start, self.end, step, steps)
 
     def at(
         self,
@@ -124,46 +136,55 @@ class Control:
             said = self._ask(noisy[-count:], timestep, text.last(count), branches[-1:]).repeat(len(branches))
         else:
             said = self._ask(noisy, timestep, text, branches)
-        self.last = branches, said.scaled(self.scale)
+        if not isinstance(self.net, ControlNetUnionModel):  # which scales by itself
+            said = said.scaled(self._scales[0])
+        self.last = branches, said if self.region is None else said.within(self.region)
         return self.last[1]
+
+    @property
+    def _scales(self) -> list[float]:
+        return list(self.scale) if isinstance(self.scale, tuple) else [self.scale] * len(self.types)
 
     def _ask(self, noisy: Tensor, timestep: Tensor, text: TextConditioning, branches: tuple[Branch, ...]) -> Residuals:
         count, more = len(noisy) // len(branches), self._options(noisy)
         text = text if self.reads is None else TextConditioning(self._tokens(self.reads, branches, count), text.added)
         if self.painted is not None:
-            self.embedded = torch.cat([self.painted(b).expand(count, -1, -1, -1) for b in branches])
-        if self.embedded is None:
+            self.embedded = [torch.cat([self.painted(b).expand(count, -1, -1, -1) for b in branches])]
+        if not self.embedded:
             with self._embedding(count):
-                picture = self._rows(cast(Tensor, self.picture), len(noisy))
-                return evaluate_controlnet(self.net, noisy, timestep, text, picture, **more)
+                pictures = self._rows(self.pictures, len(noisy))
+                return evaluate_controlnet(self.net, noisy, timestep, text, pictures, **more)
         with embedded_conditions(self.net):
             return evaluate_controlnet(self.net, noisy, timestep, text, self._rows(self.embedded, len(noisy)), **more)
 
-    def _rows(self, x: Tensor, batch: int) -> Any:
-        rows = x.expand(batch, -1, -1, -1) if len(x) == 1 else x.repeat(batch // len(x), 1, 1, 1)
-        return [rows] if isinstance(self.net, ControlNetUnionModel) else rows
+    def _rows(self, given: Sequence[Tensor], batch: int) -> Any:
+        """What the net reads, a row for each of the batch; a list of them for a Union net."""
+        rows = [x.expand(batch, -1, -1, -1) if len(x) == 1 else x.repeat(batch // len(x), 1, 1, 1) for x in given]
+        return rows if isinstance(self.net, ControlNetUnionModel) else rows[0]
 
     def _options(self, noisy: Tensor) -> dict[str, Any]:
-        """A Union net is told which kind of picture it sees."""
+        """A Union net is told which kinds of picture it sees, and how much each of them counts."""
         if not isinstance(self.net, ControlNetUnionModel):
             return {}
         kinds = noisy.new_zeros(len(noisy), self.net.config["num_control_type"])
-        kinds[:, self.mode] = 1
-        return {"control_type": kinds, "control_type_idx": [self.mode]}
+        kinds[:, list(self.types)] = 1
+        return {"control_type": kinds, "control_type_idx": list(self.types), "conditioning_scale": self._scales}
 
     @contextmanager
     def _embedding(self, count: int):
-        """Keeps what the net makes of its picture, the rows of one branch."""
-        single = self.picture is not None and len(self.picture) == 1
+        """Keeps what the net makes of its pictures, the rows of one branch."""
+        made: list[Tensor] = []
 
         def keep(_module: object, _inputs: object, output: Tensor) -> None:
-            self.embedded = output[: 1 if single else count]
+            made.append(output)
 
         hook = self.net.controlnet_cond_embedding.register_forward_hook(keep)
         try:
             yield
         finally:
             hook.remove()
+        single = all(len(picture) == 1 for picture in self.pictures)
+        self.embedded = [output[: 1 if single else count] for output in made]
 
     @staticmethod
     def _tokens(condition: Condition, branches: tuple[Branch, ...], count: int) -> Tensor:

@@ -82,7 +82,7 @@ BAD: dict[str, tuple[Change, str]] = {
             "its unet holds NaN or infinity in 'conv_in.bias'; save or download it again"),
     "lacks a tensor": (weights(lambda w: {k: v for k, v in w.items() if k != "conv_in.bias"}), "lacks 'conv_in.bias'"),
     "another shape": (weights(lambda w: w | {"conv_in.bias": torch.zeros(3)}), "does not load"),
-    "a pickle instead": (pickled, r"diffusion_pytorch_model.bin' is a pickle, which may hold code.*use_safetensors=False"),
+    "a pickle instead": (pickled, r"diffusion_pytorch_model.bin' is a pickle, which may.*use_safetensors=False"),
     "a pickle in disguise": (lambda model: torch.save({"a": Command(model.parent / "mark")}, model / WEIGHTS),
                              "is a pickle named .safetensors"),
     "a config of other weights": (
