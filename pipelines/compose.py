@@ -208,16 +208,19 @@ def lay_conditions(
 ) -> list[Condition]:
     """The conditions of a request, laid at what a stage sees."""
     conditions = []
+    if request.garment_strength > 0 and (person := people.person(selfie, flats, layout, request.garment_strength)):
+        conditions.append(person)
     if selfie is not None and request.identity_strength > 0:
         face = people.identity(selfie, layout, request.identity_strength, looks)
-        conditions.append(replace(face, lora_weight=request.face_lora_strength))
+        conditions += [] if face is None else [replace(face, lora_weight=request.face_lora_strength)]
     if looks is not None:
         shown = selfie if request.identity_strength > 0 else None
         hat = bool((layout.labels == HAT).any())
         figure = people.figure_condition(layout, looks, shown, hat)
         conditions += [figure] if figure is not None else []
     if request.garment_strength > 0:
-        conditions += [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
+        worn = [people.garment(flat, kind, layout, request.garment_strength) for kind, flat in flats.items()]
+        conditions += [garment for garment in worn if garment is not None]
     if photo is not None:
         conditions.append(pipe.photo(view.picture(photo.seen), view.mask(photo.redrawn)))
     return conditions

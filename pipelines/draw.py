@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import ControlNetModel
 
 from twinset.models.region_controlnet import RegionControlNetModel
 from twinset.pipelines.baseline.serial import serially
 from twinset.pipelines.compose import Composition, backend_of
 from twinset.pipelines.denoising.economy import EXACT, LEAN
+from twinset.pipelines.denoising.guidance import CHAIN, Guidance
+from twinset.pipelines.denoising.net_pictures import NetRole
+from twinset.pipelines.families.photo_adapters import IDENTITYNET_SCALE
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import LARGEST_SEED, Request
 from twinset.pipelines.stages import OnePass, Stage, draw_stages, steps_of
@@ -50,11 +54,9 @@ def draw(
     arguments = {
         **prompt_arguments(pipe, composition.sentence),
         "num_inference_steps": request.steps,
-        "guidance_scale": request.guidance,
+        "guidance_scale": guidance_of(pipe, request),
         "economy": LEAN if request.economical else EXACT,
-        "controlnet_conditioning_scale": [
-            1.0 if isinstance(net, RegionControlNetModel) else request.pose_strength for net in pipe.nets
-        ],
+        "controlnet_conditioning_scale": net_scales(pipe, request),
     }
     chosen = composition.stages if stages is None else stages
     first_try = progress is not None and stages is None and not attempt
@@ -63,6 +65,31 @@ def draw(
     if request.way == "serial" and stages is None:
         return serially(pipe, backend_of(pipe), one_pass, composition)
     return draw_stages(one_pass, chosen, composition.held)
+
+
+def guidance_of(pipe: JointPass, request: Request) -> float | Guidance | None:
+    """The request's guidance; where the garment's adapter has a weight of its own, in its authors' order."""
+    own = backend_of(pipe).settings(request)
+    if own.garment_guidance is None or not request.garments or request.guidance is None:
+        return request.guidance
+    return Guidance(request.guidance, garment=own.garment_guidance, order=own.order or CHAIN)
+
+
+def net_scales(pipe: JointPass, request: Request) -> list[float | list[float]]:
+    """Conditioning scale of each ControlNet; of one with several roles a list."""
+    weights = {
+        "pose": request.pose_strength,
+        "parsing": request.parsing_strength,
+        "face": request.identity_strength * IDENTITYNET_SCALE,
+    }
+
+    def scale(net: ControlNetModel, roles: Sequence[NetRole]) -> float | list[float]:
+        if isinstance(net, RegionControlNetModel):  # which the bundled model was trained with, at full weight
+            return 1.0
+        own = [weights[role] for role in roles]
+        return own[0] if len(own) == 1 else own
+
+    return [scale(net, roles) for net, roles in zip(pipe.nets, pipe.roles, strict=True)]
 
 
 def passes(

@@ -25,6 +25,7 @@ from twinset.pipelines.denoising.locks import unet_lock
 from twinset.pipelines.draw import Progress, draw, seed_of
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.packages import packages_on
+from twinset.pipelines.loading.parts_on_demand import prepared
 from twinset.pipelines.loading.request_loras import loras_on, trigger_notes
 from twinset.pipelines.record import (
     Record,
@@ -178,6 +179,7 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
         InputError: The user can fix it, see `compose`; or pictures were refused, and the others saved.
     """
     request = with_model_defaults(pipe, located(request.seeded()))
+    prepared(pipe, request)
     if request.min_identity is not None and not request.selfies:
         raise InputError(f"--min-identity {request.min_identity:g} needs a selfie to compare with; give --selfie")
     with (
@@ -281,8 +283,10 @@ def check_label(request: Request, composition: Composition) -> None:
 def with_model_defaults(pipe: JointPass, request: Request) -> Request:
     """The request with the model's own steps, guidance, size and scheduler where it has none."""
     people = backend_of(pipe)
-    own = pipe.config["default_steps"], pipe.config["default_guidance"], people.usual_size, people.usual_scheduler
-    return request.settled(*own)
+    own = people.settings(request)
+    steps = own.steps or pipe.config["default_steps"]
+    guidance = pipe.config["default_guidance"] if own.guidance is None else own.guidance
+    return request.settled(steps, guidance, people.usual_size, own.scheduler or people.usual_scheduler)
 
 
 def picture_name(out: Path, seed: int, request: Request) -> str:

@@ -26,7 +26,8 @@ class Option:
 
     Attributes:
         label: On the page, in English and Chinese; None where the page has a component of its own for it, or none.
-        flag: On the command line, where it is not the field's name: "--selfie" of `selfies`.
+        flag: On the command line, where it is not the field's name: "--selfie" of `selfies`. Several are separated by
+            spaces.
         use: "scene" for `twinset generate` alone, "photo" for `twinset tryon` alone.
         advanced: Folded away where space is short.
         operator: Set by whoever runs a service, not by its clients.

@@ -13,6 +13,7 @@ from twinset.common.validation import one_line
 from twinset.compliance.labels.visible import WORDINGS, Corner
 from twinset.errors import InputError
 from twinset.pipelines.denoising.schedulers import SchedulerName
+from twinset.pipelines.families.photo_adapters import GarmentName, IdentityName
 from twinset.pipelines.named_files import GarmentPicture, LoraChoice, ParserFile
 from twinset.pipelines.options import Blend, Option
 from twinset.pipelines.sizes import FORMATS, SIZE_PATTERN, check_size
@@ -202,6 +203,32 @@ class Request(BaseModel):
         Field(ge=0.0, le=2.0, description="Weight of the pose: 0 switches it off, 1 is usual."),
         Option(label=("Weight of the pose", "姿势的权重"), use="scene", advanced=True),
     ] = 1.0
+    parsing_strength: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            le=2.0,
+            description="Weight of the parsing map (sd15, sdxl): which parts of the person are where; 0 switches it "
+            "off.",
+        ),
+        Option(label=("Weight of the parsing map (sd15, sdxl)", "人体分割图的权重（sd15、sdxl）"), advanced=True),
+    ] = 0.5
+    identity_adapter: Annotated[
+        IdentityName | None,
+        Field(
+            description="What brings the selfie's face (sd15, sdxl); faceid-plusv2, or with --commercial plus-face, "
+            "when absent. instantid is for sdxl."
+        ),
+        Option(label=("Identity adapter (sd15, sdxl)", "人脸适配器（sd15、sdxl）"), advanced=True),
+    ] = None
+    garment_adapter: Annotated[
+        GarmentName | None,
+        Field(
+            description="What brings the garments (sd15, sdxl); ip-adapter-plus when absent. imagdressing and "
+            "magic-clothing are for sd15; storymaker, which brings the face too, for sdxl."
+        ),
+        Option(label=("Garment adapter (sd15, sdxl)", "服装适配器（sd15、sdxl）"), advanced=True),
+    ] = None
     face_lora_strength: Annotated[
         float,
         Field(
@@ -212,6 +239,11 @@ class Request(BaseModel):
         ),
         Option(label=("Weight of FaceID's LoRA (sd15, sdxl)", "FaceID LoRA 的权重（sd15、sdxl）"), advanced=True),
     ] = 1.0
+    fast: Annotated[
+        bool,
+        Field(description="Draw in 8 steps by Hyper-SD's LoRA (sd15, sdxl)."),
+        Option(label=("Few steps (sd15, sdxl)", "少步快速生成（sd15、sdxl）"), advanced=True),
+    ] = False
     economical: Annotated[
         bool,
         Field(
@@ -225,8 +257,8 @@ class Request(BaseModel):
     ] = False
     model: Annotated[
         str,
-        Field(description="studio, sd15, sdxl, a model folder, or a .safetensors checkpoint."),
-        Option(operator=True),
+        Field(description="studio, sd15, sdxl, a model folder, a .safetensors checkpoint, or the hub id of one."),
+        Option(flag="--model --base", operator=True),
     ] = "studio"
     faces: Annotated[
         str,

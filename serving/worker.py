@@ -248,6 +248,8 @@ def job_drawing(model: str, commercial: bool = False, offline: bool = False, kee
     from twinset.pipelines.loading.load import load_pipeline
 
     pipe: Any = load_pipeline(model, commercial=commercial, offline=offline)
+    if pipe.parts_on_demand is not None:
+        pipe.parts_on_demand.stay_with_usual()
     pipe.set_progress_bar_config(disable=True)
     pipe.perception_cache = PerceptionCache(default_folder() if keeps else None)
 

@@ -46,10 +46,10 @@ def research(name: str, repo: str, file: str, licence: str, url: str = "", **mor
     return Part(name=name, repo=repo, file=file, licence=licence, commercial=False, url=url, **more)
 
 
-def face_id(file: str, **more: Any) -> Part:
-    """FaceID-PlusV2: trained on the embedding of buffalo_l, and bound by its terms."""
+def face_id(name: str, file: str, **more: Any) -> Part:
+    """A FaceID file: trained on the embedding of buffalo_l, and bound by its terms."""
     return research(
-        "identity_adapter",
+        name,
         "h94/IP-Adapter-FaceID",
         file,
         "LicenseRef-research-only",
@@ -176,7 +176,7 @@ INSTANT_ID = (
         revision="57b32dfee076092ad2930c71fd6d439c2c3b1820",
         sha256="c8127be9f174101ebdafee9964d856b49b634435cf6daa396d3f593cf0bbbb05",
         size=2_502_139_136,
-        substitute="pose_controlnet",
+        substitute="union_controlnet",
         optional=True,
         note="works with instantid_adapter only",
     ),
@@ -200,3 +200,61 @@ INSTANT_ID = (
         optional=True,
     ),
 )
+
+CONTROL_SEG = Part(
+    name="parsing_controlnet",
+    repo="lllyasviel/control_v11p_sd15_seg",
+    file="diffusion_pytorch_model.fp16.safetensors",
+    files=("config.json",),
+    licence="LicenseRef-OpenRAIL",
+    url=hub_page("lllyasviel/control_v11p_sd15_seg"),
+    note=f"reads ADE20K's classes; {USE_RESTRICTIONS}",
+)
+CONTROL_UNION = apache(
+    "union_controlnet",
+    "xinsir/controlnet-union-sdxl-1.0",
+    "diffusion_pytorch_model.safetensors",
+    files=("config.json",),
+    note="skeleton and parsing map in one network",
+)
+
+IMAGDRESSING = research(
+    "imagdressing_adapter",
+    "feishen29/IMAGDressing",
+    "IMAGDressing-v1_512.pt",
+    "LicenseRef-research-only",
+    substitute="garment_adapter",
+    optional=True,
+    note="its authors allow its weights for research only",
+)
+MAGIC_CLOTHING = research(
+    "magic_clothing_adapter",
+    "ShineChen1024/MagicClothing",
+    "magic_clothing_768_vitonhd_joint.safetensors",
+    "CC-BY-NC-SA-4.0",
+    substitute="garment_adapter",
+    optional=True,
+)
+STORY_MAKER = research(
+    "storymaker_adapter",
+    "RED-AIGC/StoryMaker",
+    "mask.bin",
+    "LicenseRef-research-only",
+    recogniser="buffalo_l",
+    substitute="garment_adapter",
+    optional=True,
+    note="tagged Apache-2.0, but it needs buffalo_l, which is non-commercial",
+)
+
+
+def hyper_sd(file: str) -> Part:
+    """Few steps with guidance kept: Hyper-SD's LoRA for 8 steps (Ren 2024, arXiv:2404.13686)."""
+    return Part(
+        name="fast_lora",
+        repo="ByteDance/Hyper-SD",
+        file=file,
+        licence="LicenseRef-OpenRAIL++-M",
+        url=hub_page("ByteDance/Hyper-SD"),
+        optional=True,
+        note=f"for --fast; {USE_RESTRICTIONS}",
+    )

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from twinset.errors import InputError
 
-# Types that hold data and no code. A pickle (.bin) is taken only where a part names that one file as its weights.
+# Types that hold data and no code. A pickle is taken only where a part names that one file as its weights.
 SAFE_TYPES = frozenset({".safetensors", ".json", ".txt", ".onnx", ".model"})
 
 
@@ -53,7 +53,7 @@ class Part:
 
     def __post_init__(self) -> None:
         for path in self.wanted:
-            named_pickle = path == self.file and path.endswith(".bin")
+            named_pickle = path == self.file and path.endswith((".bin", ".pt"))
             if not stays_inside(path):
                 raise ValueError(f"part {self.name!r} may not hold {path!r}; paths stay inside their folder")
             if not (holds_data(path) or named_pickle):

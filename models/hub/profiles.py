@@ -11,14 +11,19 @@ from twinset.errors import InputError
 from twinset.models.hub.catalog import (
     BUFFALO_L,
     CLEAN_FACE,
+    CONTROL_SEG,
+    CONTROL_UNION,
+    IMAGDRESSING,
     IMAGE_ENCODER,
     INSTANT_ID,
+    MAGIC_CLOTHING,
     PERCEPTION,
+    STORY_MAKER,
     USE_RESTRICTIONS,
-    apache,
     face_id,
     half,
     hub_page,
+    hyper_sd,
     ip_adapter,
     tokenizer_files,
 )
@@ -35,7 +40,7 @@ SD15 = Profile(
     size=(512, 768),
     steps=30,
     guidance=7.0,
-    description="Stable Diffusion 1.5 with OpenPose, FaceID-PlusV2 and IP-Adapter-Plus",
+    description="Stable Diffusion 1.5: OpenPose and Seg, FaceID-PlusV2, IP-Adapter-Plus, IMAGDressing or MagicClothing",
     parts=(
         Part(
             name="base",
@@ -84,7 +89,9 @@ SD15 = Profile(
             url=hub_page("lllyasviel/control_v11p_sd15_openpose"),
             note=USE_RESTRICTIONS,
         ),
+        CONTROL_SEG,
         face_id(
+            "identity_adapter",
             "ip-adapter-faceid-plusv2_sd15.bin",
             sha256="26d0d86a1d60d6cc811d3b8862178b461e1eeb651e6fe2b72ba17aa95411e313",
             size=156_558_509,
@@ -107,6 +114,10 @@ SD15 = Profile(
             optional=True,
         ),
         *CLEAN_FACE,
+        face_id("faceid_adapter", "ip-adapter-faceid_sd15.bin", optional=True),
+        IMAGDRESSING,
+        MAGIC_CLOTHING,
+        hyper_sd("Hyper-SD15-8steps-CFG-lora.safetensors"),
     ),
 )
 
@@ -117,7 +128,7 @@ SDXL = Profile(
     size=(832, 1216),
     steps=30,
     guidance=5.0,
-    description="Stable Diffusion XL with OpenPose, FaceID-PlusV2 or InstantID, and IP-Adapter-Plus",
+    description="Stable Diffusion XL: ControlNet-Union, FaceID-PlusV2 or InstantID, IP-Adapter-Plus or StoryMaker",
     parts=(
         Part(
             name="base",
@@ -147,16 +158,9 @@ SDXL = Profile(
             url=hub_page("madebyollin/sdxl-vae-fp16-fix"),
             note="the original overflows in half precision",
         ),
-        apache(
-            "pose_controlnet",
-            "xinsir/controlnet-openpose-sdxl-1.0",
-            "diffusion_pytorch_model.safetensors",
-            files=("config.json",),
-            sha256="b8524e557a7df60d081f5d4a0eb109967d107df217943bf88c2d99b9ebcc06c5",
-            size=2_502_139_104,
-            note="draw its skeleton thicker",
-        ),
+        CONTROL_UNION,
         face_id(
+            "identity_adapter",
             "ip-adapter-faceid-plusv2_sdxl.bin",
             sha256="c6945d82b543700cc3ccbb98d363b837e9c596281607857c74b713a876daf5fb",
             size=1_487_555_181,
@@ -179,7 +183,10 @@ SDXL = Profile(
             optional=True,
         ),
         *CLEAN_FACE,
+        face_id("faceid_adapter", "ip-adapter-faceid_sdxl.bin", optional=True),
         *INSTANT_ID,
+        STORY_MAKER,
+        hyper_sd("Hyper-SDXL-8steps-CFG-lora.safetensors"),
     ),
 )
 

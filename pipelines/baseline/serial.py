@@ -113,8 +113,9 @@ def swap_face(
     anew = changes(np.where(layout.labels == FACE, BACKGROUND, layout.labels), layout.labels, (), face=False)
 
     def lay(view: View, there: Layout) -> list[Condition]:
-        face = replace(people.identity(selfie, there, 1.0), lora_weight=face_lora_strength)
-        return [face, pipe.photo(view.picture(picture), view.mask(anew))]
+        face = people.identity(selfie, there, 1.0)
+        own = [] if face is None else [replace(face, lora_weight=face_lora_strength)]
+        return [*own, pipe.photo(view.picture(picture), view.mask(anew))]
 
     return np.where(anew[..., None], draw(layout, lay), picture)
 
@@ -135,7 +136,7 @@ def try_on(
 
     def lay(view: View, there: Layout) -> list[Condition]:
         garments = {kind: (flat, people.garment(flat, kind, there, 1.0)) for kind, flat in flats.items()}
-        worn = [warped(pipe, garment, flat, kind, there) for kind, (flat, garment) in garments.items()]
+        worn = [warped(pipe, made, flat, kind, there) for kind, (flat, made) in garments.items() if made is not None]
         return [*worn, pipe.photo(view.picture(picture), view.mask(anew))]
 
     return np.where(anew[..., None], draw(wanted, lay), picture)

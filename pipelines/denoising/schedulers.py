@@ -9,11 +9,22 @@ from typing import Any, Literal
 from twinset.errors import InputError
 
 SchedulerName = Literal[
-    "ddim", "pndm", "unipc", "dpmpp_2m", "dpmpp_2m_karras", "dpmpp_2m_sde_karras", "euler", "euler_a", "heun", "lcm"
+    "ddim",
+    "ddim_trailing",
+    "pndm",
+    "unipc",
+    "dpmpp_2m",
+    "dpmpp_2m_karras",
+    "dpmpp_2m_sde_karras",
+    "euler",
+    "euler_a",
+    "heun",
+    "lcm",
 ]
 KARRAS = {"use_karras_sigmas": True}
 SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
+    "ddim_trailing": ("DDIMScheduler", {"timestep_spacing": "trailing"}),
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
     "unipc": ("UniPCMultistepScheduler", {}),
     "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
@@ -25,7 +36,7 @@ SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "lcm": ("LCMScheduler", {}),
 }
 """Name → class of diffusers, and settings of its own."""
-WITH_TERMINAL_NOISE = ("ddim", "dpmpp_2m", "unipc")
+WITH_TERMINAL_NOISE = ("ddim", "ddim_trailing", "dpmpp_2m", "unipc")
 """Those that start a model with zero terminal SNR (Lin et al. 2024), as the bundled one, from noise alone."""
 
 

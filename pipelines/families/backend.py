@@ -19,6 +19,8 @@ from twinset.models.face_finder import Face
 from twinset.models.figure_reader import Figure
 from twinset.pipelines.denoising.schedulers import SchedulerName
 from twinset.pipelines.families.looks import Looks, SelfieHair
+from twinset.pipelines.families.photo_adapters import AuthorSettings
+from twinset.pipelines.request import Request
 
 
 @dataclass(frozen=True)
@@ -138,16 +140,29 @@ class FamilyBackend(Protocol):
         """A garment's picture as the family takes it."""
         ...
 
-    def identity(self, selfie: Selfie, layout: Layout, weight: float, looks: Looks | None = None) -> Condition:
-        """The condition "this person"; `looks` are used where the family draws faces beforehand."""
+    def settings(self, request: Request) -> AuthorSettings:
+        """Scheduler, steps and guidance of a request that does not say them, as far as its adapters decide."""
+        ...
+
+    def identity(self, selfie: Selfie, layout: Layout, weight: float, looks: Looks | None = None) -> Condition | None:
+        """The condition "this person"; `looks` are used where the family draws faces beforehand.
+
+        None where no adapter is to bring the face.
+        """
+        ...
+
+    def person(
+        self, selfie: Selfie | None, flats: Mapping[str, np.ndarray], layout: Layout, weight: float
+    ) -> Condition | None:
+        """Face and outfit as one condition, where an adapter takes them together; None elsewhere."""
         ...
 
     def figure_condition(self, layout: Layout, looks: Looks, selfie: Selfie | None, hat: bool) -> Condition | None:
         """The condition "hair and skin of these colours"; None where the family has none."""
         ...
 
-    def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition:
-        """The condition "this garment"."""
+    def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition | None:
+        """The condition "this garment"; None where no adapter is to bring it."""
         ...
 
     def scores(self, picture: np.ndarray) -> dict[str, float]:

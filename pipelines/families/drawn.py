@@ -30,6 +30,8 @@ from twinset.pipelines.denoising.schedulers import SchedulerName
 from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.families.choose_face import chosen_face
 from twinset.pipelines.families.looks import Looks, read_hair
+from twinset.pipelines.families.photo_adapters import USUAL, AuthorSettings
+from twinset.pipelines.request import Request
 from twinset.pipelines.stages import face_view, within_frame
 from twinset.scoring.clip_score import clip_score, clip_similarity
 from twinset.scoring.garment import FEWEST_PIXELS
@@ -165,6 +167,16 @@ class StudioBackend:
     def fit(self, picture: np.ndarray, kind: str) -> np.ndarray:
         """Fitted to the flat frame of its kind."""
         return fit_flat(picture, kind)
+
+    def settings(self, request: Request) -> AuthorSettings:
+        """The model's own, whatever is asked for."""
+        return USUAL
+
+    def person(
+        self, selfie: Selfie | None, flats: Mapping[str, np.ndarray], layout: Layout, weight: float
+    ) -> Condition | None:
+        """None: face and garments are conditions of their own."""
+        return None
 
     def identity(self, selfie: Selfie, layout: Layout, weight: float, looks: Looks | None = None) -> Condition:
         """By the bundled identity adapter, the face drawn beforehand with its expression, turn and beard."""

@@ -29,9 +29,11 @@ from twinset.pipelines.denoising.schedulers import SchedulerName
 from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.families.choose_face import chosen_face
 from twinset.pipelines.families.drawn import cut_garment, found_faces
+from twinset.pipelines.families.framing import on_white, squared, squashed, with_mask
 from twinset.pipelines.families.looks import Looks
+from twinset.pipelines.families.photo_adapters import AdapterChoice, AuthorSettings, choose_adapters, settings_for
 from twinset.pipelines.families.photo_pose import PhotoReader
-from twinset.pipelines.loading.public_adapters import PublicAdapterMixin
+from twinset.pipelines.loading.public_adapters import PersonReference, PublicAdapterMixin
 from twinset.pipelines.request import Request
 from twinset.pipelines.stages import by_area
 from twinset.scoring.iqa import rn50
@@ -49,12 +51,15 @@ class PhotoBackend:
     """`twinset.pipelines.families.backend.FamilyBackend` of SD1.5 and SDXL.
 
     Args:
-        pipe: with the adapters `identity_adapter` or `face_adapter`, and `garment_adapter`, fitted in.
+        pipe: with the adapters that `adapters` names fitted in, once they are needed.
         size: (width, height) in pixels that the model knows.
         recogniser: the one that the identity adapter was trained with.
         detector: finds faces.
         photos: reads the people on photographs.
         scheduler: that its parts' authors draw with; None for the base's own.
+
+    Attributes:
+        adapters: which of the public adapters act.
     """
 
     kinds = tuple(ALL_KINDS)
@@ -74,6 +79,7 @@ class PhotoBackend:
         self.usual_scheduler: SchedulerName | None = scheduler
         self.frame = self.usual_size = self.size = size
         self.recogniser, self.detector = recogniser, detector
+        self.adapters = choose_adapters(None, None)
         self.chosen_faces: Detector | InsightFace | None = None
 
     def at(self, size: tuple[int, int]) -> Self:
@@ -89,6 +95,10 @@ class PhotoBackend:
     def hires_strength(self, layout: Layout) -> float:
         """What hires fix usually has."""
         return HIRES_STRENGTH
+
+    def settings(self, request: Request) -> AuthorSettings:
+        """How the authors of the adapters that a request uses draw with them."""
+        return settings_for(request, self.commercial)
 
     @property
     def commercial(self) -> bool:
@@ -169,8 +179,7 @@ class PhotoBackend:
 
     def worn(self, picture: np.ndarray) -> np.ndarray | None:
         """By the profile's parser; what is clearly laid flat is not looked at."""
-        alone = worn_or_flat(picture)
-        if alone.name == "flat" and alone.confidence >= SURE:
+        if clearly_flat(picture):
             return None
         labels = self.figure(picture).labels
         return labels if labels.any() and worn_or_flat(picture, labels).name == "worn" else None
@@ -188,32 +197,62 @@ class PhotoBackend:
         )
 
     def fit(self, picture: np.ndarray, kind: str) -> np.ndarray:
-        """Cut out, on white."""
+        """Cut out, on white; each adapter frames it in its own way."""
         return cut_garment(picture)
 
     def figure_condition(self, layout: Layout, looks: Looks, selfie: Selfie | None, hat: bool) -> Condition | None:
         """None: hair and skin of a photograph are left to the words."""
         return None
 
-    def identity(self, selfie: Selfie, layout: Layout, weight: float, looks: Looks | None = None) -> Condition:
-        """By FaceID where it is fitted in, else by what CLIP sees of the face (IP-Adapter-Plus-Face)."""
-        region = self._soft(layout, FACE_LABELS)
-        if "identity_adapter" in self.pipe.adapters and self.recogniser is not None:
-            embedding = self.embedding(selfie) if selfie.embedding is None else selfie.embedding
-            return self.pipe.face_condition("identity_adapter", embedding, region, selfie.crop, weight=weight)
-        if "face_adapter" in self.pipe.adapters:
-            return replace(
-                self.pipe.image_condition("face_adapter", selfie.crop, region, weight=weight), kind="identity"
-            )
-        raise InputError("this model has neither identity_adapter nor face_adapter; leave the selfie out, or pull one")
+    def identity(self, selfie: Selfie, layout: Layout, weight: float, looks: Looks | None = None) -> Condition | None:
+        """By the identity adapter that was chosen; None without one."""
+        name = self.adapters.identity.name
+        if name == "none":
+            return None
+        part, region = self._part(self.adapters.identity), self._soft(layout, FACE_LABELS)
+        if name == "plus-face":
+            return replace(self.pipe.image_condition(part, selfie.crop, region, weight=weight), kind="identity")
+        embedding = self.embedding(selfie) if selfie.embedding is None else selfie.embedding
+        crop = selfie.crop if self.adapters.identity.reads_clip else None
+        return self.pipe.face_condition(part, embedding, region, crop, weight=weight)
 
-    def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition:
-        """By IP-Adapter-Plus."""
-        if "garment_adapter" not in self.pipe.adapters:
-            raise InputError("this model has no garment_adapter; leave the garments out, or pull it")
-        return self.pipe.image_condition(
-            "garment_adapter", flat, self._soft(layout, garment_labels(kind)), weight=weight
-        )
+    def garment(self, flat: np.ndarray, kind: str, layout: Layout, weight: float) -> Condition | None:
+        """By the garment adapter that was chosen; None without one."""
+        name = self.adapters.garment.name
+        if name == "none" or self.adapters.person_at_once:
+            return None
+        part, region = self._part(self.adapters.garment), self._soft(layout, garment_labels(kind))
+        if name == "imagdressing":
+            return self.pipe.garment_condition(part, on_white(flat), region, weight=weight)
+        if name == "magic-clothing":
+            picture, mask = with_mask(flat)
+            return self.pipe.garment_condition(part, picture, region, mask, weight=weight)
+        return self.pipe.image_condition(part, squared(flat), region, weight=weight)
+
+    def person(
+        self, selfie: Selfie | None, flats: Mapping[str, np.ndarray], layout: Layout, weight: float
+    ) -> Condition | None:
+        """Face and outfit at once where the chosen adapter takes them so (StoryMaker); None elsewhere."""
+        if selfie is None or not flats or not self.adapters.person_at_once:
+            return None
+        embedding = self.embedding(selfie) if selfie.embedding is None else selfie.embedding
+        body = squashed([flats[kind] for kind in sorted(flats, key=[*ALL_KINDS].index)])
+        reference = PersonReference(embedding, selfie.crop, body)
+        part = self._part(self.adapters.garment)
+        strength = self.pipe.adapters[part].adapter.strength * weight
+        (condition,) = self.pipe.person_conditions(part, [reference], weight=strength)
+        return condition
+
+    def _part(self, choice: AdapterChoice) -> str:
+        """Name under which an adapter is loaded.
+
+        Raises:
+            InputError: it is not.
+        """
+        (part, *_) = choice.parts_for(self.family)
+        if part not in self.pipe.adapters:
+            raise InputError(f"this model has no {choice.name} adapter; leave it out, or pull its part {part}")
+        return part
 
     def scores(self, picture: np.ndarray) -> dict[str, float]:
         """CLIP-IQA where the paper's CLIP is here; the bundled judges know drawings only."""
@@ -245,3 +284,9 @@ class PhotoBackend:
 
     def _soft(self, layout: Layout, labels: tuple[int, ...]):
         return soften(layout.region(labels), SOFT * layout.labels.shape[1])
+
+
+def clearly_flat(picture: np.ndarray) -> bool:
+    """Whether a garment's picture uint8 (H, W, 3) shows one laid flat beyond doubt."""
+    guess = worn_or_flat(picture)
+    return guess.name == "flat" and guess.confidence >= SURE

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel
+from diffusers import AutoencoderKL, ControlNetModel, ControlNetUnionModel
 from safetensors import SafetensorError
 from transformers import CLIPVisionModelWithProjection
 
@@ -24,13 +24,19 @@ from twinset.perception.people.parsing import Parser, segformer_parser
 NETWORKS: dict[str, Any] = {
     "vae": AutoencoderKL,
     "pose_controlnet": ControlNetModel,
+    "parsing_controlnet": ControlNetModel,
+    "union_controlnet": ControlNetUnionModel,
     "instantid_controlnet": ControlNetModel,
     "image_encoder": CLIPVisionModelWithProjection,
 }
-ADAPTERS = ("identity_adapter", "garment_adapter", "face_adapter", "instantid_adapter")
+ADAPTERS = (
+    "identity_adapter", "faceid_adapter", "face_adapter", "instantid_adapter",
+    "garment_adapter", "imagdressing_adapter", "magic_clothing_adapter", "storymaker_adapter",
+)  # fmt: skip
+LORAS = ("fast_lora",)
 RECOGNISERS = ("buffalo_l", "antelopev2", "auraface")
 DETECTORS = ("buffalo_l_detector", "antelopev2_detector", "yunet")
-ASSEMBLED = ("base", *NETWORKS, *ADAPTERS, *RECOGNISERS, *DETECTORS)
+ASSEMBLED = ("base", *NETWORKS, *ADAPTERS, *LORAS, *RECOGNISERS, *DETECTORS)
 
 
 @dataclass(frozen=True)
@@ -41,30 +47,26 @@ class Parts:
         base: diffusers folder with UNet, text encoders, tokenizers and scheduler. It holds no VAE, safety checker or
             feature extractor: give `from_pretrained` the VAE from here, and None for the others. None where the parts
             are for another base.
-        vae: in place of the base's own.
-        pose_controlnet: for drawn skeletons.
-        image_encoder: CLIP's, for adapters that look at pictures.
+        networks: by part name (`NETWORKS`): the VAE in place of the base's own, ControlNets, CLIP's image encoder.
         adapters: weight file by part name (`ADAPTERS`).
+        loras: LoRA file by part name (`LORAS`).
         recogniser: the one that the identity adapter was trained with.
         detector: finds the faces that the recogniser measures.
         notes: one line each, of what a user of these parts must know.
         variant: of the base's weight files, as `from_pretrained` takes it: "fp16" or None.
-        instantid_controlnet: InstantID's IdentityNet.
         revision: one SHA-256 over all files of all parts, names included.
         files: "part/path" of each of these files to its SHA-256.
         licences: of each part, by its name.
     """
 
     base: Path | None
-    vae: AutoencoderKL | None
-    pose_controlnet: ControlNetModel | None
-    image_encoder: CLIPVisionModelWithProjection | None
-    adapters: dict[str, Path]
-    recogniser: Recogniser | None
-    detector: Detector | None
-    notes: tuple[str, ...]
+    networks: Mapping[str, Any]
+    adapters: Mapping[str, Path]
+    recogniser: Recogniser | None = None
+    detector: Detector | None = None
+    notes: tuple[str, ...] = ()
+    loras: Mapping[str, Path] = field(default_factory=dict)
     variant: str | None = None
-    instantid_controlnet: ControlNetModel | None = None
     revision: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +77,7 @@ def load_parts(
     *,
     dtype: torch.dtype,
     names: Sequence[str] = (),
+    beside: Sequence[str] = (),
     base: bool = True,
     commercial: bool = False,
     offline: bool = False,
@@ -88,6 +91,7 @@ def load_parts(
         profile: of the family "sd15" or "sdxl".
         dtype: of the networks; graphs of ONNX keep theirs.
         names: parts to take beside the base, optional ones too; all that are not optional when empty.
+        beside: parts that were loaded before, to which these may be bound.
         base: take the profile's own base; without it the named parts alone are for another one.
         commercial: take clean substitutes for parts that may not be used commercially.
         offline: use the cache only.
@@ -103,7 +107,7 @@ def load_parts(
             adapter without its recogniser; the line names the remedy.
     """
     wanted, notes = choose(profile, names, commercial, base)
-    recogniser = _bound_recogniser(wanted)
+    recogniser = _bound_recogniser(wanted, beside)
     say = progress or (lambda line: None)
     reports = _pull_all(profile, wanted, offline, endpoint, say, announce)
     say("loading the networks")
@@ -113,15 +117,13 @@ def load_parts(
     detector = next((part.name for part in wanted if part.name in DETECTORS), None)
     return Parts(
         base=_folder(reports["base"]) if base else None,
-        vae=networks.get("vae"),
-        pose_controlnet=networks.get("pose_controlnet"),
-        image_encoder=networks.get("image_encoder"),
+        networks=networks,
         adapters={name: _weights(reports[name])[0] for name in ADAPTERS if name in reports},
+        loras={name: _weights(reports[name])[0] for name in LORAS if name in reports},
         recogniser=_load_recogniser(reports[recogniser.name]) if recogniser else None,
         detector=_load_detector(reports[detector]) if detector else None,
         notes=notes,
         variant=_variant(profile.part("base")) if base else None,
-        instantid_controlnet=networks.get("instantid_controlnet"),
         revision=_revision(reports),
         files={f"{name}/{file.path}": str(file.sha256) for name, part in reports.items() for file in part.files},
         licences={part.name: part.licence for part in wanted},
@@ -164,9 +166,9 @@ def choose(
     return chosen, (*instead, *notes)
 
 
-def _bound_recogniser(parts: Sequence[Part]) -> Part | None:
+def _bound_recogniser(parts: Sequence[Part], beside: Sequence[str] = ()) -> Part | None:
     """The one recogniser among parts, which every adapter that was trained with another one refuses."""
-    names = [part.name for part in parts]
+    names = [*(part.name for part in parts), *beside]
     for adapter in parts:
         if adapter.name in ADAPTERS and adapter.recogniser and adapter.recogniser not in names:
             raise InputError(

@@ -17,17 +17,18 @@ from twinset.models.hub.download import Announce
 from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import ON_HUB
 from twinset.pipelines.denoising.schedulers import SchedulerName
-from twinset.pipelines.families.photo import PhotoBackend
-from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.joint_xl import JointXLPipeline
-from twinset.pipelines.loading.assembly import Parts, load_parts
+from twinset.pipelines.loading.assembly import load_parts
+from twinset.pipelines.loading.hub_base import is_hub_id, pull_base
+from twinset.pipelines.loading.needed_parts import BASE, Pulling, needed_parts, usual_parts
 from twinset.pipelines.loading.own_base import OwnBase, own_base
-from twinset.pipelines.loading.parts_on_demand import PartsOnDemand, require_cached
+from twinset.pipelines.loading.parts_on_demand import PartsOnDemand, prepared
 from twinset.pipelines.loading.placement import DevicePlacement, choose_placement, put_on_device
 from twinset.pipelines.loading.pretrained import INDEX, read_index
 from twinset.pipelines.loading.single_file import read_single_file
+from twinset.pipelines.request import Request
 
 UNLOADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
 """What the libraries raise where a folder's files are damaged, lacking, of other shapes, or name foreign code."""
@@ -44,49 +45,50 @@ def load_pipeline(
     announce: Announce | None = None,
     device: str | None = None,
     memory: str | None = None,
+    request: Request | None = None,
 ) -> JointPass:
     """The pipeline of a model, on the GPU where there is one.
 
     Args:
-        model: "studio", "sd15", "sdxl", a folder that `save_pretrained` or diffusers wrote, or a `.safetensors`
-            checkpoint of Stable Diffusion 1.5 or XL.
+        model: "studio", "sd15", "sdxl", a folder that `save_pretrained` or diffusers wrote, a `.safetensors`
+            checkpoint of Stable Diffusion 1.5 or XL, or the hub id of either.
         commercial: take parts that may be used commercially, or refuse.
         offline: use what is here only.
         endpoint: the hub or a mirror of it.
         say: called with one line on what comes next.
         announce: called with what will be downloaded, before the first byte, where anything is.
         device, memory: as of `twinset.pipelines.loading.placement.choose_placement`.
+        request: of which the parts are pulled and loaded now; without it each comes when a request needs it.
 
     Raises:
         InputError: there is no such model, or a part is missing, damaged or not allowed; the line names the remedy.
     """
+    pulling = Pulling(commercial, offline, endpoint, say or (lambda line: None), announce)
     if model in ON_HUB:
-        profile, where = ON_HUB[model], choose_placement(ON_HUB[model].family, device, memory)
-        parts = load_parts(
-            profile,
-            dtype=where.dtype,
-            commercial=commercial,
-            offline=offline,
-            endpoint=endpoint,
-            progress=say,
-            announce=announce,
-        )
-        return assembled(profile, parts, where, commercial)
+        return of_profile(ON_HUB[model], choose_placement(ON_HUB[model].family, device, memory), pulling, request)
     if commercial and model != "studio":
         raise InputError(f"model {model!r} states no licence; with --commercial use studio, {', '.join(ON_HUB)}")
-    base = None if model == "studio" else own_base(model)
+    base = None if model == "studio" else own_base(_local(model, pulling))
     if base is not None:
-        return around(base, ON_HUB[base.family], choose_placement(base.family, device, memory))
+        return around(base, ON_HUB[base.family], choose_placement(base.family, device, memory), pulling, request)
     return put_on_device(_from_folder(model), choose_placement("studio", device, memory))
 
 
-def assembled(profile: Profile, parts: Parts, where: DevicePlacement, commercial: bool = False) -> JointPass:
-    """A full-size pipeline of a profile's parts, adapters fitted in; `commercial` as of `load_pipeline`."""
+def _local(model: str, pulling: Pulling) -> str:
+    """Where a model lies here; one that is named by its hub id is pulled."""
+    return str(pull_base(model, pulling)) if is_hub_id(model) else model
+
+
+def of_profile(profile: Profile, where: DevicePlacement, pulling: Pulling, request: Request | None = None) -> JointPass:
+    """A full-size pipeline of a profile's base; its other parts come in as requests need them."""
+    wanted = (*BASE, *(() if request is None else needed_parts(profile, request, pulling)))
+    pulling.pull(profile, wanted)  # all of it is announced together
+    parts = load_parts(profile, dtype=where.dtype, names=BASE[1:], offline=True, progress=pulling.say)
     pipe: Any = FAMILIES[profile.family].from_pretrained(
         parts.base,
-        vae=parts.vae,
-        controlnet=parts.pose_controlnet,
-        image_encoder=parts.image_encoder,
+        vae=parts.networks["vae"],
+        controlnet=None,
+        image_encoder=None,
         feature_extractor=None,
         variant=parts.variant,
         dtype=where.dtype,
@@ -97,33 +99,49 @@ def assembled(profile: Profile, parts: Parts, where: DevicePlacement, commercial
         **({"safety_checker": None} if profile.family == "sd15" else {"add_watermarker": False}),
     )
     put_on_device(pipe, where)
-    for name, path in parts.adapters.items():
-        pipe.load_adapter(path, name)
-    reader, scheduler = PhotoReader(profile, commercial), cast("SchedulerName | None", profile.scheduler)
-    pipe.backend = PhotoBackend(pipe, profile.size, parts.recogniser, parts.detector, reader, scheduler)
-    pipe.revision, pipe.licences = parts.revision, dict(parts.licences)
-    return pipe
+    scheduler = cast("SchedulerName | None", profile.scheduler)
+    pipe.parts_on_demand = PartsOnDemand(pipe, profile, profile.name, "", parts, where, pulling, scheduler)
+    return _with_parts_for(pipe, request)
 
 
-def around(base: OwnBase, profile: Profile, where: DevicePlacement) -> JointPass:
+def around(
+    base: OwnBase, profile: Profile, where: DevicePlacement, pulling: Pulling, request: Request | None = None
+) -> JointPass:
     """The pipeline of a base of the user's own; parts of its family's profile come in as requests need them.
 
     Raises:
-        InputError: the base is damaged, or lacks a VAE, and the profile's is not here.
+        InputError: the base is damaged, or lacks a VAE, and the profile's cannot be had.
     """
-    model, given, files = str(base.path), {"default_steps": profile.steps, "default_guidance": profile.guidance}, {}
+    model, given, parts = str(base.path), {"default_steps": profile.steps, "default_guidance": profile.guidance}, None
     given |= {"add_watermarker": False} if base.family == "sdxl" else {}
     if "vae" in base.absent:
-        require_cached(profile, ["vae"], f"model {model!r} has no VAE of its own:")
+        pulling.pull(profile, ["vae"], f"model {model!r} has no VAE of its own:")
         parts = load_parts(profile, dtype=where.dtype, names=["vae"], base=False, offline=True)
-        given, files = given | {"vae": parts.vae}, parts.files
+        given |= {"vae": parts.networks["vae"]}
 
     pipe = _checked(model, lambda: base.weights, lambda: _read_base(base, where.dtype, given))
     put_on_device(pipe, where)
     if getattr(pipe, "safety_checker", None) is not None:  # as the request's level of safety has it, not always
         pipe.moderator = Moderator(pipe.safety_checker, pipe.feature_extractor)
         pipe.register_modules(safety_checker=None)
-    pipe.parts_on_demand = PartsOnDemand(pipe, profile, model, base.revision(), files, where)
+    pipe.parts_on_demand = PartsOnDemand(pipe, profile, model, base.revision(), parts, where, pulling)
+    return _with_parts_for(pipe, request)
+
+
+def pull_usual(model: str, pulling: Pulling) -> None:
+    """Download what a model of the hub is usually drawn with, where it is not here; nothing for other models.
+
+    Raises:
+        InputError: as `Pulling.pull`.
+    """
+    if model in ON_HUB:
+        pulling.pull(ON_HUB[model], [*BASE, *usual_parts(ON_HUB[model], pulling.commercial)], f"model {model!r}")
+
+
+def _with_parts_for(pipe: Any, request: Request | None) -> Any:
+    """The pipeline with what a request needs of parts, where one is known already."""
+    if request is not None:
+        prepared(pipe, request)
     return pipe
 
 

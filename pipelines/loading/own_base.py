@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twinset.adapters.weights import PICKLE_SUFFIXES, Weights, open_weights
-from twinset.common.hashing import file_hash
+from twinset.common.hashing import remembered_hash
 from twinset.errors import InputError
 from twinset.pipelines.loading.pretrained import INDEX, read_index
 
@@ -74,10 +74,13 @@ class OwnBase:
         return [path for path in self.files if path.suffix == ".safetensors"]
 
     def revision(self) -> str:
-        """SHA-256 of the file; of a folder one over all files that are read, names included."""
+        """SHA-256 of the file; of a folder one over all files that are read, names included.
+
+        Files are hashed anew only when they have changed since.
+        """
         if self.is_file:
-            return file_hash(self.path)
-        lines = [f"{path.relative_to(self.path).as_posix()} {file_hash(path)}" for path in sorted(self.files)]
+            return remembered_hash(self.path)
+        lines = [f"{path.relative_to(self.path).as_posix()} {remembered_hash(path)}" for path in sorted(self.files)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

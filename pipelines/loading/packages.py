@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
+from twinset.adapters.lora.files import read_lora
+from twinset.adapters.lora.install import install_lora, remove_lora
 from twinset.errors import InputError
 from twinset.models.hub.catalog import BUFFALO_L
 from twinset.perception.faces.insightface_package import import_analysis
 from twinset.perception.people.pose import import_openpose
 from twinset.pipelines.denoising.schedulers import scheduler_on
+from twinset.pipelines.families.photo_adapters import choose_adapters
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.request import READERS, Request
 
+FAST_LORA = "few-steps"
 PHOTOGRAPHS_ONLY = (
     "--faces, --pose-estimator and --parser are for photographs, and this model draws and sees drawn people; "
     "leave them out, or use --model sd15 or sdxl"
+)
+
+
+FULL_SIZE_ONLY = (
+    "--fast, --identity-adapter and --garment-adapter are for --model sd15 and sdxl: the bundled model has adapters of "
+    "its own and draws in 12 steps; leave them out"
 )
 
 
@@ -27,6 +38,9 @@ def require_choices(request: Request, commercial: bool = False) -> None:
     """
     if request.model == "studio" and _reads_photographs(request):
         raise InputError(PHOTOGRAPHS_ONLY)
+    if request.model == "studio" and _of_full_size(request):
+        raise InputError(FULL_SIZE_ONLY)
+    choose_adapters(request.identity_adapter, request.garment_adapter, commercial)
     require_packages(request, commercial)
 
 
@@ -51,6 +65,11 @@ def require_packages(request: Request, commercial: bool = False) -> None:
 def _reads_photographs(request: Request) -> bool:
     """Whether a request chooses what reads photographs."""
     return any(getattr(request, name) != Request.model_fields[name].default for name in READERS)
+
+
+def _of_full_size(request: Request) -> bool:
+    """Whether a request chooses what only the full-size families have."""
+    return request.fast or request.identity_adapter is not None or request.garment_adapter is not None
 
 
 def _require_commercial(request: Request) -> None:
@@ -80,6 +99,8 @@ def packages_on(pipe: JointPass, request: Request) -> Iterator[None]:
     Raises:
         InputError: a package or file does not load or run here, or this model does not look at photographs.
     """
+    if pipe.backend is None and _of_full_size(request):
+        raise InputError(FULL_SIZE_ONLY)
     reads = _reads_photographs(request)
     if reads and pipe.backend is None:
         raise InputError(PHOTOGRAPHS_ONLY)
@@ -90,4 +111,18 @@ def packages_on(pipe: JointPass, request: Request) -> Iterator[None]:
         if request.attention != "native":
             choices.enter_context(pipe.attention.using(request.attention))
         choices.enter_context(scheduler_on(pipe, request.scheduler))
+        choices.enter_context(fast_on(pipe, request))
         yield
+
+
+@contextmanager
+def fast_on(pipe: Any, request: Request) -> Iterator[None]:
+    """The few-step LoRA of the model's profile in the UNet while this is open, where a request asks for it."""
+    if not request.fast:
+        yield
+        return
+    install_lora(pipe, read_lora(pipe.parts_on_demand.fast_lora), FAST_LORA)
+    try:
+        yield
+    finally:
+        remove_lora(pipe, FAST_LORA)

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, Unpack, cast
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
@@ -66,7 +66,7 @@ class PersonReference:
     Attributes:
         embedding: (512,) or (1, 512) embedding of buffalo_l.
         crop: uint8 (224, 224, 3) aligned face.
-        body: uint8 (H, W, 3) the person cut out on white, or the garment alone.
+        body: uint8 (s, s, 3) the person cut out on white, or the garment alone, brought to a square.
         region: (1, 1, H, W) mask where the person goes; None for everywhere.
     """
 
@@ -183,7 +183,8 @@ class PublicAdapterMixin:
 
         Args:
             name: of the adapter.
-            picture: uint8 (H, W, 3).
+            picture: uint8 (H, W, 3); CLIP sees its middle square, so lay a garment on one first
+                (`twinset.pipelines.families.framing.squared`).
             region: (1, 1, H, W) mask of where it goes.
             schedule: `weight`, `start`, `end` of the condition.
         """
@@ -194,7 +195,12 @@ class PublicAdapterMixin:
         )
 
     def garment_condition(
-        self, name: str, picture: np.ndarray, region: Tensor, **schedule: Unpack[Schedule]
+        self,
+        name: str,
+        picture: np.ndarray,
+        region: Tensor,
+        mask: np.ndarray | None = None,
+        **schedule: Unpack[Schedule],
     ) -> Condition:
         """The condition "this garment" by an adapter with a garment UNet: IMAGDressing or MagicClothing.
 
@@ -202,14 +208,16 @@ class PublicAdapterMixin:
 
         Args:
             name: of the adapter.
-            picture: uint8 (H, W, 3), sides divisible by 8, the garment on white.
+            picture: uint8 (H, W, 3), sides divisible by 8: for IMAGDressing the garment on white.
             region: (1, 1, H, W) mask of where it goes.
+            mask: bool (H, W) of the garment; what is around it is then mid-grey, as MagicClothing was trained.
             schedule: `weight`, `start`, `end` of the condition.
         """
         fitted = self._fitted(name)
         if fitted.reference_unet is None:
             raise InputError(f"adapter {name!r} brings no garment UNet; {REMEDY}")
-        pixels = self._like_unet(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 127.5 - 1)
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 127.5 - 1
+        pixels = self._like_unet(pixels if mask is None else pixels * torch.from_numpy(mask))
         projector = fitted.adapter.projector
         words = self.no_text() if projector is None else TextConditioning(projector(self.clip_states(picture)))
         unet = fitted.reference_unet
@@ -295,10 +303,10 @@ class PublicAdapterMixin:
         return self._like_unet(torch.from_numpy(known["said"]))
 
     def clip_states(self, picture: np.ndarray) -> Tensor:
-        """CLIP's states before its last layer, (1, 257, 1280) for ViT-H, of a picture padded to a white square."""
-        square = ImageOps.pad(Image.fromarray(picture), (max(picture.shape[:2]),) * 2, color="white")
+        """CLIP's states before its last layer, (1, 257, 1280) for ViT-H, of a picture's middle square."""
         side = self._clip().config.image_size
-        ready = CLIPImageProcessor(size={"shortest_edge": side}, crop_size=side)(square, return_tensors="pt")
+        processor = CLIPImageProcessor(size={"shortest_edge": side}, crop_size=side)
+        ready = processor(Image.fromarray(picture), return_tensors="pt")
         return self.remembered("clip", self._clip(), lambda: self._states_of(ready.pixel_values), picture)
 
     def _no_states(self) -> Tensor:

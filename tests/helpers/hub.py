@@ -57,6 +57,7 @@ class Hub:
         commit: of the main branch.
         next_commit: of the main branch once a file of it has been sent; the same when empty.
         requests: (method, file, Range) of the hub proper.
+        cards: licence by hub id, of a repository's card.
         xet_requests: addresses asked of Xet, the token's too.
         url: of the hub.
         ended: set when the test is over.
@@ -65,6 +66,7 @@ class Hub:
     files: dict[str, bytes]
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
+    cards: dict[str, str] = field(default_factory=dict)
     hangs: set[str] = field(default_factory=set)
     breaks: set[str] = field(default_factory=set)
     flips: dict[str, int] = field(default_factory=dict)
@@ -113,6 +115,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_token()
         elif self.path.startswith("/xet/"):
             self.send_from_xet()
+        elif self.path.startswith("/api/models/"):
+            self.send_listing(self.path.removeprefix("/api/models/").partition("?")[0])
         else:
             self.send_file()
 
@@ -123,6 +127,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
+
+    def send_listing(self, repo: str) -> None:
+        """A repository's files, and what its card says of its licence."""
+        names = [name.removeprefix(f"{repo}/") for name in self.hub.files if name.startswith(f"{repo}/")]
+        if not names:
+            return self.send(401, {"X-Error-Code": "RepoNotFound"})
+        card = {"license": self.hub.cards[repo]} if repo in self.hub.cards else {}
+        told = {"id": repo, "sha": self.hub.commit, "siblings": [{"rfilename": name} for name in names]}
+        self.send(200, {"Content-Type": "application/json"}, json.dumps(told | {"cardData": card}).encode())
 
     def send_token(self) -> None:
         token = {"Access-Token": "token", "Token-Expiration": str(int(time.time()) + 36000)}

@@ -118,7 +118,8 @@ def served(originals: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
     repos = {part.name: root / str(part.repo) for part in real.parts}
     save_base(repos["base"], originals)
     save_old_vae(originals["vae"], repos["vae"])
-    originals["pose_controlnet"].half().save_pretrained(repos["pose_controlnet"], variant="fp16")
+    for name in ("pose_controlnet", "parsing_controlnet"):
+        originals["pose_controlnet"].half().save_pretrained(repos[name], variant="fp16")
     save_image_encoder(originals["image_encoder"], repos["image_encoder"] / "models/image_encoder")
     for part in real.parts:
         path = root / str(part.repo) / str(part.file or "model_index.json")
@@ -180,15 +181,14 @@ class TestLoading:
         lines: list[str] = []
         parts = load(profile, shelf, progress=lines.append)
         for name in ("vae", "pose_controlnet", "image_encoder"):
-            assert_same(getattr(parts, name), originals[name])
+            assert_same(parts.networks[name], originals[name])
         assert set(parts.adapters) == {"identity_adapter", "garment_adapter"}
         assert parts.adapters["identity_adapter"].read_bytes() == PICKLE
         assert parts.recogniser and parts.recogniser.name == "buffalo_l" == profile.part("identity_adapter").recogniser
         assert parts.recogniser.sha256 == profile.part("buffalo_l").sha256
         assert parts.detector and parts.detector.sha256 == profile.part("buffalo_l_detector").sha256
-        assert parts.instantid_controlnet is None
         assert any(note.startswith("identity_adapter: FaceID weights") for note in parts.notes)
-        assert lines[0] == "part 1 of 8: base" and lines[-1] == "loading the networks"
+        assert lines[0] == "part 1 of 9: base" and lines[-1] == "loading the networks"
 
     def test_only_what_is_assembled_is_pulled(self, profile: Profile, shelf: Hub) -> None:
         load(profile, shelf)
@@ -198,10 +198,11 @@ class TestLoading:
         parts = load(profile, shelf)
         shelf.requests.clear()
         pipe = StableDiffusionPipeline.from_pretrained(
-            parts.base, vae=parts.vae, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-            variant=parts.variant, dtype=torch.float16, use_safetensors=True, local_files_only=True,
+            parts.base, vae=parts.networks["vae"], safety_checker=None, feature_extractor=None,
+            requires_safety_checker=False, variant=parts.variant, dtype=torch.float16, use_safetensors=True,
+            local_files_only=True,
         )  # fmt: skip
-        assert parts.variant == "fp16" and pipe.vae is parts.vae
+        assert parts.variant == "fp16" and pipe.vae is parts.networks["vae"]
         assert isinstance(pipe.tokenizer, CLIPTokenizer) and pipe.tokenizer("a b").input_ids == [0, 4, 5, 1]
         assert_same(pipe.unet, originals["unet"])
         assert_same(pipe.text_encoder, originals["text_encoder"])
@@ -220,14 +221,14 @@ class TestLoading:
         shelf.requests.clear()
         parts = load(profile, shelf, offline=True)
         assert shelf.requests == []
-        assert_same(parts.vae, originals["vae"])
+        assert_same(parts.networks["vae"], originals["vae"])
         with pytest.raises(InputError, match=r"part 'auraface' .* lacks 'glintr100.onnx' .* without --offline"):
             load(profile, shelf, offline=True, names=["auraface"])
 
     def test_parts_may_be_named(self, profile: Profile, shelf: Hub) -> None:
         parts = load(profile, shelf, names=["vae"])
-        assert parts.vae and parts.base.is_dir() and parts.adapters == {}
-        assert parts.pose_controlnet is parts.image_encoder is parts.recogniser is parts.detector is None
+        assert parts.base and parts.base.is_dir() and parts.adapters == {} and set(parts.networks) == {"vae"}
+        assert parts.recogniser is parts.detector is None
 
 
 class TestCommercial:
@@ -278,7 +279,7 @@ class TestBinding:
         bound = assembly._bound_recogniser(chosen)
         assert bound and bound.name == "antelopev2" and [part.name for part in chosen] == ["base", *names]
         clean, _ = assembly.choose(profiles.resolve("sdxl"), (*names, "image_encoder"), commercial=True)
-        expected = ["base", "face_adapter", "pose_controlnet", "auraface", "yunet", "image_encoder"]
+        expected = ["base", "face_adapter", "union_controlnet", "auraface", "yunet", "image_encoder"]
         assert [part.name for part in clean] == expected
 
 

@@ -20,17 +20,18 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from tests.adapters.test_fitted import NAMES
-from tests.helpers.full_size import SIZE, small_parts
+from tests.helpers.full_size import SIZE, family_on_disk
 from tests.helpers.public_files import random_state, shapes_of, write
 from tests.helpers.tiny import noise_picture, seeded
 from twinset import cli
 from twinset.adapters.condition import Condition
 from twinset.errors import InputError
+from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import ON_HUB
 from twinset.pipelines.compose import compose
 from twinset.pipelines.draw import prompt_arguments
 from twinset.pipelines.loading import load
-from twinset.pipelines.loading.assembly import Parts
+from twinset.pipelines.loading.needed_parts import Pulling
 from twinset.pipelines.loading.placement import DevicePlacement
 from twinset.pipelines.loading.request_loras import loras_on
 from twinset.pipelines.named_files import LoraChoice
@@ -41,28 +42,27 @@ Job = Callable[[Any], Tensor]
 
 
 @pytest.fixture(scope="module", params=["sd15", "sdxl"])
-def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Parts]:
-    return request.param, small_parts(request.param, tmp_path_factory.mktemp(request.param))
+def profile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    return family_on_disk(request.param, tmp_path_factory.mktemp(request.param))
 
 
-def assembled(parts: tuple[str, Parts], *adapters: str) -> Any:
-    """The family's pipeline as `--model` assembles it, with some of its adapters."""
-    name, given = parts
-    chosen = replace(given, adapters={part: given.adapters[part] for part in adapters})
-    pipe: Any = load.assembled(replace(ON_HUB[name], size=SIZE), chosen, DevicePlacement("cpu", torch.float32))
+def prepared_for(profile: Profile, **asked: Any) -> Any:
+    """The family's pipeline with the parts of a request."""
+    given = Request(prompt="x", garments=("dress=a.png",), parsing_strength=0.0, **asked)
+    pipe: Any = load.of_profile(profile, DevicePlacement("cpu", torch.float32), Pulling(offline=True), given)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 @pytest.fixture
-def pipe(parts: tuple[str, Parts]) -> Any:
-    return assembled(parts, "identity_adapter", "garment_adapter")
+def pipe(profile: Profile) -> Any:
+    return prepared_for(profile, selfies=(Path("me.png"),))
 
 
 @pytest.fixture
-def base(parts: tuple[str, Parts]) -> Any:
+def base(profile: Profile) -> Any:
     """The same model into which FaceID never came."""
-    return assembled(parts, "garment_adapter")
+    return prepared_for(profile)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def latents(
 
 def drawn(pipe: Any, **fields: Any) -> Tensor:
     """Final latents of a request."""
-    request = Request(prompt="in the park", pose="standing", seed=5, **fields)
+    request = Request(prompt="in the park", pose="standing", seed=5, parsing_strength=0, **fields)
     made = compose(pipe, request)
     return latents(pipe, prompt_arguments(pipe, made.sentence), made.layout, made.conditions)
 
@@ -125,11 +125,12 @@ def test_a_pass_without_a_face_is_the_base_models(pipe: Any, base: Any, selfie: 
 
 
 @pytest.mark.long
-def test_the_strength_is_the_users(pipe: Any, base: Any, parts: tuple[str, Parts], selfie: Path) -> None:
+def test_the_strength_is_the_users(pipe: Any, base: Any, profile: Profile, selfie: Path) -> None:
     """As much of `up · down` as asked is in the weights: beside a base into which it was added by hand."""
-    state = torch.load(parts[1].adapters["identity_adapter"], weights_only=True)["ip_adapter"]
+    file = Path(str(profile.folder)) / str(profile.part("identity_adapter").file)
+    state = torch.load(file, weights_only=True)["ip_adapter"]
     weights = {key: tensor.clone() for key, tensor in base.unet.state_dict().items()}
-    base.load_adapter(parts[1].adapters["identity_adapter"], "identity_adapter")
+    base.load_adapter(file, "identity_adapter")
     found = {}
     for strength in (0.0, 0.4, 1.0):
         found[strength] = drawn(pipe, selfie=selfie, face_lora_strength=strength)
@@ -184,7 +185,7 @@ def test_two_jobs_on_one_pipeline(pipe: Any, base: Any, selfie: Path) -> None:
 
 def face_of(pipe: Any, selfie: Path, **schedule: Any) -> tuple[dict[str, Any], Any, Condition]:
     """Prompt, layout, and the face's condition on a schedule."""
-    made = compose(pipe, Request(prompt="in the park", pose="standing", seed=5, selfies=(selfie,)))
+    made = compose(pipe, Request(prompt="in the park", pose="standing", seed=5, selfies=(selfie,), parsing_strength=0))
     return prompt_arguments(pipe, made.sentence), made.layout, replace(made.conditions[0], **schedule)
 
 
@@ -235,13 +236,19 @@ def test_a_lora_that_was_taken_away_is_missed(pipe: Any, selfie: Path) -> None:
 
 
 @pytest.mark.long
-def test_from_the_command_line(
-    parts: tuple[str, Parts], selfie: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name, given = parts
-    monkeypatch.setattr(load, "load_parts", lambda *_, **__: given)
-    monkeypatch.setitem(ON_HUB, name, replace(ON_HUB[name], size=SIZE, steps=2, guidance=3.0))
-    asked = ["generate", "--model", name, "--prompt", "in the park", "--selfie", str(selfie), "--pose", "waving"]
+def test_from_the_command_line(profile: Profile, selfie: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ON_HUB, profile.name, profile)
+    asked = [
+        "generate",
+        "--model",
+        profile.name,
+        "--prompt",
+        "in the park",
+        "--selfie",
+        str(selfie),
+        "--pose",
+        "waving",
+    ]
     asked += ["--seed", "7", "--no-labels", "--candidates", "1"]
     pictures = []
     for strength in ("1.0", "0.3"):

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +14,29 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.helpers.full_size import SIZE, networks, saved_base, small_parts
+from tests.helpers.full_size import SIZE, family_on_disk, networks, saved_base
 from twinset import cli
 from twinset.errors import InputError
+from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import ON_HUB
 from twinset.pipelines.compose import compose
 from twinset.pipelines.joint import JointPipeline
 from twinset.pipelines.joint_xl import JointXLPipeline
 from twinset.pipelines.loading import load
-from twinset.pipelines.loading.assembly import Parts
 from twinset.pipelines.request import Request
 
 
 @pytest.fixture(scope="module", params=["sd15", "sdxl"])
-def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Parts]:
-    """A family and small random parts of it, as `load_parts` gives them."""
-    return request.param, small_parts(request.param, tmp_path_factory.mktemp(request.param))
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """A family's profile, its parts small and random."""
+    return family_on_disk(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture
-def family(loaded: tuple[str, Parts], monkeypatch: pytest.MonkeyPatch) -> str:
+def family(saved: Profile, monkeypatch: pytest.MonkeyPatch) -> str:
     """The family's name, which now means these parts and small pictures."""
-    name, parts = loaded
-    monkeypatch.setattr(load, "load_parts", lambda *_, **__: parts)
-    monkeypatch.setitem(ON_HUB, name, replace(ON_HUB[name], size=SIZE, steps=2, guidance=3.0))
-    return name
+    monkeypatch.setitem(ON_HUB, saved.name, saved)
+    return saved.name
 
 
 @pytest.fixture
@@ -68,7 +65,7 @@ def test_model_is_all_a_user_says(family: str, selfie: Path, dress: Path, tmp_pa
     done = run(*asked, "--pose", "waving", "--seed", 7, "--num", 2, "--show-regions", "-o", out)
     assert done.exit_code == 0, done.output
     record = json.loads((out / "0007.json").read_text())
-    assert record["model"] == {"name": family, "revision": "0" * 64}
+    assert record["model"]["name"] == family and len(record["model"]["revision"]) == 64
     assert (record["request"]["steps"], record["request"]["guidance"]) == (2, 3.0)
     assert any("2 faces; the largest" in note for note in record["composed"]["notes"])
     pictures = [np.asarray(Image.open(out / f"000{i}.png")).astype(int) for i in (7, 8)]

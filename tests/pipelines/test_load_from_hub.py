@@ -8,7 +8,6 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from huggingface_hub.utils import logging
 from PIL import Image
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from tests.helpers.full_size import small_net
 from tests.helpers.hub import COMMIT, LARGE, Hub, sha256
 from tests.helpers.hub import hub as hub
 from tests.helpers.hub import xet_hub as xet_hub
@@ -28,6 +28,7 @@ from twinset import cli
 from twinset.models.hub.parts import Part
 from twinset.models.hub.profiles import BUNDLED, ON_HUB
 from twinset.pipelines.loading import load
+from twinset.pipelines.loading.needed_parts import Pulling
 
 SD15 = ON_HUB["sd15"]
 UNDRAWN = 3
@@ -68,6 +69,7 @@ def save_parts(root: Path) -> None:
     at["base"].write_text(json.dumps(INDEX))
     given["vae"].save_pretrained(at["vae"].parent)
     given["controlnet"].half().save_pretrained(at["pose_controlnet"].parent, variant="fp16")
+    small_net(given["unet"]).half().save_pretrained(at["parsing_controlnet"].parent, variant="fp16")
     vision = CLIPVisionConfig(
         hidden_size=1280, intermediate_size=64, num_hidden_layers=2, num_attention_heads=8, image_size=28, patch_size=14
     )
@@ -98,8 +100,7 @@ def sd15(served: dict[str, bytes], xet_hub: Hub, monkeypatch: pytest.MonkeyPatch
     profile = replace(SD15, parts=tuple(map(small, SD15.parts)), size=SIZE, steps=2, guidance=3.0)
     monkeypatch.setitem(ON_HUB, "sd15", profile)
     logging.set_verbosity_warning()  # as in a fresh process
-    pull: Any = load.load_parts
-    monkeypatch.setattr(load, "load_parts", lambda *given, **more: pull(*given, **more | {"endpoint": xet_hub.url}))
+    monkeypatch.setattr(load, "Pulling", lambda c, o, _, *more: Pulling(c, o, xet_hub.url, *more))
     xet_hub.files = dict(served)
     return xet_hub
 
@@ -114,7 +115,7 @@ def test_from_an_empty_cache_to_a_picture(sd15: Hub, selfie: Path, dress: Path, 
     assert f"downloading {len(SD15.chosen()) - UNDRAWN} part(s), " in done.output and "NON-COMMERCIAL" in done.output
     assert "licences: CreativeML-OpenRAIL-M: base" in done.output
     large = [name for name in sd15.files if name.endswith(LARGE)]
-    assert len([path for path in sd15.xet_requests if path.startswith("/xet/xorb/")]) == len(large) == 9
+    assert len([path for path in sd15.xet_requests if path.startswith("/xet/xorb/")]) == len(large) == 10
     picture = np.asarray(Image.open(first / "0007.png"))
     assert picture.shape == (SIZE[1], SIZE[0], 3) and picture.std() > 1
     record = json.loads((first / "0007.json").read_text())

@@ -18,7 +18,7 @@ import pytest
 from diffusers.models.attention_dispatch import AttentionBackendName
 from PIL import Image
 
-from tests.helpers.full_size import SIZE, small_parts
+from tests.helpers.full_size import family_on_disk
 from tests.perception.test_face_layouts import yolo
 from tests.perception.test_insightface_package import fake_insightface, pack
 from tests.perception.test_onnx_faces import recogniser_graph
@@ -28,12 +28,12 @@ from twinset import cli
 from twinset.adapters import joint_attention
 from twinset.errors import InputError
 from twinset.figure import labels as atr
+from twinset.models.hub.parts import Profile
 from twinset.models.hub.profiles import ON_HUB
 from twinset.perception.faces import insightface_package
 from twinset.perception.faces.onnx import Detector
 from twinset.perception.people import pose
 from twinset.pipelines.loading import load
-from twinset.pipelines.loading.assembly import Parts
 from twinset.pipelines.loading.packages import packages_on, require_packages
 from twinset.pipelines.record import input_hashes, located
 from twinset.pipelines.request import Request, read_request
@@ -42,17 +42,16 @@ Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
-    """Small random parts of SD1.5."""
-    return small_parts("sd15", tmp_path_factory.mktemp("sd15"))
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """SD1.5's, its parts small and random."""
+    return replace(family_on_disk("sd15", tmp_path_factory.mktemp("sd15")), steps=1, guidance=1.0)
 
 
 @pytest.fixture
-def pipe(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> Any:
+def pipe(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`sd15` means these parts and small pictures; a pipeline of them."""
-    monkeypatch.setattr(load, "load_parts", lambda *_, **__: parts)
-    monkeypatch.setitem(ON_HUB, "sd15", replace(ON_HUB["sd15"], size=SIZE, steps=1, guidance=1.0))
-    return load.load_pipeline("sd15")
+    monkeypatch.setitem(ON_HUB, "sd15", profile)
+    return load.load_pipeline("sd15", offline=True, request=asking(selfies=(Path("me.png"),)))
 
 
 @pytest.fixture
@@ -243,9 +242,7 @@ def test_the_kernels_own_reasons_are_told(pipe: Any, monkeypatch: pytest.MonkeyP
 def test_commercial_use_refuses(
     choice: list[str], words: str, tmp_path: Path, twinset: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        load, "load_parts", lambda *_, **__: pytest.fail("it must be refused before anything is pulled")
-    )
+    monkeypatch.setattr(load, "of_profile", lambda *_: pytest.fail("it must be refused before anything is pulled"))
     code, line = twinset("generate", "--model", "sd15", "--prompt", "x", "--commercial", *choice, "-o", tmp_path)
     assert code == 2 and re.search(words, line), line
     request = asking(**{choice[0][2:].replace("-", "_"): choice[1]})
@@ -270,9 +267,7 @@ def test_a_package_that_is_not_there(
     choice: list[str], module: str, words: str, tmp_path: Path, twinset: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr(
-        load, "load_parts", lambda *_, **__: pytest.fail("it must be refused before anything is pulled")
-    )
+    monkeypatch.setattr(load, "of_profile", lambda *_: pytest.fail("it must be refused before anything is pulled"))
     code, line = twinset("generate", "--model", "sd15", "--prompt", "x", *choice, "-o", tmp_path)
     assert code == 2 and words in line
 

@@ -65,7 +65,7 @@ def test_a_model_that_starts_from_noise_alone_takes_those_that_can(tmp_path: Pat
         if name in WITH_TERMINAL_NOISE:
             assert np.isfinite(drawn(studio, asking(scheduler=name))[0]).all()
         else:
-            with pytest.raises(InputError, match="take ddim, dpmpp_2m, unipc"), scheduler_on(studio, name):
+            with pytest.raises(InputError, match=r"take ddim, .*, unipc"), scheduler_on(studio, name):
                 raise AssertionError(name)
 
 

@@ -33,6 +33,7 @@ from twinset.figure.labels import colourise, garment_labels, garment_slot
 from twinset.models.face_finder import CROP
 from twinset.pipelines.compose import backend_of
 from twinset.pipelines.families.backend import Selfie
+from twinset.pipelines.families.framing import squared
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
 from twinset.training.adapters.shown import Shown, Source, sources
@@ -191,7 +192,7 @@ class PeopleEncoder(PictureEncoder):
 
     def _states(self, flat: np.ndarray) -> Tensors:
         pipe: Any = self.pipe
-        states = pipe.drawing_states(flat) if self.drawn else pipe.clip_states(flat)
+        states = pipe.drawing_states(flat) if self.drawn else pipe.clip_states(squared(flat))
         return {"garment_states": states[0].float().cpu()}
 
     def _flat(self, flat: np.ndarray, kind: str, shown: Shown) -> Tensors:

@@ -113,7 +113,7 @@ def _draw(request: Request, commercial: bool, offline: bool) -> Draw:
     from twinset.pipelines.loading.packages import require_choices
 
     require_choices(request, commercial)
-    return batch_drawing(load(request.model, commercial, offline))
+    return batch_drawing(load(request.model, commercial, offline, request=request))
 
 
 def _run(

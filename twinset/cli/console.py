@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from twinset.models.hub.download import PendingPart
     from twinset.pipelines.joint_pass import JointPass
     from twinset.pipelines.record import Record
+    from twinset.pipelines.request import Request
 
 TOLD = ("identity", "light_mismatch", "garment_colour", "clip_iqa_quality")
 """Measures in the line of each picture; `twinset score` prints all."""
@@ -29,7 +30,9 @@ Garments = Annotated[
     list[str] | None,
     typer.Option("--garment", help="A garment's picture, or kind=picture (dress=red.png). Repeatable."),
 ]
-Model = Annotated[str, typer.Option(help="studio, sd15, sdxl, a model folder, or a .safetensors checkpoint.")]
+Model = Annotated[
+    str, typer.Option(help="studio, sd15, sdxl, a model folder, a .safetensors checkpoint, or the hub id of one.")
+]
 Commercial = Annotated[bool, typer.Option("--commercial", help="Only parts that may be used commercially.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 Device = Annotated[
@@ -53,11 +56,15 @@ def load(
     offline: bool = False,
     device: str | None = None,
     memory: str | None = None,
+    request: Request | None = None,
 ) -> JointPass:
-    """The pipeline of a profile or a folder, with one status line while it loads."""
+    """The pipeline of a profile or a folder, with one status line while it loads.
+
+    Parts of a profile come in that `request` needs; without one, those that it usually draws and measures with.
+    """
     import diffusers
     import transformers
-    from huggingface_hub.utils import enable_progress_bars, logging
+    from huggingface_hub.utils import logging
 
     from twinset.common.result_cache import PerceptionCache, default_folder
     from twinset.pipelines.loading.load import load_pipeline
@@ -69,12 +76,13 @@ def load(
 
         def announce(pending: Sequence[PendingPart]) -> None:
             status.stop()  # the hub's bars show bytes, speed and time left
-            enable_progress_bars()
             announce_downloads(pending)
 
         told = status.update if model != "studio" else None
-        where = {"device": device, "memory": memory}
-        pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told, announce=announce, **where)
+        options: dict[str, Any] = {"device": device, "memory": memory, "say": told, "announce": announce}
+        pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, request=request, **options)
+        if request is None and pipe.parts_on_demand is not None:
+            pipe.parts_on_demand.prepare_usual()
     say_licences(pipe.licences)
     pipe.set_progress_bar_config(disable=True)  # the command shows its own
     pipe.perception_cache = PerceptionCache(default_folder())
@@ -82,9 +90,11 @@ def load(
 
 
 def announce_downloads(pending: Sequence[PendingPart]) -> None:
-    """Say what will be downloaded: parts, sizes, licences, and where to."""
+    """Say what will be downloaded: parts, sizes, licences, and where to; the hub's bars then show how far it is."""
     from huggingface_hub import constants
+    from huggingface_hub.utils import enable_progress_bars
 
+    enable_progress_bars()
     total = megabytes(sum(each.size for each in pending))
     say.print(f"downloading {len(pending)} part(s), {total}, to {constants.HF_HUB_CACHE}:", markup=False)
     for each in pending:

@@ -73,7 +73,7 @@ def draw_request(fields: dict[str, Any], out: Path, as_json: bool, **loading: An
     from twinset.pipelines.loading.packages import require_choices
 
     require_choices(request, loading["commercial"])
-    pipe = load(request.model, **loading)
+    pipe = load(request.model, **loading, request=request)
     with pictures_bar("drawing", request.num) as progress:
         records = draw_all(pipe, request, out, progress=progress)
     report(records, out, as_json)
@@ -98,7 +98,7 @@ def replay_command(
 
     known = load_record(record)
     require_choices(known.request, commercial)
-    pipe = load(model or known.request.model, commercial, device=device, memory=memory)
+    pipe = load(model or known.request.model, commercial, device=device, memory=memory, request=known.request)
     with pictures_bar("drawing again", 1) as progress:
         path, equal = draw_again(pipe, known, out, progress=lambda _, done, steps: progress(0, done, steps))
     if as_json:

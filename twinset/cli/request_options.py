@@ -64,7 +64,7 @@ def _parameter(name: str, field: FieldInfo, argument: bool, default: Any) -> ins
     told = None if default in (None, (), PydanticUndefined) else default
     annotation = kind if told is not None or (default is PydanticUndefined or argument) else kind | None
     shape = typer.Argument if argument else typer.Option
-    flags = [option_of(field).flag or f"--{name.replace('_', '-')}"]
+    flags = (option_of(field).flag or f"--{name.replace('_', '-')}").split()
     if kind is bool:
         flags = [f"{flags[0]}/--no-{flags[0][2:]}"] if default else flags
     panel = None if argument or not option_of(field).advanced else FINE

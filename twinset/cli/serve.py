@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twinset.cli.console import Safety, say
+from twinset.cli.console import Safety, announce_downloads, say
 from twinset.cli.request_options import with_request
 from twinset.errors import InputError
 from twinset.pipelines.request import CHOICES, read_request
@@ -102,7 +102,19 @@ def serve_command(
     require_choices(read_request({"prompt": "serve", "model": model} | choices), commercial)
     if engine not in ("processes", "ray"):
         raise InputError(f"--engine {engine!r} is unknown; choose processes or ray")
+    _pull_parts(model, commercial, offline)
     settings: dict[str, Any] = {"model": model, "commercial": commercial, "offline": offline, "safety": safety}
     settings |= {"workers": workers, "engine": engine, "choices": choices}
     say.print(f"page: http://{host}:{port}/  API: http://{host}:{port}/docs", markup=False)
     run_service(where, host, port, open_, room=room, pictures=most_pictures, keep=keep_hours * 3600, **settings)
+
+
+def _pull_parts(model: str, commercial: bool, offline: bool) -> None:
+    """Download a profile's parts before the workers ask for them, so that the bars are seen."""
+    from twinset.models.hub.profiles import ON_HUB
+
+    if model in ON_HUB:
+        from twinset.pipelines.loading.load import pull_usual
+        from twinset.pipelines.loading.needed_parts import Pulling
+
+        pull_usual(model, Pulling(commercial, offline, announce=announce_downloads))
