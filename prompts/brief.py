@@ -16,8 +16,11 @@ from twinset.prompts.glossary import (
     POSE_WORDS,
     SCENE_WORDS,
 )
+from twinset.prompts.languages import anglicised
 from twinset.prompts.marks import Mark, Meaning, find_marks, normalise, uncovered
-from twinset.prompts.refusals import refused_marks
+from twinset.prompts.notation import braces_as_weights, read_notation
+from twinset.prompts.refusals import dropped_marks, refused_marks
+from twinset.prompts.rephrasing import rephrased
 
 __all__ = [
     "GARMENT_WORDS", "HAIR_LENGTH_WORDS", "HAIR_STYLE_WORDS", "POSE_WORDS", "SCENE_WORDS",
@@ -123,16 +126,17 @@ class Brief:
 
 
 def read_brief(text: str) -> Brief:
-    """Read a sentence, English or Chinese or mixed.
+    """Read a sentence, English or Chinese or mixed, in any notation of `twinset.prompts.notation`.
 
     A longer word hides the shorter one inside it: "t-shirt" is no "shirt", 连衣裙 is no 裙子.
     """
-    plain = normalise(text)
-    marks = find_marks(plain)
-    refused = refused_marks(plain, marks)
-    wanted = tuple(mark for mark in marks if mark not in refused and not mark.meaning("not"))
+    notation = read_notation(braces_as_weights(text))
+    plain = normalise(rephrased(anglicised(notation.plain)[0]))
+    marks, refused, wanted = read_marks(plain)
+    excluded = find_marks(normalise(notation.negative)) if notation.negative else ()
     looks = _looks(plain, wanted)
     hair = next((looks[head] for head in wanted if head in looks and _is_hair(head) and "colour" in looks[head]), {})
+    blonde = not hair and any((meaning := mark.meaning("colour")) and meaning.key == "blonde" for mark in wanted)
     return Brief(
         text=text,
         clothes=_pieces(wanted, looks, "garment"),
@@ -141,15 +145,35 @@ def read_brief(text: str) -> Brief:
         count=_count(plain, wanted),
         hair_length=_first(wanted, "length"),
         hair_style=_first(wanted, "style"),
-        hair_colour=_hair_colour(hair),
+        hair_colour="blonde" if blonde else _hair_colour(hair),
         light=_light(wanted),
-        unwanted=tuple(mark.meanings[0] for mark in refused),
+        expression=_expression(wanted),
+        unwanted=tuple(dict.fromkeys(mark.meanings[0] for mark in (*refused, *excluded) if _can_be_refused(mark))),
         rest=_rest(plain, marks),
         **{field: _first(wanted, field) for field in _PLAIN_FIELDS},  # type: ignore[arg-type]
     )
 
 
-_PLAIN_FIELDS = ("gender", "age", "ethnicity", "beard", "expression", "pose", "scene", "art")
+_PLAIN_FIELDS = ("gender", "age", "ethnicity", "beard", "pose", "scene", "art")
+
+
+def read_marks(plain: str) -> tuple[tuple[Mark, ...], tuple[Mark, ...], tuple[Mark, ...]]:
+    """The marks of a normalised text; those that it refuses; and those that it asks for."""
+    marks = find_marks(plain)
+    refused = refused_marks(plain, marks)
+    without = {*refused, *dropped_marks(plain, marks)}
+    wanted = (mark for mark in marks if mark not in without and not mark.meaning("not") and not mark.meaning("instead"))
+    return marks, refused, tuple(wanted)
+
+
+def _can_be_refused(mark: Mark) -> bool:
+    return mark.meanings[0].field not in ("colour", "not", "instead", "body", "hair", "count")
+
+
+def _expression(marks: tuple[Mark, ...]) -> str | None:
+    """The first one named; "happy, laughing" is a laugh."""
+    named = [meaning.key for mark in marks if (meaning := mark.meaning("expression"))]
+    return "laugh" if named[:1] == ["smile"] and "laugh" in named else next(iter(named), None)
 
 
 def _first(marks: tuple[Mark, ...], field: str) -> str | None:
@@ -186,9 +210,7 @@ class ColourWord:
 def colour_words(text: str) -> tuple[str, tuple[ColourWord, ...]]:
     """The normalised text and its garments' colour words, in order."""
     plain = normalise(text)
-    marks = find_marks(plain)
-    refused = refused_marks(plain, marks)
-    wanted = tuple(mark for mark in marks if mark not in refused and not mark.meaning("not"))
+    _, _, wanted = read_marks(plain)
     looks: dict[Mark, dict[str, Meaning]] = {mark: {} for mark in wanted if _is_head(mark)}
     words = []
     for mark in wanted:
@@ -211,16 +233,25 @@ def _looks(text: str, marks: tuple[Mark, ...]) -> dict[Mark, dict[str, Meaning]]
         for field in ("colour", "pattern", "material"):
             meaning = mark.meaning(field)
             head = _owner(text, marks, mark, field, looks) if meaning else None
-            if head and meaning:
+            if head and meaning and _suits(head, meaning):
                 again = field == "colour" and looks[head].get(field, meaning) != meaning
                 looks[head].setdefault("second" if again else field, meaning)
     return looks
 
 
+def _suits(head: Mark, look: Meaning) -> bool:
+    """Only hair is blonde, and only garments have patterns and materials."""
+    if look.field != "colour":
+        return bool(head.meaning("garment") or head.meaning("accessory"))
+    return look.key != "blonde" or _is_hair(head)
+
+
 def _owner(
     text: str, marks: tuple[Mark, ...], mark: Mark, field: str, looks: dict[Mark, dict[str, Meaning]]
 ) -> Mark | None:
-    """The head that a colour, pattern or material belongs to."""
+    """The head that a colour, pattern or material belongs to; a head may say its own ("redhead")."""
+    if mark in looks:
+        return mark
     after = next((head for head in looks if head.start >= mark.end), None)
     if after and not _broken(text, marks, mark, after):
         return after

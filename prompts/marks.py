@@ -11,6 +11,7 @@ from functools import cache
 from rapidfuzz.distance import OSA
 
 from twinset.prompts.glossary import FIELDS
+from twinset.prompts.languages import simplified
 
 #: English words that are one slip away from a glossary word and yet mean what they say.
 ORDINARY = frozenset((
@@ -56,9 +57,19 @@ class Mark:
 
 
 def normalise(text: str) -> str:
-    """Full-width characters as ordinary ones (NFKC), lower case, typing errors in English words corrected."""
-    plain = unicodedata.normalize("NFKC", text).lower().replace("\u2019", "'")
+    """Full-width characters as ordinary ones (NFKC), lower case, simplified Chinese, typing errors corrected.
+
+    What runs into one in typing is parted: "redshirt", 红 裙 子.
+    """
+    plain = simplified(unicodedata.normalize("NFKC", text)).lower().replace("\u2019", "'")
+    plain = re.sub(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff] |[\u4e00-\u9fff]$)|(?<= [\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", plain)
     return re.sub(r"[a-z]{4,}", lambda match: mend(match[0]), plain, flags=re.ASCII)
+
+
+def is_english(word: str) -> bool:
+    """Whether a word in lower case is one of the glossary's English words, or its plural."""
+    known, _ = _english_words()
+    return word in known or word.rstrip("s") in known
 
 
 @cache
@@ -103,8 +114,7 @@ def _entries() -> Iterator[tuple[str, Meaning]]:
         for key, words in glossary.items():
             for entry in words:
                 word, _, english = entry.partition("=")
-                spoken = english or (word if word.isascii() else key.replace("_", " "))
-                yield word, Meaning(field, key, spoken)
+                yield simplified(word), Meaning(field, key, english or (word if word.isascii() else words[0]))
 
 
 @cache

@@ -8,6 +8,15 @@ from dataclasses import dataclass
 from twinset.prompts.marks import Mark, find_marks, normalise
 
 _STOP = re.compile(r"[,.;:!?、。\n]|\b(?:but|just|only|with|wearing|in)\b|但|只|而|\band (?:an?|the) ")
+_STOP_INSTEAD = re.compile(r"[,.;:!?、。\n]|\b(?:give|put|with|wear|wearing|and|but|in the|on the|at the|make|add)\b|,|而是|换")
+_EXCHANGES = (
+    re.compile(r"\b(?:swap|exchange|trade)\b(?P<old>[^,.;]*?)\bfor\b(?P<new>[^,.;]*)"),
+    re.compile(r"\b(?:replace|substitute)\b(?P<old>[^,.;]*?)\b(?:with|by)\b(?P<new>[^,.;]*)"),
+    re.compile(r"\b(?:change|turn|make)\b(?P<old>[^,.;]*?)\b(?:to|into)\b(?P<new>[^,.;]*?)(?= and |[,.;]|$)"),
+    re.compile(r"\b(?:not|isn't)\b(?P<old>[^,.;]*?),? \bbut\b(?! (?:with|no|not|without)\b)(?P<new>[^,.;]*)"),
+    re.compile(r"(?:不是|不要|并非)(?P<old>[^,.;，。]*?),?(?:而是|要的是|改成|换成)(?P<new>[^,.;，。]*)"),
+    re.compile(r"(?:把|将)?(?P<old>[^,.;，。]*?)(?:都)?(?:换成|换为|改成|改为|变成|替换成|替换为)(?P<new>[^,.;，。]*)"),
+)
 _OF_THE_PERSON = ("gender", "age", "pose", "expression", "count")
 _JOINING = re.compile(r"\s*(?:(?:an?|the|any|or|and|[,、或和])\s*)*")
 MOST_UNKNOWN_WORDS = 3
@@ -38,8 +47,42 @@ def refused_marks(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
 
 def find_refusals(text: str, marks: tuple[Mark, ...]) -> tuple[Refusal, ...]:
     """The refusals of a normalised text with its marks, in order; a negation that refuses nothing is none."""
-    found = (_refusal(text, marks, mark) for mark in marks if mark.meaning("not"))
+    exchanged = [found.span() for pattern in _EXCHANGES for found in pattern.finditer(text)]
+    negations = (mark for mark in marks if mark.meaning("not"))
+    found = (
+        _refusal(text, marks, mark)
+        for mark in negations
+        if not any(start <= mark.start < end for start, end in exchanged)
+    )
     return tuple(refusal for refusal in found if refusal is not None)
+
+
+def dropped_marks(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
+    """Marks of what is exchanged for something else: "the suit instead of the dress", 把裙子换成裤子.
+
+    They are neither wanted nor refused. Where only a colour is put in its place ("change my jacket to green"), the
+    thing stays and its colours go.
+    """
+    dropped: dict[Mark, None] = {}
+    for mark in marks:
+        if mark.meaning("instead"):
+            stop = _STOP_INSTEAD.search(text, mark.end)
+            dropped |= dict.fromkeys(_between(marks, mark.end, stop.start() if stop else len(text)))
+    for pattern in _EXCHANGES:
+        for found in pattern.finditer(text):
+            old = _between(marks, *found.span("old"))
+            new = _between(marks, *found.span("new"))
+            same = any(not _is_look(mark) for mark in new)
+            dropped |= dict.fromkeys(mark for mark in old if same or _is_look(mark))
+    return tuple(dropped)
+
+
+def _between(marks: tuple[Mark, ...], start: int, end: int) -> list[Mark]:
+    return [mark for mark in marks if start <= mark.start < end]
+
+
+def _is_look(mark: Mark) -> bool:
+    return any(mark.meaning(field) for field in ("colour", "pattern", "material")) and not mark.meaning("garment")
 
 
 def without_refusals(text: str) -> tuple[str, tuple[str, ...]]:

@@ -14,10 +14,13 @@ from dataclasses import dataclass, replace
 from twinset.prompts.brief import Brief, read_brief
 from twinset.prompts.completion import NEGATIVE_WORDS, QUALITY_WORDS, missing_words
 from twinset.prompts.conflicts import correct_words, follow_pictures
+from twinset.prompts.languages import anglicised
+from twinset.prompts.notation import braces_as_weights, read_notation, without_faces
 from twinset.prompts.refusals import without_refusals
 from twinset.prompts.translation import is_chinese, translate
-from twinset.prompts.weighting import is_weighted, plain_words
-from twinset.prompts.wildcards import expand
+from twinset.prompts.undrawn import undrawn_notes
+from twinset.prompts.weighting import is_weighted
+from twinset.prompts.wildcards import expand, is_template
 from twinset.prompts.wording import write_prompts
 
 
@@ -60,14 +63,20 @@ def understand(
     Raises:
         InputError: a template cannot be read.
     """
-    sentence = expand(text, seed) if re.search(r"[{}]|__", text) else text
-    brief, conflicts = follow_pictures(read_brief(plain_words(sentence)), shown or {})
+    sentence = one_of(text, seed)
+    brief, conflicts = follow_pictures(read_brief(sentence), shown or {})
     if raw:
         return Sentence(brief, sentence, negative)
-    notes = [conflict.note for conflict in conflicts]
-    sentence = correct_words(sentence, conflicts)
+    notation = read_notation(sentence)
+    prompt, language = anglicised(notation.prompt)
+    notes = [*notation.notes, *([f"read as {language}, word by word: {prompt!r}"] if language else [])]
+    notes += [conflict.note for conflict in conflicts]
+    sentence = correct_words(prompt, conflicts)
+    negative = _listed([negative or "", notation.negative]) or None
     if family == "studio":
+        notes += undrawn_notes(brief)
         return Sentence(brief, _for_studio(sentence, brief), negative, tuple(notes))
+    notes += [f"not understood, and left to the text encoder: {', '.join(brief.rest)}"] if brief.rest else []
     english = translate(sentence)
     if english.translator != "none":
         notes.append(f"the prompt was translated into English by {english.translator}: {english.text!r}")
@@ -76,6 +85,18 @@ def understand(
     if excluded:
         notes.append(f"what the prompt excludes went to the negative prompt: {excluded}")
     return Sentence(brief, prompt, _listed([negative or "", excluded]) or None, tuple(notes))
+
+
+def one_of(text: str, seed: int) -> str:
+    """A sentence with one of the variants of each of its templates; without any it comes back as it is.
+
+    Raises:
+        InputError: a template cannot be read, or a wildcard has no file.
+    """
+    if not re.search(r"[{}_]", text):
+        return text
+    text = braces_as_weights(without_faces(text))
+    return expand(text, seed) if is_template(text) else text
 
 
 def completed(

@@ -2,21 +2,85 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-WEIGHTED = r"\(([^()]+)\)\s*[0-9]*\.?[0-9]+"
+WEIGHTED = r"(?<!\\)\((?:\\[()]|[^()])+\)(?:[0-9]*\.[0-9]+|[0-9]+)(?![0-9]*[a-zA-Z])"
 """Weighted words in compel's notation."""
+EMPHASIS, BRACE = 1.1, 1.05
+"""What a pair of round brackets multiplies a weight by, and square brackets divide it by; a pair of NovelAI's braces."""
+LEAST, MOST = 0.1, 2.0
+"""Weights beyond these spoil a picture."""
+_PIECE = re.compile(
+    r"(?P<open>[(\[{])|:\s*(?P<weight>-?[0-9]*\.?[0-9]+)\s*\)|(?P<close>[)\]}])"
+    r"(?P<compel>[0-9]*\.[0-9]+(?![0-9]*[a-zA-Z])|[0-9]+(?![0-9.]*[a-zA-Z0-9])|[+-]+(?=[\s,]|$))?"
+)
 
 
-def normalise_weights(prompt: str) -> str:
-    """AUTOMATIC1111's "(red dress:1.3)" as compel's "(red dress)1.3"; anything else as it is."""
-    return re.sub(r"\(([^():]+):\s*([0-9]*\.?[0-9]+)\s*\)", r"(\1)\2", prompt)
+@dataclass(frozen=True)
+class Weighted:
+    """Words of a prompt and their weight, 1 where nothing is said."""
+
+    text: str
+    weight: float = 1.0
+
+
+def parse_weights(prompt: str) -> tuple[Weighted, ...]:
+    """Words with the weights that brackets around them say.
+
+    AUTOMATIC1111's (x), [x] and (x:1.3), NovelAI's {x} and compel's (x)1.3 and (x)++; nested ones multiply. A bracket
+    without its other half is no bracket.
+    """
+    texts: list[tuple[str, list[float]]] = []
+    opened: list[tuple[int, float]] = []
+    place = 0
+    for found in _PIECE.finditer(prompt):
+        if found.start() > place:
+            texts.append((prompt[place : found.start()], []))
+        if found["open"]:
+            opened.append((len(texts), {"(": EMPHASIS, "[": 1 / EMPHASIS, "{": BRACE}[found["open"]]))
+        elif opened:
+            start, usual = opened.pop()
+            for _, factors in texts[start:]:
+                factors.append(_factor(found["weight"], found["compel"], usual))
+        place = found.end()
+    texts.append((prompt[place:], []))
+    weighted = (Weighted(text, _weight(factors)) for text, factors in texts if text)
+    return tuple(weighted) or (Weighted(""),)
+
+
+def _factor(weight: str | None, compel: str | None, usual: float) -> float:
+    if weight or (compel and compel[0] not in "+-"):
+        return float(weight or compel or 1)
+    return usual ** (1 if not compel else len(compel)) if not compel or compel[0] == "+" else 0.9 ** len(compel)
+
+
+def _weight(factors: Sequence[float]) -> float:
+    return round(min(max(math.prod(factors), LEAST), MOST), 2)
+
+
+def with_weights(words: Sequence[Weighted]) -> str:
+    """Weighted words in compel's notation; without any weight the words alone."""
+    if all(piece.weight == 1 for piece in words):
+        return "".join(piece.text for piece in words).strip(" ,")
+    return "".join(map(_in_compel, words)).strip(" ,")
+
+
+def _in_compel(piece: Weighted) -> str:
+    text = re.sub(r"([()])", r"\\\1", piece.text)
+    inner = text.strip(" ,")
+    if piece.weight == 1 or not inner:
+        return text
+    before, _, after = text.partition(inner)
+    return f"{before}({inner}){piece.weight:g}{after}"
 
 
 def is_weighted(prompt: str) -> bool:
-    """Whether a prompt holds weights in either notation."""
-    return re.search(WEIGHTED, normalise_weights(prompt)) is not None
+    """Whether a prompt holds weights in compel's notation."""
+    return re.search(WEIGHTED, prompt) is not None
 
 
 def is_long(pipe: Any, prompt: str) -> bool:
@@ -25,17 +89,12 @@ def is_long(pipe: Any, prompt: str) -> bool:
     return any(len(tokenizer(prompt).input_ids) > tokenizer.model_max_length for tokenizer in tokenizers)
 
 
-def plain_words(prompt: str) -> str:
-    """A prompt without its weights."""
-    return re.sub(WEIGHTED, r"\1", normalise_weights(prompt))
-
-
 def weighted_embeddings(pipe: Any, prompt: str, negative: str = "") -> dict[str, Any]:
     """Prompt embeddings of a pipeline's text encoder(s), weights applied.
 
     Args:
         pipe: A diffusers pipeline of SD1.5's or SDXL's family; the latter has a `text_encoder_2`.
-        prompt: May hold weights in either notation.
+        prompt: May hold weights in compel's notation, see `parse_weights`.
         negative: The same.
 
     Returns:
@@ -46,7 +105,7 @@ def weighted_embeddings(pipe: Any, prompt: str, negative: str = "") -> dict[str,
 
     large = getattr(pipe, "text_encoder_2", None) is not None
     encode = CompelForSDXL(pipe) if large else CompelForSD(pipe)
-    out = encode(normalise_weights(prompt), negative_prompt=normalise_weights(negative))
+    out = encode(prompt, negative_prompt=negative)
     found = {"prompt_embeds": out.embeds, "negative_prompt_embeds": out.negative_embeds}
     if large:
         found |= {

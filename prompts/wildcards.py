@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from dynamicprompts.generators import RandomPromptGenerator
 from dynamicprompts.wildcards import WildcardManager
 
 from twinset.errors import InputError
+
+WILDCARD = r"__[\w/*.-]+?__"
+"""`__colour__`, the name of a file with one value a line."""
+
+
+def is_template(text: str) -> bool:
+    """Whether a text has variants or wildcards; emoticons and tags have braces and underscores too."""
+    return re.search(rf"\{{[^}}]*[|$]|\{{[^}}]*$|{WILDCARD}", text) is not None
 
 
 def expand(template: str, seed: int, folder: Path | None = None) -> str:
@@ -28,6 +37,6 @@ def expand(template: str, seed: int, folder: Path | None = None) -> str:
         raise InputError(
             f"prompt template {template!r} cannot be read ({type(error).__name__}); balance its braces"
         ) from error
-    if "__" in text:
+    if re.search(WILDCARD, text):
         raise InputError(f"prompt {text!r} has a wildcard without a file; put name.txt into the wildcard folder")
     return text

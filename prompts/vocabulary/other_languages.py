@@ -1,0 +1,177 @@
+"""Common words of other languages in English, for `twinset.prompts.languages`.
+
+Keys of the European tables are regular expressions over words without accents, as many leave them out; German
+adjectives are stems. Japanese is found wherever it stands, the longest word first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+JAPANESE: Mapping[str, str] = {
+    # colours, with and without い
+    "赤い": "red", "赤色": "red", "赤": "red", "青い": "blue", "青色": "blue", "青": "blue", "水色": "light blue",
+    "紺色": "navy", "紺": "navy", "緑色": "green", "緑": "green", "黄緑": "light green", "黄色い": "yellow",
+    "黄色": "yellow", "白い": "white", "白": "white", "真っ白": "white", "黒い": "black", "黒": "black",
+    "真っ黒": "black", "真っ赤": "red", "灰色": "grey", "グレー": "grey", "ねずみ色": "grey", "茶色い": "brown",
+    "茶色": "brown", "ブラウン": "brown", "紫色": "purple", "紫": "purple", "パープル": "purple", "ピンク色": "pink",
+    "ピンク": "pink", "桃色": "pink", "オレンジ色": "orange", "オレンジ": "orange", "ベージュ": "beige",
+    "カーキ": "khaki", "金色": "gold", "ゴールド": "gold", "銀色": "silver", "シルバー": "silver", "ワインレッド": "burgundy",
+    "レッド": "red", "ブルー": "blue", "グリーン": "green", "イエロー": "yellow", "ホワイト": "white", "ブラック": "black",
+    "ネイビー": "navy", "えんじ色": "burgundy", "クリーム色": "cream",
+    # clothes
+    "ドレス": "dress", "ワンピース": "dress", "ウェディングドレス": "wedding dress", "着物": "kimono", "浴衣": "yukata",
+    "振袖": "kimono", "シャツ": "shirt", "ワイシャツ": "shirt", "ブラウス": "blouse", "tシャツ": "t-shirt",
+    "Tシャツ": "t-shirt", "ポロシャツ": "polo shirt", "タンクトップ": "tank top", "キャミソール": "camisole",
+    "セーター": "sweater", "ニット": "sweater", "カーディガン": "cardigan", "パーカー": "hoodie", "トレーナー": "sweatshirt",
+    "ジャケット": "jacket", "コート": "coat", "トレンチコート": "trench coat", "スーツ": "suit", "ブレザー": "blazer",
+    "革ジャン": "leather jacket", "スカート": "skirt", "ミニスカート": "miniskirt", "ロングスカート": "skirt",
+    "プリーツスカート": "pleated skirt", "ズボン": "trousers", "パンツ": "trousers", "ジーンズ": "jeans", "ジーパン": "jeans",
+    "デニム": "denim", "ショートパンツ": "shorts", "短パン": "shorts", "半ズボン": "shorts", "レギンス": "leggings",
+    "靴": "shoes", "スニーカー": "sneakers", "サンダル": "sandals", "ブーツ": "boots", "ハイヒール": "high heels",
+    "ヒール": "high heels", "パンプス": "pumps", "帽子": "hat", "麦わら帽子": "straw hat", "ニット帽": "beanie",
+    "ベレー帽": "beret", "キャップ": "cap", "野球帽": "baseball cap", "メガネ": "glasses", "めがね": "glasses",
+    "眼鏡": "glasses", "サングラス": "sunglasses", "バッグ": "bag", "鞄": "bag", "かばん": "bag", "カバン": "bag",
+    "リュック": "backpack", "マフラー": "scarf", "スカーフ": "scarf", "手袋": "gloves", "ネクタイ": "tie", "靴下": "socks",
+    "セーラー服": "sailor shirt", "制服": "uniform", "革": "leather", "レザー": "leather", "レース": "lace",
+    "シルク": "silk", "ウール": "wool", "水着": "swimsuit", "エプロン": "apron",
+    "ストライプ": "striped", "しましま": "striped", "縞模様": "striped", "ボーダー": "striped", "水玉": "polka dot",
+    "チェック柄": "checked", "チェック": "checked", "花柄": "floral", "無地": "plain",
+    # hair
+    "長い髪": "long hair", "ロングヘア": "long hair", "長髪": "long hair", "短い髪": "short hair",
+    "ショートヘア": "short hair", "ショートカット": "short hair", "短髪": "short hair", "ミディアムヘア": "medium hair",
+    "金髪": "blonde hair", "黒髪": "black hair", "茶髪": "brown hair", "赤毛": "red hair", "赤髪": "red hair",
+    "銀髪": "silver hair", "白髪": "grey hair", "青髪": "blue hair", "ピンク髪": "pink hair", "紫髪": "purple hair",
+    "緑髪": "green hair", "髪の毛": "hair", "髪": "hair", "ポニーテール": "ponytail", "ツインテール": "twin tails",
+    "お団子": "bun", "ボブ": "bob", "巻き髪": "curly hair", "巻き毛": "curly hair", "パーマ": "curly hair",
+    "坊主": "bald", "スキンヘッド": "bald", "ひげ": "beard", "髭": "beard", "ヒゲ": "beard", "長い": "long", "短い": "short",
+    "三つ編み": "braids", "前髪": "bangs",
+    # people
+    "女性": "woman", "女の人": "woman", "女の子": "girl", "少女": "girl", "男性": "man", "男の人": "man", "男の子": "boy",
+    "少年": "boy", "おばあさん": "old woman", "おばあちゃん": "old woman", "おじいさん": "old man", "おじいちゃん": "old man",
+    "子供": "child", "子ども": "child", "若い": "young", "日本人": "japanese", "二人": "two people", "ふたり": "two people",
+    "三人": "three people", "美少女": "girl", "美女": "woman", "彼女": "she", "彼": "he",
+    # face and pose
+    "笑顔": "smiling", "微笑み": "smiling", "微笑んで": "smiling", "微笑む": "smiling", "ほほえみ": "smiling",
+    "にっこり": "smiling", "笑って": "smiling", "笑う": "smiling", "大笑い": "laughing", "爆笑": "laughing",
+    "泣いて": "crying", "泣き顔": "crying", "悲しい": "sad", "悲しそう": "sad", "驚いた": "surprised", "驚いて": "surprised",
+    "びっくり": "surprised", "真顔": "serious", "無表情": "expressionless", "真剣": "serious", "ウインク": "winking",
+    "ウィンク": "winking", "立って": "standing", "立つ": "standing", "立ち": "standing", "歩いて": "walking", "歩く": "walking",
+    "散歩": "walking", "走って": "running", "走る": "running", "踊って": "dancing", "踊る": "dancing", "ダンス": "dancing",
+    "手を振って": "waving", "手を振る": "waving", "ピースサイン": "peace sign", "ピース": "peace sign", "腕組み": "arms crossed",
+    "腕を組んで": "arms crossed", "両手を上げて": "arms up", "万歳": "arms up", "バンザイ": "arms up",
+    "腰に手を当てて": "hands on hips", "指さして": "pointing", "寄りかかって": "leaning", "座って": "sitting",
+    "考えて": "thinking",
+    # places and light
+    "海辺": "beach", "海岸": "beach", "ビーチ": "beach", "砂浜": "beach", "浜辺": "beach", "海": "sea", "公園": "park",
+    "庭": "garden", "花畑": "meadow", "森": "forest", "林": "forest", "街": "street", "町": "street", "都会": "city",
+    "都市": "city", "通り": "street", "夜の街": "city at night", "夜景": "city at night", "オフィス": "office",
+    "会社": "office", "カフェ": "cafe", "喫茶店": "cafe", "部屋": "room", "室内": "indoors", "家": "at home",
+    "教室": "classroom", "学校": "school", "寝室": "bedroom", "舞台": "stage", "ステージ": "stage", "雪景色": "snowy landscape",
+    "雪": "snow", "スタジオ": "studio", "白背景": "white background", "背景": "background", "城": "castle", "神社": "shrine",
+    "桜": "cherry blossoms", "夕焼け": "sunset", "夕日": "sunset", "夕暮れ": "dusk", "夜": "night", "月明かり": "moonlight",
+    "ネオン": "neon", "自然光": "natural light", "写真": "photo", "アニメ": "anime", "水彩画": "watercolour",
+    "油絵": "oil painting",
+    # grammar
+    "着た": "wearing", "着て": "wearing", "着ている": "wearing", "履いた": "wearing", "履いて": "wearing",
+    "かけた": "with", "かけて": "with", "かぶった": "wearing", "被った": "wearing", "持った": "with", "持って": "with",
+    "ではなく": " instead of ", "そして": "and",
+}  # fmt: skip
+JAPANESE_PARTICLES = (
+    "ている", "でいる", "ています", "いる", "ある", "です", "ます", "した", "して", "する", "から", "まで", "の", "と", "や",
+    "で", "が", "は", "を", "に", "も", "へ", "な", "だ", "た", "て",
+)  # fmt: skip
+
+SPANISH: Mapping[str, str] = {
+    "gafas de sol": "sunglasses", "lentes de sol": "sunglasses", "pelo|cabello": "hair", "mujer": "woman",
+    "mujeres": "women", "hombres?": "man", "chicas?|ninas?": "girl", "chicos?|ninos?": "boy", "joven": "young",
+    "ancian[oa]": "old", "vestidos?": "dress", "camisetas?|playera": "t-shirt", "camisas?": "shirt", "blusas?": "blouse",
+    "pantalon(?:es)?": "trousers", "vaqueros|jeans": "jeans", "faldas?": "skirt", "abrigo": "coat", "chaqueta": "jacket",
+    "traje": "suit", "sudadera": "hoodie", "jersey|sueter": "sweater", "zapatos": "shoes", "zapatillas": "sneakers",
+    "botas": "boots", "tacones": "high heels", "sombrero": "hat", "gorra": "cap", "gorro": "beanie", "bolso": "bag",
+    "gafas|lentes|anteojos": "glasses", "bufanda": "scarf", "corbata": "tie", "barba": "beard", "bigote": "moustache",
+    "roj[oa]s?": "red", "azul(?:es)?": "blue", "verdes?": "green", "amarill[oa]s?": "yellow", "negr[oa]s?": "black",
+    "blanc[oa]s?": "white", "gris(?:es)?": "grey", "ros(?:a|ado|ada)s?": "pink", "morad[oa]s?": "purple",
+    "naranjas?": "orange", "marron(?:es)?": "brown", "castan[oa]s?": "brown", "rubi[oa]s?": "blonde", "beis|beige": "beige",
+    "larg[oa]s?": "long", "cort[oa]s?": "short", "rizad[oa]s?": "curly", "cuero": "leather", "rayas": "stripes",
+    "coleta": "ponytail", "calv[oa]": "bald", "sonriendo|sonriente|sonrisa|feliz": "smiling", "riendo": "laughing",
+    "triste": "sad", "sorprendid[oa]": "surprised", "seri[oa]": "serious", "caminando": "walking", "corriendo": "running",
+    "bailando": "dancing", "saludando": "waving", "de pie": "standing", "brazos cruzados": "arms crossed", "playa": "beach",
+    "mar": "sea", "parque": "park", "jardin": "garden", "bosque": "forest", "ciudad": "city", "calle": "street",
+    "oficina": "office", "cafeteria": "cafe", "habitacion": "room", "dormitorio": "bedroom", "nieve": "snow",
+    "escenario": "stage", "noche": "night", "atardecer": "sunset", "lleva(?:ndo)?|vistiendo|viste": "wearing", "con": "with",
+    "sin": "without", "en": "in", "el|la|los|las": "the", "un|una|unos|unas": "a", "y": "and", "de": "of",
+}  # fmt: skip
+FRENCH: Mapping[str, str] = {
+    "lunettes de soleil": "sunglasses", "cheveux": "hair", "femme": "woman", "femmes": "women", "hommes?": "man",
+    "filles?": "girl", "garcons?": "boy", "jeune": "young", "robes?": "dress", "t-shirt|tee-shirt": "t-shirt",
+    "chemise": "shirt", "chemisier": "blouse", "pantalon": "trousers", "jean": "jeans", "jupe": "skirt", "manteau": "coat",
+    "veste": "jacket", "costume": "suit", "sweat": "sweatshirt", "pull": "sweater", "chaussures": "shoes",
+    "baskets": "sneakers", "bottes": "boots", "talons": "high heels", "chapeau": "hat", "casquette": "cap",
+    "bonnet": "beanie", "sac": "bag", "lunettes": "glasses", "echarpe": "scarf", "cravate": "tie", "barbe": "beard",
+    "moustache": "moustache", "rouges?": "red", "bleu(?:e|s|es)?": "blue", "vert(?:e|s|es)?": "green", "jaunes?": "yellow",
+    "noir(?:e|s|es)?": "black", "blancs?|blanches?": "white", "gris(?:e|es)?": "grey", "roses?": "pink",
+    "violet(?:te|s|tes)?": "purple", "oranges?": "orange", "marrons?|bruns?|brunes?": "brown", "blond(?:e|s|es)?": "blonde",
+    "longs?|longues?": "long", "court(?:e|s|es)?": "short", "boucles?|bouclees?": "curly", "cuir": "leather",
+    "chauve": "bald", "souriant(?:e)?|sourire|heureu(?:x|se)": "smiling", "riant": "laughing", "triste": "sad",
+    "surprise?": "surprised", "serieu(?:x|se)": "serious", "marchant|marche": "walking", "courant|court": "running",
+    "dansant|danse": "dancing", "debout": "standing", "bras croises": "arms crossed", "plage": "beach", "mer": "sea",
+    "parc": "park", "jardin": "garden", "foret": "forest", "ville": "city", "rue": "street", "bureau": "office",
+    "chambre": "bedroom", "neige": "snow", "scene": "stage", "nuit": "night", "coucher de soleil": "sunset",
+    "portant|porte": "wearing", "avec": "with", "sans": "without", "dans|en": "in", "sur": "on", "le|la|les|l": "the",
+    "un|une|des": "a", "et": "and", "de|du|d": "of", "au|a la": "at the",
+}  # fmt: skip
+GERMAN: Mapping[str, str] = {
+    "haare?n?": "hair", "frau": "woman", "frauen": "women", "mann": "man", "manner": "men", "madchen": "girl",
+    "junge": "boy", "jung": "young", "alt": "old", "kleid(?:er)?": "dress", "hemd": "shirt", "bluse": "blouse",
+    "hosen?": "trousers", "jeans": "jeans", "rock": "skirt", "mantel": "coat", "jacke": "jacket", "lederjacke": "leather jacket",
+    "anzug": "suit", "pullover|pulli": "sweater", "kapuzenpulli": "hoodie", "schuhe?n?": "shoes", "turnschuhe": "sneakers",
+    "stiefeln?": "boots", "hut": "hat", "strohhut": "straw hat", "mutze": "beanie", "kappe": "cap", "tasche": "bag",
+    "brille": "glasses", "sonnenbrille": "sunglasses", "schal": "scarf", "krawatte": "tie", "bart": "beard",
+    "schnurrbart": "moustache", "rot": "red", "blau": "blue", "dunkelblau": "navy", "hellblau": "light blue",
+    "grun": "green", "gelb": "yellow", "schwarz": "black", "weiss|weiß": "white", "grau": "grey", "rosa": "pink",
+    "lila": "purple", "braun": "brown", "blond": "blonde", "lang": "long", "kurz": "short", "lockig": "curly",
+    "gestreift": "striped", "kariert": "checked", "pferdeschwanz": "ponytail", "glatze": "bald",
+    "lachelnd|lachelt": "smiling", "lachend|lacht": "laughing", "traurig": "sad", "uberrascht": "surprised",
+    "ernst": "serious", "gehend|geht": "walking", "rennt|laufend": "running", "tanzt|tanzend": "dancing",
+    "stehend|steht": "standing", "verschrankte arme": "arms crossed", "strand": "beach", "meer": "sea", "park": "park",
+    "garten": "garden", "wald": "forest", "stadt": "city", "strasse|straße": "street", "buro": "office",
+    "zimmer": "room", "schlafzimmer": "bedroom", "schnee": "snow", "buhne": "stage", "nacht": "night",
+    "sonnenuntergang": "sunset", "tragt": "wearing", "mit": "with", "ohne": "without", "im|in": "in", "am": "at the",
+    "auf": "on", "der|die|das|dem|den": "the", "ein|eine|einen|einem|einer": "a", "und": "and",
+}  # fmt: skip
+ITALIAN: Mapping[str, str] = {
+    "occhiali da sole": "sunglasses", "capelli": "hair", "donna": "woman", "uomo": "man", "ragazza": "girl",
+    "ragazzo": "boy", "giovane": "young", "vestito|abito": "dress", "maglietta": "t-shirt", "camicia": "shirt",
+    "camicetta": "blouse", "pantaloni": "trousers", "jeans": "jeans", "gonna": "skirt", "cappotto": "coat",
+    "giacca": "jacket", "completo": "suit", "felpa": "hoodie", "maglione": "sweater", "scarpe": "shoes",
+    "stivali": "boots", "tacchi": "high heels", "cappello": "hat", "berretto": "cap", "borsa": "bag", "occhiali": "glasses",
+    "sciarpa": "scarf", "cravatta": "tie", "barba": "beard", "baffi": "moustache", "ross[oaie]": "red", "blu|azzurr[oaie]": "blue",
+    "verd[ei]": "green", "giall[oaie]": "yellow", "ner[oaie]": "black", "bianc[oa]|bianch[ie]": "white", "grig[io]?[oaie]?": "grey",
+    "rosa": "pink", "viola": "purple", "arancione": "orange", "marron[ei]|castan[oaie]": "brown", "biond[oaie]": "blonde",
+    "lung[oa]|lungh[ie]": "long", "cort[oaie]": "short", "ricci": "curly", "pelle": "leather", "sorridente|sorride|felice": "smiling",
+    "triste": "sad", "cammina": "walking", "corre": "running", "balla": "dancing", "in piedi": "standing", "spiaggia": "beach",
+    "mare": "sea", "parco": "park", "giardino": "garden", "foresta|bosco": "forest", "citta": "city", "strada": "street",
+    "ufficio": "office", "camera": "bedroom", "stanza": "room", "neve": "snow", "palco": "stage", "notte": "night",
+    "tramonto": "sunset", "con": "with", "senza": "without", "in|nel|nella": "in", "sulla|sul": "on the",
+    "il|lo|la|i|gli|le": "the", "un|uno|una": "a", "e": "and", "di": "of",
+}  # fmt: skip
+PORTUGUESE: Mapping[str, str] = {
+    "oculos de sol": "sunglasses", "cabelos?": "hair", "mulher": "woman", "homem": "man", "menina|moca|garota": "girl",
+    "menino|garoto": "boy", "jovem": "young", "vestido": "dress", "camiseta": "t-shirt", "camisa": "shirt", "blusa": "blouse",
+    "calcas?": "trousers", "saia": "skirt", "casaco": "coat", "jaqueta": "jacket", "terno": "suit", "moletom": "hoodie",
+    "sueter": "sweater", "sapatos": "shoes", "tenis": "sneakers", "botas": "boots", "saltos?": "high heels", "chapeu": "hat",
+    "bone": "cap", "gorro": "beanie", "bolsa": "bag", "oculos": "glasses", "cachecol": "scarf", "gravata": "tie",
+    "barba": "beard", "bigode": "moustache", "vermelh[oa]s?": "red", "azul|azuis": "blue", "verdes?": "green",
+    "amarel[oa]s?": "yellow", "pret[oa]s?": "black", "branc[oa]s?": "white", "cinzas?": "grey", "rosa": "pink",
+    "rox[oa]s?": "purple", "laranja": "orange", "marrom|castanh[oa]s?": "brown", "loir[oa]s?": "blonde", "long[oa]s?|comprid[oa]s?": "long",
+    "curt[oa]s?": "short", "cachead[oa]s?": "curly", "couro": "leather", "sorrindo|sorriso|feliz": "smiling", "triste": "sad",
+    "andando|caminhando": "walking", "correndo": "running", "dancando": "dancing", "em pe": "standing", "praia": "beach",
+    "mar": "sea", "parque": "park", "jardim": "garden", "floresta": "forest", "cidade": "city", "rua": "street",
+    "escritorio": "office", "quarto": "bedroom", "neve": "snow", "palco": "stage", "noite": "night", "por do sol": "sunset",
+    "vestindo|usando": "wearing", "com": "with", "sem": "without", "em|no|na": "in", "o|a|os|as": "the", "um|uma": "a",
+    "e": "and", "de|do|da": "of",
+}  # fmt: skip
+EUROPEAN: Mapping[str, Mapping[str, str]] = {
+    "Spanish": SPANISH, "French": FRENCH, "German": GERMAN, "Italian": ITALIAN, "Portuguese": PORTUGUESE,
+}  # fmt: skip
