@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from twinset.prompts.chinese import without_grammar
 from twinset.prompts.glossary import (
     COUNTABLE,
     GARMENT_WORDS,
@@ -35,13 +36,15 @@ _SAID_ALL = re.compile(
 )
 _FILLER = frozenset((
     "a", "an", "the", "and", "or", "of", "in", "on", "at", "with", "by", "to", "is", "are", "was", "that", "this",
-    "it", "its", "as", "for", "from", "wears", "wear", "wearing", "dressed", "wore", "all", "who", "has", "have",
-    "someone", "person", "people", "please", "plus", "over", "under", "one", "some", "very", "looking", "making",
+    "it", "its", "as", "for", "from", "wearing", "dressed", "wore", "all", "who", "has", "have",
+    "someone", "person", "people", "please", "thanks", "thank", "you", "i", "i'd", "i'm", "im", "me", "my", "myself", "we", "us",
+    "want", "like", "love", "would", "could", "can", "make", "put", "give", "draw", "show", "see", "look", "hi", "hey", "hello",
+    "pls", "up", "into", "so", "be", "am", "if", "what", "how", "do", "does", "get", "let", "around", "their", "them", "they",
+    "these", "those", "there", "here", "then", "also", "too", "really", "it's", "she's", "he's", "out", "off", "down", "near",
+    "n", "w", "u", "go", "going", "own", "keep", "add", "change", "swap", "replace", "instead", "rather", "than", "picture",
+    "image", "solo", "masterpiece", "viewer", "camera", "body", "full", "shot", "wears", "wear", "outfit", "hd", "8k", "4k", "plus", "over", "under", "one", "some", "very", "looking", "making",
     "having", "while", "but", "just", "only", "against", "light",
 ))  # fmt: skip
-_CHINESE_FILLER = re.compile(
-    "一个|一位|一名|一件|一条|一双|一顶|一对|穿着|身穿|穿|戴着|戴|拿着|背着|留着|梳着|有着|带着|表情|姿势|搭配|配|和|与|的|在|着|是|里|上|人物|人|个|位|都|也|了|，"
-)
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ def _is_hair(mark: Mark) -> bool:
 
 
 def _is_head(mark: Mark) -> bool:
-    return _is_hair(mark) or any(mark.meaning(field) for field in ("garment", "accessory", "beard", "body"))
+    return _is_hair(mark) or any(mark.meaning(field) for field in ("garment", "accessory", "beard", "body", "thing"))
 
 
 # Looks of garments and hair
@@ -271,10 +274,19 @@ def _broken(text: str, marks: tuple[Mark, ...], mark: Mark, head: Mark) -> bool:
     return bool(breaks)
 
 
+_TOPS = ("t_shirt", "tank_top", "shirt", "hoodie", "jumper")
+_LONG_DRESS = Meaning("garment", "dress", "long dress")
+_LONG_SKIRT = Meaning("garment", "skirt", "long skirt")
+"""What 长裙 is with a top, and without one."""
+
+
 def _pieces(marks: tuple[Mark, ...], looks: dict[Mark, dict[str, Meaning]], field: str) -> tuple[Garment, ...]:
     pieces: dict[Garment, None] = {}
+    topped = any((worn := mark.meaning("garment")) and worn.key in _TOPS for mark in marks)
     for mark in marks:
         meaning = mark.meaning(field)
+        if meaning and topped and meaning == _LONG_DRESS:
+            meaning = _LONG_SKIRT
         if meaning:
             look = {name: found.key for name, found in looks[mark].items()}
             shade = looks[mark]["colour"].english if "colour" in look else None
@@ -316,9 +328,11 @@ def _count(text: str, marks: tuple[Mark, ...]) -> int:
 
 def _rest(text: str, marks: tuple[Mark, ...]) -> tuple[str, ...]:
     """Runs of words that no glossary knows, without function words."""
-    runs = re.split(r"[|,.;:!?、。()\"\n]+", uncovered(text, marks))
-    return tuple(filter(None, (_told(_CHINESE_FILLER.sub(" ", run)) for run in runs)))
+    known = tuple(mark for mark in marks if not mark.meaning("thing"))
+    runs = re.split(r"[|,.;:!?、。()\"\n]+", uncovered(text, known))
+    return tuple(filter(None, map(_meant, runs)))
 
 
-def _told(run: str) -> str:
-    return " ".join(word for word in run.split() if word not in _FILLER and len(word.strip("'-")) > 0)
+def _meant(run: str) -> str:
+    words = (word for word in without_grammar(run).split() if word not in _FILLER)
+    return " ".join(word for word in words if re.search(r"\w", word))

@@ -47,11 +47,20 @@ BODY_WORDS: Words = {
     "wall": ("wall", "brick wall", "curtain", "curtains", "墙", "窗帘"),
     "sky": ("sky", "clouds", "天空", "云"),
     "background": ("background", "backdrop", "bg", "背景", "底色"),
-    "light": ("light", "lights", "lighting", "光", "灯光", "灯"),
+    "light": ("light", "lights", "lighting", "sunlight", "sunshine", "光", "灯光", "灯", "阳光", "光线"),
     "border": ("border", "trim", "buttons", "logo", "镶边", "纽扣"),
-    "car": ("car", "bus", "bicycle", "bike", "umbrella", "balloon", "balloons", "汽车", "车", "伞", "气球"),
 }  # fmt: skip
-"""Parts of the body and things around, whose colour belongs to no garment."""
+"""Parts of the body and of the surroundings, whose colour belongs to no garment."""
+THING_WORDS: Words = {
+    "thing": (
+        "car", "bus", "bicycle", "bike", "motorbike", "umbrella", "balloon", "horse", "dog", "cat", "bird", "guitar", "book",
+        "phone", "cup", "coffee", "wine", "sword", "fan", "tree", "trees", "table", "chair", "door", "candle", "ball", "cake",
+        "wings", "tail", "moon", "house", "boat", "flag", "butterfly", "teddy bear", "doll", "snake", "fish", "apple",
+        "汽车", "自行车", "摩托车", "车", "伞", "气球", "马", "狗", "猫", "鸟", "吉他", "书", "手机", "杯子", "咖啡", "剑", "扇子",
+        "树", "桌子", "椅子", "门", "蜡烛", "球", "蛋糕", "翅膀", "尾巴", "月亮", "船", "旗", "蝴蝶", "玩偶", "鱼", "苹果", "团扇",
+    ),
+}  # fmt: skip
+"""Things that are not drawn: their colour belongs to no garment, and they are said to be left over."""
 NEGATION_WORDS: Words = {
     "no": (
         "no", "not", "without", "neither", "nor", "never", "isn't", "doesn't", "don't", "isnt", "doesnt", "dont", "do not",
@@ -99,6 +108,6 @@ FIELDS: Mapping[str, Words] = {
     "expression": EXPRESSION_WORDS,
     "pose": POSE_WORDS, "scene": SCENE_WORDS, "light": LIGHT_WORDS, "art": ART_WORDS, "gender": GENDER_WORDS,
     "age": AGE_WORDS, "ethnicity": ETHNICITY_WORDS, "count": COUNT_WORDS,
-    "hair": HAIR_WORDS, "body": BODY_WORDS, "not": NEGATION_WORDS, "instead": INSTEAD_WORDS,
+    "hair": HAIR_WORDS, "body": BODY_WORDS, "thing": THING_WORDS, "not": NEGATION_WORDS, "instead": INSTEAD_WORDS,
     "hidden": HIDING_WORDS,
 }  # fmt: skip

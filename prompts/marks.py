@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 from rapidfuzz.distance import OSA
 
@@ -80,13 +83,24 @@ def mend(word: str) -> str:
     words of up to 5 letters no letter exchanged for another: "books" are no "boots".
     """
     known, targets = _english_words()
-    if word in known or word in ORDINARY or word.rstrip("s") in known or word.removesuffix("es") in known:
+    if word in known or word.rstrip("s") in known or word.removesuffix("es") in known:
+        return word
+    if parts := _run_together(word):
+        return parts
+    if word in ORDINARY or word in _frequent_words():
         return word
     allowed = 2 if len(word) >= 8 else 1
     near = [(OSA.distance(word, target), target) for target in targets if target[0] == word[0]]
     distance, best = min(near, default=(99, ""))
     substituted = len(word) == len(best) and sorted(word) != sorted(best)
     return word if distance > allowed or (len(word) <= 5 and substituted) else best
+
+
+def _run_together(word: str) -> str:
+    """ "redshirt" → "red shirt": a colour or length before a garment or hair; "" for any other word."""
+    firsts, seconds = _halves()
+    cuts = (cut for cut in range(3, len(word) - 2) if word[:cut] in firsts)
+    return next((f"{word[:cut]} {word[cut:]}" for cut in cuts if word[cut:].removesuffix("s") in seconds), "")
 
 
 def find_marks(text: str) -> tuple[Mark, ...]:
@@ -123,8 +137,19 @@ def _patterns() -> tuple[tuple[re.Pattern[str], tuple[Meaning, ...]], ...]:
     meanings: dict[str, list[Meaning]] = {}
     for word, meaning in _entries():
         meanings.setdefault(word, []).append(meaning)
+        meanings[word] += _gender_inside(word, meaning.field)
     longest = sorted(meanings, key=len, reverse=True)
     return tuple((_pattern(word), tuple(meanings[word])) for word in longest)
+
+
+def _gender_inside(word: str, field: str) -> list[Meaning]:
+    """What "hands on her hips" and "black woman" say besides."""
+    if field not in ("pose", "age", "ethnicity", "count", "length"):
+        return []
+    female = re.search(r"\b(?:her|she|woman|girls?)\b|女", word)
+    male = re.search(r"\b(?:his|he|man|boys?|guy)\b|男", word)
+    found = [("female", "woman")] if female else [("male", "man")] if male else []
+    return [Meaning("gender", key, english) for key, english in found]
 
 
 def _pattern(word: str) -> re.Pattern[str]:
@@ -136,6 +161,26 @@ def _pattern(word: str) -> re.Pattern[str]:
     between = f"(?: [a-z-]+){{{stars}}} "
     body = between.join(f"({re.escape(piece)}{'(?:s|es)?' if piece is pieces[-1] else ''})" for piece in pieces)
     return re.compile(rf"(?<![a-z0-9-]){body}(?![a-z0-9])", re.ASCII)
+
+
+@cache
+def _halves() -> tuple[frozenset[str], frozenset[str]]:
+    words = [(word, meaning.field) for word, meaning in _entries() if word.isalpha() and word.isascii()]
+    firsts = {word for word, field in words if field == "colour"} | {"long", "short"}
+    seconds = {word.removesuffix("s") for word, field in words if field == "garment" and len(word) > 3} | {"hair"}
+    return frozenset(firsts), frozenset(seconds - {"top"})
+
+
+@cache
+def _frequent_words() -> frozenset[str]:
+    """Words that are frequent on the web: whole tokens of CLIP's vocabulary, which comes with open-clip-torch."""
+    package = find_spec("open_clip")
+    folder = Path(package.origin).parent if package and package.origin else None
+    path = folder / "bpe_simple_vocab_16e6.txt.gz" if folder else None
+    if path is None or not path.is_file():
+        return frozenset()
+    merges = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[1 : 49152 - 256 - 2 + 1]
+    return frozenset(merge.replace(" ", "").removesuffix("</w>") for merge in merges if merge.endswith("</w>"))
 
 
 @cache

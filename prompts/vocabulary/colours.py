@@ -149,7 +149,7 @@ COLOUR_WORDS: Words = {
         "whitish=white", "whites=white", "crisp white=white", "alabaster=off-white", "bone white=off-white",
         "奶白=off-white", "奶白色=off-white", "乳白=off-white", "乳白色=off-white", "珍珠白=white", "纯白=white",
         "月白=off-white", "月白色=off-white", "洁白=white", "亮白=white", "本白=off-white", "本白色=off-white",
-        "皓白=white", "瓷白=white", "白净=white", "牛奶白=off-white", "白花花=white", "雪色=white",
+        "皓白=white", "白大褂=white", "瓷白=white", "白净=white", "牛奶白=off-white", "白花花=white", "雪色=white",
     ),
     "grey": (
         "grey", "gray=grey", "silver", "silver grey", "charcoal", "light grey", "light gray=light grey",
@@ -173,7 +173,8 @@ COLOUR_WORDS: Words = {
         "black", "黑色", "黑", "jet black=black", "jet-black=black", "ebony=black", "pitch black=black", "onyx=black",
         "raven=black", "raven-black=black", "blackish=black", "all-black=black", "墨黑=black", "墨黑色=black",
         "纯黑=black", "纯黑色=black", "漆黑=black", "乌黑=black", "乌黑色=black", "黑漆漆=black", "炭黑=black",
-        "暗黑=black", "全黑=black", "亮黑=black", "亮黑色=black", "曜石黑=black", "玄色=black",
+        "黑框眼镜=black", "黑框镜=black", "black-framed glasses=black", "暗黑=black", "全黑=black", "亮黑=black",
+        "亮黑色=black", "曜石黑=black", "玄色=black",
     ),
     "beige": (
         "beige", "cream", "ivory", "khaki", "camel", "米色", "米白色=cream", "米白=cream", "奶油色=cream",
@@ -213,7 +214,7 @@ PATTERN_WORDS: Words = {
     "checks": (
         "checked", "checks", "plaid", "checkered", "tartan", "gingham", "格子", "格纹", "方格", "checkerboard",
         "chequered", "argyle", "houndstooth", "plaided", "buffalo plaid", "glen plaid", "千鸟格", "格纹图案", "菱格",
-        "棋盘格", "方格纹", "格子纹", "小方格", "苏格兰格", "威尔士格", "格裙",
+        "棋盘格", "方格纹", "格子纹", "小方格", "苏格兰格", "威尔士格", "格裙", "百褶格裙",
     ),
     "floral": (
         "floral", "flowered", "flower print", "碎花", "花卉", "印花", "flowery", "flowers print", "floral print",

@@ -33,10 +33,10 @@ HAIR_LENGTH_WORDS: Words = {
 }  # fmt: skip
 HAIR_STYLE_WORDS: Words = {
     "bun": (
-        "bun", "top bun", "topknot", "丸子头", "发髻", "updo", "up-do=updo", "hair up=updo", "chignon",
-        "messy bun=bun", "hair bun=bun", "low bun=bun", "high bun=bun", "top knot=topknot", "hair in a bun",
-        "man bun=bun", "french twist=updo", "盘发=updo", "挽发=updo", "挽发髻=bun", "盘起来=updo", "头发盘起=updo",
-        "盘起头发=updo", "道姑头=topknot", "盘头=updo", "丸子=bun", "挽起头发=updo", "高髻=bun", "低髻=bun",
+        "bun", "top bun", "topknot", "丸子头", "发髻", "updo", "up-do=updo", "chignon", "messy bun=bun",
+        "hair bun=bun", "low bun=bun", "high bun=bun", "top knot=topknot", "hair in a bun", "man bun=bun",
+        "french twist=updo", "盘发=updo", "挽发=updo", "挽发髻=bun", "盘起来=updo", "头发盘起=updo", "盘起头发=updo",
+        "道姑头=topknot", "盘头=updo", "丸子=bun", "挽起头发=updo", "高髻=bun", "低髻=bun",
     ),
     "buns": (
         "buns", "two buns", "space buns", "双丸子头", "double buns=two buns", "double bun=two buns",
@@ -86,7 +86,7 @@ BEARD_WORDS: Words = {
     "full": (
         "beard", "full beard", "bearded", "long beard", "胡子", "大胡子", "络腮胡", "胡须", "长胡子", "goatee",
         "beards=beard", "full-bearded=beard", "bushy beard=beard", "goateed=goatee", "sideburns and beard=beard",
-        "白胡子=beard", "络腮胡子=beard", "大络腮胡=beard", "山羊胡=goatee", "长胡须=beard", "蓄须=beard",
+        "络腮胡子=beard", "大络腮胡=beard", "山羊胡=goatee", "长胡须=beard", "蓄须=beard",
     ),
     "stubble": (
         "stubble", "stubbly", "unshaven", "five o'clock shadow", "胡茬", "胡渣", "胡子拉碴",

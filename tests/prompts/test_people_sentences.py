@@ -42,9 +42,11 @@ def wrong_fields(case: dict[str, Any]) -> dict[str, object]:
             wrong[name] = getattr(brief, name)
     if str(brief.count) not in str(want.get("count", 1)).split("|"):
         wrong["count"] = brief.count
-    worn = [*brief.clothes, *brief.accessories]
-    if not _matched(worn, [*want.get("garments", ()), *want.get("accessories", ())]):
-        wrong["worn"] = [_look(piece) for piece in worn]
+    accessories = {piece.kind for piece in brief.accessories} | {piece.name for piece in brief.accessories}
+    if not _matched(list(brief.clothes), want.get("garments", [])):
+        wrong["garments"] = [_look(piece) for piece in brief.clothes]
+    if any(not name.startswith("*") and name not in accessories for name in want.get("accessories", ())):
+        wrong["accessories"] = accessories
     refused = set().union(*({key, *(("hat",) if key in HATS else ())} for key in brief.negatives))
     if not all(entry.startswith("*") or set(entry.split("|")) & {*refused, "*"} for entry in want.get("negatives", ())):
         wrong["negatives"] = brief.negatives
