@@ -170,7 +170,7 @@ def read_marks(plain: str) -> tuple[tuple[Mark, ...], tuple[Mark, ...], tuple[Ma
 
 
 def _can_be_refused(mark: Mark) -> bool:
-    return mark.meanings[0].field not in ("colour", "not", "instead", "body", "hair", "count")
+    return mark.meanings[0].field not in ("colour", "not", "instead", "body", "thing", "hair", "count", "praise")
 
 
 def _expression(marks: tuple[Mark, ...]) -> str | None:
@@ -335,4 +335,4 @@ def _rest(text: str, marks: tuple[Mark, ...]) -> tuple[str, ...]:
 
 def _meant(run: str) -> str:
     words = (word for word in without_grammar(run).split() if word not in _FILLER)
-    return " ".join(word for word in words if re.search(r"\w", word))
+    return " ".join(word for word in words if re.search(r"[^\W\d_]", word) and not re.match(r"[0-9]|f/", word))

@@ -22,7 +22,7 @@ from twinset.prompts.vocabulary.people import (
     HAIR_STYLE_WORDS,
     POSE_WORDS,
 )
-from twinset.prompts.vocabulary.places import ART_WORDS, LIGHT_WORDS, SCENE_WORDS
+from twinset.prompts.vocabulary.places import ART_WORDS, LIGHT_WORDS, PRAISE_WORDS, SCENE_WORDS
 
 __all__ = [
     "ACCESSORY_WORDS", "BEARD_WORDS", "COLOUR_WORDS", "COUNTABLE", "EXPRESSION_WORDS", "FIELDS", "GARMENT_WORDS",
@@ -87,10 +87,10 @@ HIDING_WORDS: Words = {
         "if not", "not too", "not very", "not sure", "no doubt", "nothing but", "sea green", "golden retriever", "golden ratio",
         "chain link", "old school", "old-school", "old fashioned", "old-fashioned", "boot camp", "train station",
         "white balance", "black and white photo", "black and white photography", "man-made", "blue hour", "green screen",
-        "gold medal", "silver screen", "run-down", "runs in", "bob dylan", "high quality", "best quality",
-        "no makeup", "house music", "street food", "snow globe", "in stock", "home page",
+        "gold medal", "silver screen", "run-down", "runs in", "bob dylan", 
+        "house music", "street food", "snow globe", "in stock", "home page",
         "雪糕", "特别", "级别", "性别", "不错", "不同", "面包", "包括", "其他", "金属", "银行", "青春", "白天", "发型", "发光", "白云",
-        "不规则", "不对称", "个别", "区别", "告别", "别墅", "别致", "不管", "不止", "不少", "不一样", "无敌", "无比", "无论", "差不多",
+        "不规则", "不对称", "能不能", "要不要", "好不好", "是不是", "可不可以", "行不行", "会不会", "有没有", "个别", "区别", "告别", "别墅", "别致", "不管", "不止", "不少", "不一样", "无敌", "无比", "无论", "差不多",
         "忍不住", "不过", "不然", "不但", "不仅", "不光", "不如", "没事", "没想到", "没问题", "无所谓", "上海", "海报", "地铁站", "车站",
         "火车站", "网站", "价格", "风格", "规格", "性格", "资格", "合格", "橡皮", "皮肤白", "调皮", "顽皮", "俏皮", "儿女", "男女", "子女",
         "出发", "发生", "发布", "发现", "沙发上的人", "理发", "洗发", "发票", "激发", "散发", "爆发", "包含", "包围", "包裹", "书法",
@@ -109,5 +109,5 @@ FIELDS: Mapping[str, Words] = {
     "pose": POSE_WORDS, "scene": SCENE_WORDS, "light": LIGHT_WORDS, "art": ART_WORDS, "gender": GENDER_WORDS,
     "age": AGE_WORDS, "ethnicity": ETHNICITY_WORDS, "count": COUNT_WORDS,
     "hair": HAIR_WORDS, "body": BODY_WORDS, "thing": THING_WORDS, "not": NEGATION_WORDS, "instead": INSTEAD_WORDS,
-    "hidden": HIDING_WORDS,
+    "hidden": HIDING_WORDS, "praise": PRAISE_WORDS,
 }  # fmt: skip

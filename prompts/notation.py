@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from skimage.color import rgb2lab
@@ -58,20 +59,22 @@ class Notation:
 
     Attributes:
         words: with their weights.
+        source: the text itself where it holds no notation but weights and tags with underscores; "" else.
         negative: words of a pasted negative prompt; "" for none.
         tags: the LoRAs that it names.
         notes: one line for each thing that was changed or left out.
     """
 
     words: tuple[Weighted, ...]
+    source: str = ""
     negative: str = ""
     tags: tuple[Tag, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def prompt(self) -> str:
-        """For a text encoder, in compel's notation."""
-        return with_weights(self.words)
+        """For a text encoder: word for word where that is possible, else in compel's notation."""
+        return self.source or with_weights(self.words).strip(" ,")
 
     @property
     def plain(self) -> str:
@@ -96,10 +99,12 @@ def read_notation(text: str) -> Notation:
     for name in _EMBEDDING.findall(prompt):
         notes.append(f"{name} is left out: embeddings in prompts are not read")
     prompt = _without_editing(_joined(without_faces(_EMBEDDING.sub(" ", prompt))), notes)
-    words = tuple(Weighted(_worded(_literal(piece.text), notes), piece.weight) for piece in parse_weights(prompt))
-    if prompt != text:
-        words = _tidied(words)
-    return Notation(words, read_notation(pasted.negative).plain if pasted.negative else "", tags, tuple(notes))
+    prompt = _HEX.sub(partial(_colour_name, notes=notes), prompt)
+    words = tuple(Weighted(_spaced(_literal(piece.text)), piece.weight) for piece in parse_weights(prompt))
+    negative = read_notation(pasted.negative).plain if pasted.negative else ""
+    if prompt == text:
+        return Notation(words, text, negative, tags, tuple(notes))
+    return Notation(_tidied(words), "", negative, tags, tuple(notes))
 
 
 def nearest_colour(code: str) -> str:
@@ -178,15 +183,14 @@ def _longest_drawn(editing: str) -> str:
     return (before if first else after).strip()
 
 
-def _worded(text: str, notes: list[str]) -> str:
-    """Tags with underscores as words, codes of colours as names."""
+def _colour_name(code: re.Match[str], notes: list[str]) -> str:
+    name = nearest_colour(code[0])
+    notes.append(f"{code[0]} is read as {name}, the nearest colour that is known by name")
+    return name
 
-    def named(code: re.Match[str]) -> str:
-        name = nearest_colour(code[0])
-        notes.append(f"{code[0]} is read as {name}, the nearest colour that is known by name")
-        return f" {name} "
 
-    text = _HEX.sub(named, text) if "#" in text else text
+def _spaced(text: str) -> str:
+    """Tags with underscores as words."""
     return re.sub(r"(?<=[a-zA-Z0-9)])_+(?=[a-zA-Z0-9(])", " ", text) if "_" in text else text
 
 

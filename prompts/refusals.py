@@ -17,8 +17,10 @@ _EXCHANGES = (
     re.compile(r"(?:不是|不要|并非)(?P<old>[^,.;，。]*?),?(?:而是|要的是|改成|换成)(?P<new>[^,.;，。]*)"),
     re.compile(r"(?:把|将)?(?P<old>[^,.;，。]*?)(?:都)?(?:换成|换为|改成|改为|变成|替换成|替换为)(?P<new>[^,.;，。]*)"),
 )
+_NOT_BUT = _EXCHANGES[3:5]
 _OF_THE_PERSON = ("gender", "age", "pose", "expression", "count")
 _JOINING = re.compile(r"\s*(?:(?:an?|the|any|or|and|[,、或和])\s*)*")
+_LISTED = re.compile(r"\s*(?:\b(?:or|and|nor)\b|[,、或和])\s*")
 MOST_UNKNOWN_WORDS = 3
 """Words after a negation that are taken for one thing although the glossary knows none of them."""
 
@@ -47,13 +49,7 @@ def refused_marks(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
 
 def find_refusals(text: str, marks: tuple[Mark, ...]) -> tuple[Refusal, ...]:
     """The refusals of a normalised text with its marks, in order; a negation that refuses nothing is none."""
-    exchanged = [found.span() for pattern in _EXCHANGES for found in pattern.finditer(text)]
-    negations = (mark for mark in marks if mark.meaning("not"))
-    found = (
-        _refusal(text, marks, mark)
-        for mark in negations
-        if not any(start <= mark.start < end for start, end in exchanged)
-    )
+    found = (_refusal(text, marks, mark) for mark in marks if mark.meaning("not"))
     return tuple(refusal for refusal in found if refusal is not None)
 
 
@@ -77,6 +73,28 @@ def dropped_marks(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
     return tuple(dropped)
 
 
+def without_exchanges(text: str) -> str:
+    """A sentence without what is exchanged: "the suit instead of the dress" → "the suit"; any other as it is."""
+    plain = normalise(text)
+    spans: list[tuple[int, int, str]] = []
+    for mark in find_marks(plain):
+        if mark.meaning("instead"):
+            stop = _STOP_INSTEAD.search(plain, mark.end)
+            spans.append((mark.start, stop.start() if stop else len(plain), ""))
+    for pattern in _EXCHANGES:
+        for found in pattern.finditer(plain):
+            new = find_marks(found["new"])
+            if any(not _is_look(mark) for mark in new):
+                spans.append((*found.span(), found["new"].strip()))
+            elif new:  # of a thing only the colour
+                spans.append((*found.span("old"), "") if pattern in _NOT_BUT else (*found.span(), found[0]))
+    if not spans:
+        return text
+    for start, end, words in sorted(spans, reverse=True):
+        plain = plain[:start] + words + plain[end:]
+    return _tidied(re.sub(r"\bnot but\b", "", plain))
+
+
 def _between(marks: tuple[Mark, ...], start: int, end: int) -> list[Mark]:
     return [mark for mark in marks if start <= mark.start < end]
 
@@ -90,6 +108,7 @@ def without_refusals(text: str) -> tuple[str, tuple[str, ...]]:
 
     A text that refuses nothing comes back as it is; another one may come back normalised.
     """
+    text = without_exchanges(text)
     plain = normalise(text)
     refusals = find_refusals(plain, find_marks(plain))
     if not refusals:
@@ -108,7 +127,7 @@ def _refusal(text: str, marks: tuple[Mark, ...], negation: Mark) -> Refusal | No
     named = tuple(mark for mark in inside if not mark.meaning("colour"))
     if named:
         end = named[-1].end + text[named[-1].end :].startswith("的")
-        return Refusal(negation.start, end, named, tuple(mark.meanings[0].english for mark in named))
+        return Refusal(negation.start, end, named, _things(text, negation.end, end, named))
     following = next((mark.start for mark in marks if negation.end <= mark.start and mark not in inside), end)
     end = min(end, following)
     words = text[negation.end : end].strip()
@@ -117,12 +136,27 @@ def _refusal(text: str, marks: tuple[Mark, ...], negation: Mark) -> Refusal | No
     return Refusal(negation.start, end, (), tuple(filter(None, re.split(r" or |,|或", _without_article(words)))))
 
 
+def _things(text: str, start: int, end: int, named: tuple[Mark, ...]) -> tuple[str, ...]:
+    """What is refused in words, also what no glossary knows: "no dragon or sword"."""
+    things: dict[str, None] = {}
+    place = start
+    for joint in [*_LISTED.finditer(text, start, end), None]:
+        stop = joint.start() if joint else end
+        inside = [mark.meanings[0].english for mark in named if place <= mark.start < stop]
+        words = _without_article(text[place:stop].strip())
+        unknown = [words] if words.isascii() and 0 < len(words.split()) <= MOST_UNKNOWN_WORDS else []
+        things |= dict.fromkeys(inside or unknown)
+        place = joint.end() if joint else end
+    return tuple(things)
+
+
 def _inside(text: str, marks: tuple[Mark, ...], start: int, end: int) -> list[Mark]:
     """The marks of a negation's clause, up to one that is about the person again: "without an umbrella walking"."""
     inside: list[Mark] = []
     for mark in (mark for mark in marks if start <= mark.start < end and not mark.meaning("not")):
         between = text[inside[-1].end if inside else start : mark.start]
-        if any(mark.meaning(field) for field in _OF_THE_PERSON) and not _JOINING.fullmatch(between):
+        joined = _JOINING.fullmatch(between) and (not inside or between.strip())
+        if any(mark.meaning(field) for field in _OF_THE_PERSON) and not joined:
             break
         inside.append(mark)
         if text.startswith("的", mark.end) and not mark.meaning("colour"):  # 没有眼镜的男人

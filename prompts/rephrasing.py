@@ -51,9 +51,10 @@ def _field(found: re.Match[str]) -> str:
         has_head = any(word in value for word in "发头辫") or re.search(r"hair|tail|bob|bun|bald|cut", value, re.I)
         noun = "" if has_head else ("头发" if not value.isascii() else " hair")
         return f"{found['edge']} {value if not noun else value.replace(',', ' ')}{noun}"
+    kept = "" if re.fullmatch(_FIELDS[""], found["label"], re.I) else f"{found['label']}, "
     named = find_marks(normalise(value))
     if any(mark.meaning("garment") or mark.meaning("scene") or mark.meaning("accessory") for mark in named):
-        return f"{found['edge']} {value}"
+        return f"{found['edge']} {kept}{value}"
     head = find_marks(normalise(found["label"]))
     stays = any(mark.meaning("garment") or mark.meaning("accessory") for mark in head)
-    return f"{found['edge']} {value} {found['label']}" if stays else f"{found['edge']} {value}"
+    return f"{found['edge']} {value} {found['label']}" if stays else f"{found['edge']} {kept}{value}"

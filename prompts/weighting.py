@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-WEIGHTED = r"(?<!\\)\((?:\\[()]|[^()])+\)(?:[0-9]*\.[0-9]+|[0-9]+)(?![0-9]*[a-zA-Z])"
-"""Weighted words in compel's notation."""
 EMPHASIS, BRACE = 1.1, 1.05
 """What a pair of round brackets multiplies a weight by, and square brackets divide it by; a pair of NovelAI's braces."""
 LEAST, MOST = 0.1, 2.0
 """Weights beyond these spoil a picture."""
 _PIECE = re.compile(
-    r"(?P<open>[(\[{])|:\s*(?P<weight>-?[0-9]*\.?[0-9]+)\s*\)|(?P<close>[)\]}])"
+    r"\\(?P<literal>[()\[\]{}])|(?P<open>[(\[{])|:\s*(?P<weight>-?[0-9]*\.?[0-9]+)\s*\)|(?P<close>[)\]}])"
     r"(?P<compel>[0-9]*\.[0-9]+(?![0-9]*[a-zA-Z])|[0-9]+(?![0-9.]*[a-zA-Z0-9])|[+-]+(?=[\s,]|$))?"
 )
 
@@ -40,7 +38,9 @@ def parse_weights(prompt: str) -> tuple[Weighted, ...]:
     for found in _PIECE.finditer(prompt):
         if found.start() > place:
             texts.append((prompt[place : found.start()], []))
-        if found["open"]:
+        if found["literal"]:
+            texts.append((found["literal"], []))
+        elif found["open"]:
             opened.append((len(texts), {"(": EMPHASIS, "[": 1 / EMPHASIS, "{": BRACE}[found["open"]]))
         elif opened:
             start, usual = opened.pop()
@@ -65,8 +65,8 @@ def _weight(factors: Sequence[float]) -> float:
 def with_weights(words: Sequence[Weighted]) -> str:
     """Weighted words in compel's notation; without any weight the words alone."""
     if all(piece.weight == 1 for piece in words):
-        return "".join(piece.text for piece in words).strip(" ,")
-    return "".join(map(_in_compel, words)).strip(" ,")
+        return "".join(piece.text for piece in words)
+    return "".join(map(_in_compel, words))
 
 
 def _in_compel(piece: Weighted) -> str:
@@ -78,9 +78,19 @@ def _in_compel(piece: Weighted) -> str:
     return f"{before}({inner}){piece.weight:g}{after}"
 
 
+def normalise_weights(prompt: str) -> str:
+    """A prompt with weights in any of those notations in compel's, "(red dress)1.3"."""
+    return with_weights(parse_weights(prompt))
+
+
 def is_weighted(prompt: str) -> bool:
-    """Whether a prompt holds weights in compel's notation."""
-    return re.search(WEIGHTED, prompt) is not None
+    """Whether a prompt holds weights, in any of those notations."""
+    return any(piece.weight != 1 for piece in parse_weights(prompt))
+
+
+def plain_words(prompt: str) -> str:
+    """A prompt without its weights."""
+    return "".join(piece.text for piece in parse_weights(prompt))
 
 
 def is_long(pipe: Any, prompt: str) -> bool:
@@ -94,7 +104,7 @@ def weighted_embeddings(pipe: Any, prompt: str, negative: str = "") -> dict[str,
 
     Args:
         pipe: A diffusers pipeline of SD1.5's or SDXL's family; the latter has a `text_encoder_2`.
-        prompt: May hold weights in compel's notation, see `parse_weights`.
+        prompt: May hold weights, see `parse_weights`.
         negative: The same.
 
     Returns:
@@ -105,7 +115,7 @@ def weighted_embeddings(pipe: Any, prompt: str, negative: str = "") -> dict[str,
 
     large = getattr(pipe, "text_encoder_2", None) is not None
     encode = CompelForSDXL(pipe) if large else CompelForSD(pipe)
-    out = encode(prompt, negative_prompt=negative)
+    out = encode(normalise_weights(prompt), negative_prompt=normalise_weights(negative))
     found = {"prompt_embeds": out.embeds, "negative_prompt_embeds": out.negative_embeds}
     if large:
         found |= {
