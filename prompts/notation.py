@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from skimage.color import rgb2lab
 
 from twinset.figure.colours import CLOTH, SHADES
 from twinset.prompts.pasted import split_pasted
@@ -113,6 +112,8 @@ def nearest_colour(code: str) -> str:
     Args:
         code: "#rgb" or "#rrggbb".
     """
+    from skimage.color import rgb2lab  # half a second, for the few prompts with codes
+
     digits = code.removeprefix("#")
     digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
     wanted = rgb2lab(np.array([int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]))
