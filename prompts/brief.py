@@ -22,6 +22,7 @@ from twinset.prompts.marks import Mark, Meaning, find_marks, normalise, uncovere
 from twinset.prompts.notation import braces_as_weights, read_notation
 from twinset.prompts.refusals import dropped_marks, refused_marks
 from twinset.prompts.rephrasing import rephrased
+from twinset.prompts.vocabulary.function_words import FUNCTION_WORDS
 
 __all__ = [
     "GARMENT_WORDS", "HAIR_LENGTH_WORDS", "HAIR_STYLE_WORDS", "POSE_WORDS", "SCENE_WORDS",
@@ -34,17 +35,6 @@ _ALL_IN = re.compile(r"(?:\b(?:in|wearing|wears)(?: all| only)? |穿着?|身着|
 _SAID_ALL = re.compile(
     r"\s*(?:$|[,.;:!?、。\n]|\b(?:on|at|in|with|by|near|and|standing|walking|sitting)\b|[^\x00-\x7f])"
 )
-_FILLER = frozenset((
-    "a", "an", "the", "and", "or", "of", "in", "on", "at", "with", "by", "to", "is", "are", "was", "that", "this",
-    "it", "its", "as", "for", "from", "wearing", "dressed", "wore", "all", "who", "has", "have",
-    "someone", "person", "people", "please", "thanks", "thank", "you", "i", "i'd", "i'm", "im", "me", "my", "myself", "we", "us",
-    "want", "like", "love", "would", "could", "can", "make", "put", "give", "draw", "show", "see", "look", "hi", "hey", "hello",
-    "pls", "up", "into", "so", "be", "am", "if", "what", "how", "do", "does", "get", "let", "around", "their", "them", "they",
-    "these", "those", "there", "here", "then", "also", "too", "really", "it's", "she's", "he's", "out", "off", "down", "near",
-    "n", "w", "u", "go", "going", "own", "keep", "add", "change", "swap", "replace", "instead", "rather", "than", "picture",
-    "image", "solo", "masterpiece", "viewer", "camera", "body", "full", "shot", "wears", "wear", "outfit", "hd", "8k", "4k", "plus", "over", "under", "one", "some", "very", "looking", "making",
-    "having", "while", "but", "just", "only", "against", "light",
-))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -334,5 +324,5 @@ def _rest(text: str, marks: tuple[Mark, ...]) -> tuple[str, ...]:
 
 
 def _meant(run: str) -> str:
-    words = (word for word in without_grammar(run).split() if word not in _FILLER)
+    words = (word for word in without_grammar(run).split() if word not in FUNCTION_WORDS)
     return " ".join(word for word in words if re.search(r"[^\W\d_]", word) and not re.match(r"[0-9]|f/", word))

@@ -13,11 +13,12 @@ from twinset.prompts.vocabulary.other_languages import EUROPEAN, JAPANESE, JAPAN
 FEWEST_WORDS = 2
 """Words of a language from which a text is taken to hold it; one alone may be English ("robe", "rose")."""
 ENGLISH_TOO = frozenset((
-    "rock", "hut", "court", "pull", "camera", "mar", "bone", "rose", "roses", "orange", "oranges", "violet", "jean", "robe",
-    "robes", "costume", "veste", "chemise", "sac", "scene", "surprise", "brun", "park", "parc", "danse", "marche", "porte",
-    "triste", "rue", "mare", "sweat", "moustache", "barbe", "con", "com", "completo", "viola", "rosa", "ernst", "alt", "lang",
-    "schal", "balla", "traje", "felpa", "talons", "marron", "neve", "junge", "sombrero", "terno", "corse", "corre", "blu", "blond",
-    "bonnet", "nero", "lila", "jung", "salto", "saltos", "verde", "mann", "serious", "bureau", "basket", "baskets", "jersey",
+    "rock", "hut", "court", "pull", "camera", "mar", "bone", "rose", "roses", "orange", "oranges", "violet", "jean",
+    "robe", "robes", "costume", "veste", "chemise", "sac", "scene", "surprise", "brun", "park", "parc", "danse",
+    "marche", "porte", "triste", "rue", "mare", "sweat", "moustache", "barbe", "con", "com", "completo", "viola",
+    "rosa", "ernst", "alt", "lang", "schal", "balla", "traje", "felpa", "talons", "marron", "neve", "junge",
+    "sombrero", "terno", "corse", "corre", "blu", "blond", "bonnet", "nero", "lila", "jung", "salto", "saltos",
+    "verde", "mann", "serious", "bureau", "basket", "baskets", "jersey",
 ))  # fmt: skip
 """Words of the tables that English, or an English name, has too: they do not tell the language."""
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]")
@@ -91,7 +92,12 @@ def _adjectives_first(tokens: list[str]) -> list[str]:
     for place in range(1, len(tokens) - 2, 2):
         noun, gap, adjective = tokens[place : place + 3]
         before = tokens[place - 2] if place > 1 and tokens[place - 1].isspace() else ""
-        if gap.isspace() and adjective in _ADJECTIVES and noun not in (*_ADJECTIVES, *_SHORT) and before not in _ADJECTIVES:
+        if (
+            gap.isspace()
+            and adjective in _ADJECTIVES
+            and noun not in (*_ADJECTIVES, *_SHORT)
+            and before not in _ADJECTIVES
+        ):
             tokens[place], tokens[place + 2] = adjective, noun
     return tokens
 

@@ -65,7 +65,11 @@ def normalise(text: str) -> str:
     What runs into one in typing is parted: "redshirt", 红 裙 子.
     """
     plain = simplified(unicodedata.normalize("NFKC", text)).lower().replace("\u2019", "'")
-    plain = re.sub(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff] |[\u4e00-\u9fff]$)|(?<= [\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", plain)
+    plain = re.sub(
+        r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff] |[\u4e00-\u9fff]$)|(?<= [\u4e00-\u9fff]) (?=[\u4e00-\u9fff])",
+        "",
+        plain,
+    )
     return re.sub(r"[a-z]{4,}", lambda match: mend(match[0]), plain, flags=re.ASCII)
 
 

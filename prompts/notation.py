@@ -34,7 +34,13 @@ _FACES = {
 _OTHER_FACE = (
     r"[>^<xX@oO;=:TQ~u.+|*$-][_.\-]+[<>^xX@oO;=TQ~u.+|*$-]|>:?[()]|:-?[pPqQ/\\|<>*sStT]|\\[omO]/|<3|[:;]-?>|:<|>:\w"
 )
-_EMOJI = {"smiling": "😀😃😄😁😊🙂☺😇🥰😍", "laughing": "😂🤣😆", "sad": "😢😭☹🙁😞😔", "winking": "😉", "surprised": "😮😲😯"}
+_EMOJI = {
+    "smiling": "😀😃😄😁😊🙂☺😇🥰😍",
+    "laughing": "😂🤣😆",
+    "sad": "😢😭☹🙁😞😔",
+    "winking": "😉",
+    "surprised": "😮😲😯",
+}
 _PICTOGRAMS = ("So", "Sk", "Cs", "Co")
 _DRAWN_COLOURS = {**CLOTH, **SHADES}
 
@@ -169,7 +175,9 @@ def _without_editing(text: str, notes: list[str]) -> str:
     """`[cat:dog:0.5]`, `[cat|dog]` and their like as the part that is drawn for most of the steps."""
     while found := _EDIT.search(text):
         chosen = _longest_drawn(found[1])
-        notes.append(f"{_literal(found[0])} changes between steps, which is not done here; {_literal(chosen)!r} is taken")
+        notes.append(
+            f"{_literal(found[0])} changes between steps, which is not done here; {_literal(chosen)!r} is taken"
+        )
         text = text[: found.start()] + chosen + text[found.end() :]
     return text
 

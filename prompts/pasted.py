@@ -6,8 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_NEGATIVE = re.compile(r"(?:^|\s|[,，。.;])(?:negative prompts?|负面提示词|反向提示词|负向提示词|負面提示詞)\s*[:：]\s*", re.I)
-_POSITIVE = re.compile(r"^\s*(?:positive prompts?|prompts?|正面提示词|正向提示词|提示词|正面提示詞|提示詞)\s*[:：]\s*", re.I)
+_NEGATIVE = re.compile(
+    r"(?:^|\s|[,，。.;])(?:negative prompts?|负面提示词|反向提示词|负向提示词|負面提示詞)\s*[:：]\s*", re.I
+)
+_POSITIVE = re.compile(
+    r"^\s*(?:positive prompts?|prompts?|正面提示词|正向提示词|提示词|正面提示詞|提示詞)\s*[:：]\s*", re.I
+)
 _SETTINGS = re.compile(r"(?:^|\s|[,，])steps\s*[:：]\s*\d+\s*(?:[,，\n]|$)", re.I)
 _SETTING = re.compile(r'\s*([A-Za-z][\w +\-/]*?)\s*[:：]\s*("(?:\\.|[^"\\])*"|[^,，\n]*)(?:[,，\n]|$)')
 TAKEN_OVER: Mapping[str, str] = {
@@ -33,7 +37,9 @@ class PastedPrompt:
     @property
     def left_over(self) -> tuple[str, ...]:
         """The settings that no request has a field for, as "clip skip: 2"."""
-        named = (pair for pair in self.settings.items() if pair[0] not in TAKEN_OVER and not pair[0].startswith("schedule"))
+        named = (
+            pair for pair in self.settings.items() if pair[0] not in TAKEN_OVER and not pair[0].startswith("schedule")
+        )
         return tuple(f"{name}: {value}" for name, value in named)
 
 

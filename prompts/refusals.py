@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from twinset.prompts.marks import Mark, find_marks, normalise
 
 _STOP = re.compile(r"[,.;:!?、。\n]|\b(?:but|just|only|with|wearing|in)\b|但|只|而|\band (?:an?|the) ")
-_STOP_INSTEAD = re.compile(r"[,.;:!?、。\n]|\b(?:give|put|with|wear|wearing|and|but|in the|on the|at the|make|add)\b|,|而是|换")
+_STOP_INSTEAD = re.compile(
+    r"[,.;:!?、。\n]|\b(?:give|put|with|wear|wearing|and|but|in the|on the|at the|make|add)\b|,|而是|换"
+)
 _EXCHANGES = (
     re.compile(r"\b(?:swap|exchange|trade)\b(?P<old>[^,.;]*?)\bfor\b(?P<new>[^,.;]*)"),
     re.compile(r"\b(?:replace|substitute)\b(?P<old>[^,.;]*?)\b(?:with|by)\b(?P<new>[^,.;]*)"),

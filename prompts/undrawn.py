@@ -10,9 +10,9 @@ from twinset.prompts.chinese import in_english
 
 NEAREST: Mapping[str, tuple[str, ...]] = {
     "city": (
-        "castle", "bridge", "temple", "church", "tower", "palace", "station", "subway", "airport", "market", "ruins", "square",
-        "parking", "village", "stadium", "amusement park", "hospital", "harbour", "port", "shop", "mall", "campus", "school",
-        "tram", "train", "bus", "metro", "pagoda", "shrine", "supermarket", "store", "wall street",
+        "castle", "bridge", "temple", "church", "tower", "palace", "station", "subway", "airport", "market", "ruins",
+        "square", "parking", "village", "stadium", "amusement park", "hospital", "harbour", "port", "shop", "mall",
+        "campus", "school", "tram", "train", "bus", "metro", "pagoda", "shrine", "supermarket", "store", "wall street",
     ),
     "beach": ("desert", "sea", "pool", "swimming pool", "lake", "river", "island", "boat", "ship", "waterfall", "dune", "coast"),
     "park": ("farm", "vineyard", "hill", "valley", "zoo", "football field", "basketball court", "tennis court", "track"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 EMPHASIS, BRACE = 1.1, 1.05
-"""What a pair of round brackets multiplies a weight by, and square brackets divide it by; a pair of NovelAI's braces."""
+"""What round brackets multiply a weight by, and square ones divide it by; what NovelAI's braces multiply it by."""
 LEAST, MOST = 0.1, 2.0
 """Weights beyond these spoil a picture."""
 _PIECE = re.compile(

@@ -16,9 +16,9 @@ HAIR_LENGTH_WORDS: Words = {
     "medium": (
         "medium hair", "medium-length hair", "shoulder-length hair", "shoulder-length * hair", "medium * hair",
         "medium-length * hair", "中长发", "齐肩发", "中长卷发", "中长直发", "及肩发", "mid-length hair",
-        "mid length hair", "shoulder length hair", "shoulder-length", "hair to her shoulders",
-        "hair to his shoulders", "chin-length hair", "collarbone-length hair", "medium length hair",
-        "medium long hair", "锁骨发=shoulder-length hair", "中发=medium hair", "及肩长发=shoulder-length hair",
+        "mid length hair", "shoulder length hair", "shoulder-length", "hair to her shoulders", "hair to his shoulders",
+        "chin-length hair", "collarbone-length hair", "medium length hair", "medium long hair",
+        "锁骨发=shoulder-length hair", "中发=medium hair", "及肩长发=shoulder-length hair",
         "及肩的头发=shoulder-length hair", "中等长度的头发=medium hair", "齐肩短发=shoulder-length hair",
         "齐肩长发=shoulder-length hair", "半长发=medium hair",
     ),
@@ -26,9 +26,9 @@ HAIR_LENGTH_WORDS: Words = {
         "long hair", "long-haired", "long * hair", "long * * hair", "长发", "长头发", "长卷发", "长直发", "披肩发",
         "hair long", "very long hair", "waist-length hair", "hip-length hair", "knee-length hair",
         "hair down to her waist", "flowing hair", "longhair=long hair", "absurdly long hair", "long haired",
-        "long locks", "long tresses", "长发及腰=waist-length hair", "及腰长发=waist-length hair",
-        "披肩长发=long hair", "长直=long straight hair", "长长的头发=long hair", "长辫子=long braid",
-        "长头髪=long hair", "过腰长发=long hair", "长发飘飘=long flowing hair", "公主切=long hair with a hime cut",
+        "long locks", "long tresses", "长发及腰=waist-length hair", "及腰长发=waist-length hair", "披肩长发=long hair",
+        "长直=long straight hair", "长长的头发=long hair", "长辫子=long braid", "长头髪=long hair",
+        "过腰长发=long hair", "长发飘飘=long flowing hair", "公主切=long hair with a hime cut",
     ),
 }  # fmt: skip
 HAIR_STYLE_WORDS: Words = {
@@ -39,9 +39,9 @@ HAIR_STYLE_WORDS: Words = {
         "道姑头=topknot", "盘头=updo", "丸子=bun", "挽起头发=updo", "高髻=bun", "低髻=bun",
     ),
     "buns": (
-        "buns", "two buns", "space buns", "双丸子头", "double buns=two buns", "double bun=two buns",
-        "odango=two buns", "twin buns=two buns", "hair buns=two buns", "包子头=two buns", "哪吒头=two buns",
-        "双丸子=two buns", "双髻=two buns",
+        "buns", "two buns", "space buns", "双丸子头", "double buns=two buns", "double bun=two buns", "odango=two buns",
+        "twin buns=two buns", "hair buns=two buns", "包子头=two buns", "哪吒头=two buns", "双丸子=two buns",
+        "双髻=two buns",
     ),
     "ponytail": (
         "ponytail", "pony tail", "马尾", "马尾辫", "high ponytail=ponytail", "low ponytail=ponytail",
@@ -122,8 +122,8 @@ POSE_WORDS: Words = {
     ),
     "hands_on_hips": (
         "hands on hips", "hands on the hips", "hands on her hips", "hands on his hips", "akimbo", "叉腰", "双手叉腰",
-        "hand on hip", "hand on her hip", "hand on his hip", "hands on my hips", "hands at her hips",
-        "hands on waist", "hand on waist", "手叉腰", "叉着腰", "插腰", "双手放在腰上", "手放在腰间", "手扶腰", "掐腰",
+        "hand on hip", "hand on her hip", "hand on his hip", "hands on my hips", "hands at her hips", "hands on waist",
+        "hand on waist", "手叉腰", "叉着腰", "插腰", "双手放在腰上", "手放在腰间", "手扶腰", "掐腰",
     ),
     "arms_crossed": (
         "arms crossed", "crossed arms", "folded arms", "arms folded", "抱臂", "双臂交叉", "抱胸", "双手抱胸",
@@ -160,8 +160,7 @@ POSE_WORDS: Words = {
         "victorious", "庆祝", "加油", "振臂", "挥拳", "喝彩", "握拳庆祝",
     ),
     "shrugging": (
-        "shrugging", "shrugs", "耸肩", "shrug", "shoulder shrug", "shrugged", "摊手", "耸耸肩", "耸了耸肩",
-        "无奈摊手",
+        "shrugging", "shrugs", "耸肩", "shrug", "shoulder shrug", "shrugged", "摊手", "耸耸肩", "耸了耸肩", "无奈摊手",
     ),
     "hand_on_heart": (
         "hand on heart", "hand on the heart", "hand on her heart", "hand on his heart", "手放在胸口", "手放胸前",
@@ -176,9 +175,9 @@ POSE_WORDS: Words = {
 }  # fmt: skip
 EXPRESSION_WORDS: Words = {
     "neutral": (
-        "neutral expression", "neutral face", "calm face", "calm", "serious", "expressionless", "表情平静",
-        "面无表情", "平静", "严肃", "poker face", "blank expression", "no expression", "straight face", "stern",
-        "deadpan", "emotionless", "stoic", "serious face", "serious expression", "calm expression", "cold expression",
+        "neutral expression", "neutral face", "calm face", "calm", "serious", "expressionless", "表情平静", "面无表情",
+        "平静", "严肃", "poker face", "blank expression", "no expression", "straight face", "stern", "deadpan",
+        "emotionless", "stoic", "serious face", "serious expression", "calm expression", "cold expression",
         "poker-faced", "冷漠", "高冷", "淡定", "冷脸", "没有表情", "无表情", "严肃脸", "一脸严肃", "神情平静", "淡然",
         "冷酷", "不苟言笑", "沉稳", "扑克脸",
     ),
@@ -309,4 +308,21 @@ COUNT_WORDS: Words = {
         "five", "5", "五个", "五名", "五位", "五人", "5个", "5girls", "5boys", "5人", "5位", "5名",
     ),
 }  # fmt: skip
-COUNTABLE: tuple[str, ...] = ("woman", "women", "ladies", "girls", "men", "guys", "boys", "people", "persons", "friends", "kids", "children", "sisters", "brothers", "teenagers", "couple")
+COUNTABLE: tuple[str, ...] = (
+    "woman",
+    "women",
+    "ladies",
+    "girls",
+    "men",
+    "guys",
+    "boys",
+    "people",
+    "persons",
+    "friends",
+    "kids",
+    "children",
+    "sisters",
+    "brothers",
+    "teenagers",
+    "couple",
+)
