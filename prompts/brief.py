@@ -20,7 +20,7 @@ from twinset.prompts.glossary import (
 from twinset.prompts.languages import anglicised
 from twinset.prompts.marks import Mark, Meaning, find_marks, normalise, uncovered
 from twinset.prompts.notation import braces_as_weights, read_notation
-from twinset.prompts.refusals import dropped_marks, refused_marks
+from twinset.prompts.refusals import dropped_marks, exchanged_spans, find_refusals, refused_marks
 from twinset.prompts.rephrasing import rephrased
 from twinset.prompts.vocabulary.function_words import FUNCTION_WORDS
 
@@ -142,7 +142,7 @@ def read_brief(text: str) -> Brief:
         light=_light(wanted),
         expression=_expression(wanted),
         unwanted=tuple(dict.fromkeys(mark.meanings[0] for mark in (*refused, *excluded) if _can_be_refused(mark))),
-        rest=_rest(plain, marks),
+        rest=_rest(_without(plain, marks), marks),
         **{field: _first(wanted, field) for field in _PLAIN_FIELDS},  # type: ignore[arg-type]
     )
 
@@ -321,6 +321,16 @@ def _rest(text: str, marks: tuple[Mark, ...]) -> tuple[str, ...]:
     known = tuple(mark for mark in marks if not mark.meaning("thing"))
     runs = re.split(r"[|,.;:!?、。()\"\n]+", uncovered(text, known))
     return tuple(filter(None, map(_meant, runs)))
+
+
+def _without(text: str, marks: tuple[Mark, ...]) -> str:
+    """The text with refusals and what is exchanged barred: those are understood."""
+    for start, end in (
+        *((found.start, found.end) for found in find_refusals(text, marks)),
+        *exchanged_spans(text, marks),
+    ):
+        text = text[:start] + "|" * (end - start) + text[end:]
+    return text
 
 
 def _meant(run: str) -> str:

@@ -24,7 +24,8 @@ _OF_THE_PERSON = ("gender", "age", "pose", "expression", "count")
 _JOINING = re.compile(r"\s*(?:(?:an?|the|any|or|and|[,、或和])\s*)*")
 _LISTED = re.compile(r"\s*(?:\b(?:or|and|nor)\b|[,、或和])\s*")
 MOST_UNKNOWN_WORDS = 3
-"""Words after a negation that are taken for one thing although the glossary knows none of them."""
+LONGEST_UNKNOWN = 24
+"""Words, and characters, after a negation that are taken for one thing although the glossary knows none of them."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,29 @@ def find_refusals(text: str, marks: tuple[Mark, ...]) -> tuple[Refusal, ...]:
     return tuple(refusal for refusal in found if refusal is not None)
 
 
+@dataclass(frozen=True)
+class _Exchange:
+    """What is exchanged for something else: all of it, and both sides; `new` is empty after "instead of"."""
+
+    whole: tuple[int, int]
+    old: tuple[int, int]
+    new: tuple[int, int]
+    not_but: bool = False
+
+
+def _exchanges(text: str, marks: tuple[Mark, ...]) -> list[_Exchange]:
+    found = []
+    for mark in marks:
+        if mark.meaning("instead"):
+            stop = _STOP_INSTEAD.search(text, mark.end)
+            end = stop.start() if stop else len(text)
+            found.append(_Exchange((mark.start, end), (mark.end, end), (end, end)))
+    for pattern in _EXCHANGES:
+        for match in pattern.finditer(text):
+            found.append(_Exchange(match.span(), match.span("old"), match.span("new"), pattern in _NOT_BUT))
+    return found
+
+
 def dropped_marks(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
     """Marks of what is exchanged for something else: "the suit instead of the dress", 把裙子换成裤子.
 
@@ -62,43 +86,40 @@ def dropped_marks(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
     thing stays and its colours go.
     """
     dropped: dict[Mark, None] = {}
-    for mark in marks:
-        if mark.meaning("instead"):
-            stop = _STOP_INSTEAD.search(text, mark.end)
-            dropped |= dict.fromkeys(_between(marks, mark.end, stop.start() if stop else len(text)))
-    for pattern in _EXCHANGES:
-        for found in pattern.finditer(text):
-            old = _between(marks, *found.span("old"))
-            new = _between(marks, *found.span("new"))
-            same = any(not _is_look(mark) for mark in new)
-            dropped |= dict.fromkeys(mark for mark in old if same or _is_look(mark))
+    for exchange in _exchanges(text, marks):
+        new = _between(marks, exchange.new)
+        whole = exchange.new[0] == exchange.new[1] or any(not _is_look(mark) for mark in new)
+        dropped |= dict.fromkeys(mark for mark in _between(marks, exchange.old) if whole or _is_look(mark))
     return tuple(dropped)
+
+
+def exchanged_spans(text: str, marks: tuple[Mark, ...]) -> tuple[tuple[int, int], ...]:
+    """Where the things stand that are exchanged for others."""
+    return tuple(exchange.old for exchange in _exchanges(text, marks))
 
 
 def without_exchanges(text: str) -> str:
     """A sentence without what is exchanged: "the suit instead of the dress" → "the suit"; any other as it is."""
     plain = normalise(text)
-    spans: list[tuple[int, int, str]] = []
-    for mark in find_marks(plain):
-        if mark.meaning("instead"):
-            stop = _STOP_INSTEAD.search(plain, mark.end)
-            spans.append((mark.start, stop.start() if stop else len(plain), ""))
-    for pattern in _EXCHANGES:
-        for found in pattern.finditer(plain):
-            new = find_marks(found["new"])
-            if any(not _is_look(mark) for mark in new):
-                spans.append((*found.span(), found["new"].strip()))
-            elif new:  # of a thing only the colour
-                spans.append((*found.span("old"), "") if pattern in _NOT_BUT else (*found.span(), found[0]))
-    if not spans:
+    marks = find_marks(plain)
+    cuts = [cut for exchange in _exchanges(plain, marks) if (cut := _cut(plain, marks, exchange))]
+    if not cuts:
         return text
-    for start, end, words in sorted(spans, reverse=True):
+    for (start, end), words in sorted(cuts, reverse=True):
         plain = plain[:start] + words + plain[end:]
     return _tidied(re.sub(r"\bnot but\b", "", plain))
 
 
-def _between(marks: tuple[Mark, ...], start: int, end: int) -> list[Mark]:
-    return [mark for mark in marks if start <= mark.start < end]
+def _cut(text: str, marks: tuple[Mark, ...], exchange: _Exchange) -> tuple[tuple[int, int], str] | None:
+    """The characters to replace, and by what; None where a thing only changes its colour."""
+    new = _between(marks, exchange.new)
+    if exchange.new[0] == exchange.new[1] or any(not _is_look(mark) for mark in new):
+        return exchange.whole, text[slice(*exchange.new)].strip()
+    return (exchange.old, "") if new and exchange.not_but else None
+
+
+def _between(marks: tuple[Mark, ...], span: tuple[int, int]) -> list[Mark]:
+    return [mark for mark in marks if span[0] <= mark.start < span[1]]
 
 
 def _is_look(mark: Mark) -> bool:
@@ -146,7 +167,7 @@ def _things(text: str, start: int, end: int, named: tuple[Mark, ...]) -> tuple[s
         stop = joint.start() if joint else end
         inside = [mark.meanings[0].english for mark in named if place <= mark.start < stop]
         words = _without_article(text[place:stop].strip())
-        unknown = [words] if words.isascii() and 0 < len(words.split()) <= MOST_UNKNOWN_WORDS else []
+        unknown = [words] if 0 < len(words.split()) <= MOST_UNKNOWN_WORDS and len(words) <= LONGEST_UNKNOWN else []
         things |= dict.fromkeys(inside or unknown)
         place = joint.end() if joint else end
     return tuple(things)

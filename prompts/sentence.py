@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from twinset.prompts.brief import Brief, read_brief
+from twinset.prompts.chinese import in_english
 from twinset.prompts.completion import NEGATIVE_WORDS, QUALITY_WORDS, missing_words
 from twinset.prompts.conflicts import correct_words, follow_pictures
 from twinset.prompts.languages import anglicised
@@ -22,6 +23,9 @@ from twinset.prompts.undrawn import undrawn_notes
 from twinset.prompts.weighting import is_weighted
 from twinset.prompts.wildcards import expand, is_template
 from twinset.prompts.wording import write_prompts
+
+
+_HASH = "\ue006"
 
 
 @dataclass(frozen=True)
@@ -72,19 +76,22 @@ def understand(
     notes = [*notation.notes, *([f"read as {language}, word by word: {prompt!r}"] if language else [])]
     notes += [conflict.note for conflict in conflicts]
     sentence = correct_words(prompt, conflicts)
-    negative = _listed([negative or "", notation.negative]) or None
+    negative = _listed([negative or "", notation.negative]) if notation.negative else negative
     if family == "studio":
         notes += undrawn_notes(brief)
         return Sentence(brief, _for_studio(sentence, brief), negative, tuple(notes))
     notes += [f"not understood, and left to the text encoder: {', '.join(brief.rest)}"] if brief.rest else []
-    english = translate(sentence)
+    kept, chinese = without_refusals(sentence) if is_chinese(sentence) else (sentence, ())
+    english = translate(kept)
     if english.translator != "none":
         notes.append(f"the prompt was translated into English by {english.translator}: {english.text!r}")
+        notes += ["weights are not kept in translation; write in English to use them"] if is_weighted(sentence) else []
     prompt, refused = without_refusals(english.text)
-    excluded = _listed([*(meaning.english for meaning in brief.unwanted), *refused])
+    excluded = _listed([*(meaning.english for meaning in brief.unwanted), *map(in_english, chinese), *refused])
     if excluded:
         notes.append(f"what the prompt excludes went to the negative prompt: {excluded}")
-    return Sentence(brief, prompt, _listed([negative or "", excluded]) or None, tuple(notes))
+    negative = _listed([*(negative or "").split(", "), *excluded.split(", ")])
+    return Sentence(brief, prompt, negative or None, tuple(notes))
 
 
 def one_of(text: str, seed: int) -> str:
@@ -96,7 +103,9 @@ def one_of(text: str, seed: int) -> str:
     if not re.search(r"[{}_]", text):
         return text
     text = braces_as_weights(without_faces(text))
-    return expand(text, seed) if is_template(text) else text
+    if not is_template(text):
+        return text
+    return expand(text.replace("#", _HASH), seed).replace(_HASH, "#")  # "#" begins a comment in a template
 
 
 def completed(

@@ -2,7 +2,7 @@
 
 | layout | told by | people | canvas |
 |---|---|---|---|
-| OpenPose | `people[].pose_keypoints_2d`, 18 or 25 triples | several | `canvas_width` and `_height`, or without `canvas_` |
+| OpenPose | `people[].pose_keypoints_2d`, 18 or 25 triples | several | `canvas_width`, `canvas_height`, or bare |
 | VITON-HD (Choi et al. 2021) | OpenPose with 25, in a folder `openpose_json` | one | 768 × 1024 |
 | DressCode (Morelli et al. 2022) | `keypoints`, 18 × (x, y, score, id), `*_2.json` | one | 384 × 512 |
 | COCO | `annotations[].keypoints`, or results: 17 triples | several | `images[].width`, `height` |

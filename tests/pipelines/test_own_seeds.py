@@ -1,4 +1,4 @@
-"""A picture is drawn from its own seed and nothing else, whether alone or among others; pasted prompts say seeds too."""
+"""A picture is drawn from its own seed and nothing else, alone or among others; pasted prompts say seeds too."""
 
 from __future__ import annotations
 
