@@ -17,6 +17,7 @@ from twinset.pipelines.loading.pasted_settings import LARGEST_SEED, pasted_field
 from twinset.pipelines.named_files import GarmentPicture, LoraChoice, ParserFile
 from twinset.pipelines.options import Blend, Option
 from twinset.pipelines.sizes import FORMATS, SIZE_PATTERN, check_size
+from twinset.prompts.wildcards import one_of
 
 READERS = ("faces", "pose_estimator", "parser")
 """Fields of a request that choose what reads photographs."""
@@ -318,6 +319,7 @@ class Request(BaseModel):
     def _has_words(cls, prompt: str) -> str:
         if not prompt.strip():
             raise ValueError("has no words; say what to draw, as in 'short hair, red dress, beach'")
+        one_of(prompt, 0)  # what cannot be read is said before any work
         return prompt.strip()
 
     def settled(

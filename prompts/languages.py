@@ -59,6 +59,13 @@ def _converter() -> Any:
     return OpenCC("tw2sp")
 
 
+@cache
+def _of_japanese_kanji() -> Any:
+    from opencc import OpenCC
+
+    return OpenCC("jp2t")
+
+
 def _from_japanese(text: str) -> str:
     text = _WITHOUT.sub(r"no \1", text)
     for word in sorted(JAPANESE, key=len, reverse=True):
@@ -66,7 +73,7 @@ def _from_japanese(text: str) -> str:
     text = re.sub(r"(?<![\u3041-\u30fc\u4e00-\u9fff])と(?![\u3041-\u30fc\u4e00-\u9fff])", " and ", text)
     particles = "|".join(JAPANESE_PARTICLES)
     text = re.sub(rf"(?<![\u3041-\u30fc\u4e00-\u9fff])(?:{particles})+(?![\u3041-\u30fc\u4e00-\u9fff])", " ", text)
-    text = text.replace("、", ", ").replace("。", ". ")
+    text = _of_japanese_kanji().convert(text).replace("、", ", ").replace("。", ". ")
     return re.sub(r"\s+([,.])", r"\1", re.sub(r"\s+", " ", text)).strip()
 
 

@@ -1,4 +1,4 @@
-"""Turns of phrase that say a thing in other words than the glossary's, as those words: "hatless", 白T, "Hair: short"."""
+"""Turns of phrase that the glossary does not hold, in its words: "hatless", 白T, "Hair: short"."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _SEPARATORS = "[,.;\n，。；|]"
 _FIELDS = {
     "hair": r"hair(?:style)?|发型|头发|髮型",
-    "": r"top|tops|bottoms?|outfit|clothes|clothing|bg|background|place|scene|location|setting|pose|expression|mood|face"
-    r"|light|lighting|style|accessories|shoes|footwear|hat|headwear|person|subject|gender|上衣|下装|下身|上身|场景|背景|地点"
+    "": r"top|tops|bottoms?|outfit|clothes|clothing|bg|background|place|scene|location|setting|pose|expression|mood"
+    r"|face|light|lighting|style|accessories|shoes|footwear|hat|headwear|person|subject|gender|上衣|下装|下身|上身|场景|背景|地点"
     r"|姿势|动作|表情|光线|灯光|鞋子|鞋|人物|主体|服装|衣服|配饰|风格|穿搭|帽子|性别",
 }  # fmt: skip
 _LABEL = re.compile(
@@ -43,7 +43,7 @@ def rephrased(text: str) -> str:
 
 
 def _field(found: re.Match[str]) -> str:
-    """ "Hair: short, black" → "short black hair"; "Shirt: white" → "white Shirt"; "Top: green tank top" → the latter."""
+    """ "Hair: short, black" → "short black hair"; "Shirt: white" → "white Shirt"; "Top: green vest" → "green vest"."""
     from twinset.prompts.marks import find_marks, normalise
 
     value = found["value"].strip()

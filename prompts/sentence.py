@@ -7,7 +7,6 @@ is only seen in the pictures, and the words that such a family expects.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,16 +15,13 @@ from twinset.prompts.chinese import in_english
 from twinset.prompts.completion import NEGATIVE_WORDS, QUALITY_WORDS, missing_words
 from twinset.prompts.conflicts import correct_words, follow_pictures
 from twinset.prompts.languages import anglicised
-from twinset.prompts.notation import braces_as_weights, read_notation, without_faces
+from twinset.prompts.notation import read_notation
 from twinset.prompts.refusals import without_refusals
 from twinset.prompts.translation import is_chinese, translate
 from twinset.prompts.undrawn import undrawn_notes
 from twinset.prompts.weighting import is_weighted
-from twinset.prompts.wildcards import expand, is_template
+from twinset.prompts.wildcards import one_of
 from twinset.prompts.wording import write_prompts
-
-
-_HASH = "\ue006"
 
 
 @dataclass(frozen=True)
@@ -92,20 +88,6 @@ def understand(
         notes.append(f"what the prompt excludes went to the negative prompt: {excluded}")
     negative = _listed([*(negative or "").split(", "), *excluded.split(", ")])
     return Sentence(brief, prompt, negative or None, tuple(notes))
-
-
-def one_of(text: str, seed: int) -> str:
-    """A sentence with one of the variants of each of its templates; without any it comes back as it is.
-
-    Raises:
-        InputError: a template cannot be read, or a wildcard has no file.
-    """
-    if not re.search(r"[{}_]", text):
-        return text
-    text = braces_as_weights(without_faces(text))
-    if not is_template(text):
-        return text
-    return expand(text.replace("#", _HASH), seed).replace(_HASH, "#")  # "#" begins a comment in a template
 
 
 def completed(
