@@ -114,8 +114,8 @@ class Brief:
 
     @property
     def negatives(self) -> tuple[str, ...]:
-        """Keys of what the prompt excludes."""
-        return tuple(meaning.key for meaning in self.unwanted)
+        """Keys of what the prompt excludes; beards by their names."""
+        return tuple(meaning.english if meaning.field == "beard" else meaning.key for meaning in self.unwanted)
 
 
 def read_brief(text: str) -> Brief:
@@ -288,7 +288,9 @@ def _outfit(text: str, marks: tuple[Mark, ...], looks: dict[Mark, dict[str, Mean
     """The colour that is worn without a garment's name: "a man in black", 穿白色的女孩."""
     for mark in marks:
         colour = mark.meaning("colour")
-        around = _ALL_IN.search(text[: mark.start]) and _SAID_ALL.match(text[mark.end :])
+        phrase = re.split(r"[,.;:!?、。\n]", text[: mark.start])[-1]
+        dressed = any(mark.start - len(phrase) <= head.start < mark.start for head in looks)
+        around = not dressed and _ALL_IN.search(text[: mark.start]) and _SAID_ALL.match(text[mark.end :])
         if colour and around and _owner(text, marks, mark, "colour", looks) is None:
             return colour.key
     return None
@@ -335,4 +337,5 @@ def _without(text: str, marks: tuple[Mark, ...]) -> str:
 
 def _meant(run: str) -> str:
     words = (word for word in without_grammar(run).split() if word not in FUNCTION_WORDS)
+    words = (word.strip("-'") for word in words)
     return " ".join(word for word in words if re.search(r"[^\W\d_]", word) and not re.match(r"[0-9]|f/", word))

@@ -87,7 +87,7 @@ HIDING_WORDS: Words = {
         "years-old", "red wine", "green tea", "orange juice", "white house", "black forest", "bullet points",
         "points of", "cherry blossom", "cherry blossoms", "white background story", "no one", "no matter", "not only",
         "no problem", "why not", "of course not", "if not", "not too", "not very", "not sure", "no doubt",
-        "nothing but", "sea green", "golden retriever", "golden ratio", "chain link", "old school", "old-school",
+        "nothing but", "golden retriever", "golden ratio", "chain link", "old school", "old-school",
         "old fashioned", "old-fashioned", "boot camp", "train station", "white balance", "black and white photo",
         "black and white photography", "man-made", "blue hour", "green screen", "gold medal", "silver screen",
         "run-down", "runs in", "bob dylan", "house music", "street food", "snow globe", "in stock", "home page",

@@ -49,7 +49,9 @@ def anglicised(text: str) -> tuple[str, str]:
 
 def simplified(text: str) -> str:
     """Traditional Chinese in the characters and the words of the mainland; other text as it is."""
-    return _converter().convert(text) if re.search("[\u4e00-\u9fff]", text) else text
+    if not re.search("[\u4e00-\u9fff]", text):
+        return text
+    return re.sub("(?<=[穿戴拿背站坐笑看带走靠抱披])著", "着", _converter().convert(text))
 
 
 @cache
@@ -88,7 +90,7 @@ def _known_words(words: list[str], language: str) -> int:
 def _from_european(text: str, language: str) -> str:
     plain = _without_accents(text)
     for phrase, english in _phrases(language):
-        plain = re.sub(rf"\b{phrase}\b", english, plain, flags=re.I)
+        plain = re.sub(rf"\b(?:{phrase})\b", english, plain, flags=re.I)
     tokens = re.split(r"([^\W\d_]+(?:-[^\W\d_]+)*)", plain)
     tokens[1::2] = [_english(word, language) or word for word in tokens[1::2]]
     return "".join(_adjectives_first(tokens))

@@ -48,11 +48,13 @@ class Mark:
         start: Index of its first character (of its last piece, when other words stand between).
         end: Index after its last character.
         meanings: All that it stands for; "girl" is a gender and an age.
+        before: The first piece, "long" of "long red hair", when other words stand between; empty else.
     """
 
     start: int
     end: int
     meanings: tuple[Meaning, ...]
+    before: tuple[int, int] = (0, 0)
 
     def meaning(self, field: str) -> Meaning | None:
         """What it stands for in one field."""
@@ -101,7 +103,7 @@ def mend(word: str) -> str:
 
 
 def _run_together(word: str) -> str:
-    """ "redshirt" → "red shirt": a colour or length before a garment or hair; "" for any other word."""
+    """ "redshirt" → "red shirt", "darkgreen" → "dark green"; "" for a word that is not run together so."""
     firsts, seconds = _halves()
     cuts = (cut for cut in range(3, len(word) - 2) if word[:cut] in firsts)
     return next((f"{word[:cut]} {word[cut:]}" for cut in cuts if word[cut:].removesuffix("s") in seconds), "")
@@ -113,7 +115,7 @@ def find_marks(text: str) -> tuple[Mark, ...]:
     for pattern, meanings in _patterns():
         for match in pattern.finditer(left):
             pieces = [match.span(group) for group in range(1, pattern.groups + 1)]
-            marks.append(Mark(*pieces[-1], meanings))
+            marks.append(Mark(*pieces[-1], meanings, pieces[0] if len(pieces) > 1 else (0, 0)))
             for start, end in pieces:
                 left = left[:start] + "\0" * (end - start) + left[end:]
     kept = (mark for mark in marks if mark.meaning("hidden") is None)
@@ -123,7 +125,8 @@ def find_marks(text: str) -> tuple[Mark, ...]:
 def uncovered(text: str, marks: tuple[Mark, ...]) -> str:
     """The text with every mark replaced by a bar."""
     for mark in marks:
-        text = text[: mark.start] + "|" * (mark.end - mark.start) + text[mark.end :]
+        for start, end in ((mark.start, mark.end), mark.before):
+            text = text[:start] + "|" * (end - start) + text[end:]
     return text
 
 
@@ -170,9 +173,9 @@ def _pattern(word: str) -> re.Pattern[str]:
 @cache
 def _halves() -> tuple[frozenset[str], frozenset[str]]:
     words = [(word, meaning.field) for word, meaning in _entries() if word.isalpha() and word.isascii()]
-    firsts = {word for word, field in words if field == "colour"} | {"long", "short"}
-    seconds = {word.removesuffix("s") for word, field in words if field == "garment" and len(word) > 3} | {"hair"}
-    return frozenset(firsts), frozenset(seconds - {"top"})
+    colours = {word for word, field in words if field == "colour"}
+    garments = {word.removesuffix("s") for word, field in words if field == "garment" and len(word) > 3}
+    return frozenset(colours | {"long", "short", "dark", "light"}), frozenset(garments | colours | {"hair"})
 
 
 @cache

@@ -15,7 +15,7 @@ GARMENT_WORDS: Words = {
         "crop-top=crop top", "cropped top=crop top", "long-sleeve top", "long sleeve top=long-sleeve top",
         "off-shoulder top=top", "blouson top=top", "短袖衫=t-shirt", "球衣=jersey", "篮球服=jersey", "足球服=jersey",
         "露脐装=crop top", "上装=top", "长袖=long-sleeve top", "文化衫=t-shirt", "汗衫=t-shirt", "圆领衫=t-shirt",
-        "体恤=t-shirt", "t恤衫=t-shirt",
+        "体恤=t-shirt", "衫=top", "t恤衫=t-shirt",
     ),
     "tank_top": (
         "tank top", "vest top", "vest", "waistcoat", "马甲=vest", "camisole", "sleeveless top", "背心=tank top",
@@ -54,7 +54,7 @@ GARMENT_WORDS: Words = {
         "西装外套=blazer", "西服=suit", "西服外套=blazer", "西装上衣=suit jacket", "燕尾服=tuxedo",
         "sport coat=sports jacket", "tux=tuxedo", "two-piece suit=suit", "three-piece suit=suit", "pantsuit=suit",
         "tailored jacket=suit jacket", "suits=suit", "smoking jacket=dinner jacket", "西服套装=suit", "西装套装=suit",
-        "正装=suit", "职业装=suit", "小西装=blazer", "西装革履=suit", "中山装=suit", "礼服西装=tuxedo",
+        "正装=suit", "职业装=suit", "套服=suit", "小西装=blazer", "西装革履=suit", "中山装=suit", "礼服西装=tuxedo",
         "休闲西装=blazer", "套装=suit",
     ),
     "coat": (
@@ -67,10 +67,12 @@ GARMENT_WORDS: Words = {
         "fleece jacket=jacket", "shacket=jacket", "mackintosh=raincoat", "rain jacket=raincoat", "rain coat=raincoat",
         "winter coat=coat", "fur coat=coat", "greatcoat=coat", "topcoat=coat", "trenchcoat=trench coat",
         "cardi=cardigan", "棉服=padded coat", "派克服=parka", "派克大衣=parka", "斗篷=cape", "披风=cloak",
-        "短外套=jacket", "棒球服=varsity jacket", "棒球外套=varsity jacket", "军大衣=greatcoat", "白大褂=lab coat",
-        "大褂=lab coat", "机车夹克=biker jacket", "飞行员夹克=bomber jacket", "飞行夹克=bomber jacket", "雨披=poncho",
-        "罩袍=cloak", "毛衣开衫=cardigan", "开襟毛衣=cardigan", "开襟衫=cardigan", "棉袄=padded coat",
-        "棉大衣=padded coat", "羽绒衣=down jacket", "羽绒外套=down jacket", "防晒衣=windbreaker", "马褂=jacket",
+        "短外套=jacket", "夹袄=padded coat", "袄子=padded coat", "大氅=cloak", "外袍=cloak", "防寒服=down jacket",
+        "短衣=jacket", "救生衣=life jacket", "棒球服=varsity jacket", "棒球外套=varsity jacket", "军大衣=greatcoat",
+        "白大褂=lab coat", "大褂=lab coat", "机车夹克=biker jacket", "飞行员夹克=bomber jacket",
+        "飞行夹克=bomber jacket", "雨披=poncho", "罩袍=cloak", "毛衣开衫=cardigan", "开襟毛衣=cardigan",
+        "开襟衫=cardigan", "棉袄=padded coat", "棉大衣=padded coat", "羽绒衣=down jacket", "羽绒外套=down jacket",
+        "防晒衣=windbreaker", "马褂=jacket",
     ),
     "dress": (
         "dress", "gown", "sundress", "wedding dress", "cheongsam", "qipao", "evening dress", "long dress",
@@ -88,8 +90,9 @@ GARMENT_WORDS: Words = {
         "晚装=evening gown", "洋装=dress", "背心裙=pinafore", "吊带长裙=slip dress", "女仆装=maid dress",
         "连体裤=jumpsuit", "纱丽=sari", "睡裙=nightdress", "毛衣裙=sweater dress", "针织裙=sweater dress",
         "韩服=hanbok", "奥黛=ao dai", "太阳裙=sundress", "沙滩裙=sundress", "伴娘服=gown", "小礼服=cocktail dress",
-        "古装=hanfu", "长袍=robe", "道袍=robe", "袍子=robe", "睡袍=robe", "主纱=wedding dress", "婚裙=wedding dress",
-        "连衣长裙=dress", "连衣短裙=minidress", "鱼尾礼服=gown", "吊带连衣裙=slip dress",
+        "古装=hanfu", "长袍=robe", "战袍=robe", "龙袍=robe", "布拉吉=dress", "娃娃装=dress", "道袍=robe", "袍子=robe",
+        "睡袍=robe", "主纱=wedding dress", "婚裙=wedding dress", "连衣长裙=dress", "连衣短裙=minidress",
+        "鱼尾礼服=gown", "吊带连衣裙=slip dress",
     ),
     "skirt": (
         "skirt", "pleated skirt", "pencil skirt", "miniskirt", "mini skirt", "半身裙=skirt", "短裙=short skirt",
@@ -168,10 +171,10 @@ GARMENT_WORDS: Words = {
         "clutch=clutch bag", "clutch bag", "crossbody=shoulder bag", "duffel bag", "rucksack=backpack", "briefcase",
         "tote=tote bag", "fanny pack=belt bag", "belt bag", "pouch=belt bag", "knapsack=backpack", "school bag",
         "schoolbag=school bag", "straw bag", "canvas bag", "shopping bag", "hand bag=handbag",
-        "shoulderbag=shoulder bag", "双肩包=backpack", "公文包=briefcase", "帆布包=canvas bag", "腰包=belt bag",
-        "手拿包=clutch bag", "草编包=straw bag", "托特包=tote bag", "链条包=shoulder bag", "提包=handbag",
-        "小包=handbag", "购物袋=shopping bag", "手包=clutch bag", "化妆包=clutch bag", "菜篮子=straw bag",
-        "通勤包=tote bag", "草编袋=straw bag",
+        "shoulderbag=shoulder bag", "双肩包=backpack", "背囊=backpack", "挎兜=shoulder bag", "公文包=briefcase",
+        "帆布包=canvas bag", "腰包=belt bag", "手拿包=clutch bag", "草编包=straw bag", "托特包=tote bag",
+        "链条包=shoulder bag", "提包=handbag", "小包=handbag", "购物袋=shopping bag", "手包=clutch bag",
+        "化妆包=clutch bag", "菜篮子=straw bag", "通勤包=tote bag", "草编袋=straw bag",
     ),
     "beanie": (
         "beanie", "woolly hat=beanie", "wool hat=beanie", "knitted hat=beanie", "knit hat=beanie", "knit cap=beanie",
@@ -219,7 +222,7 @@ ACCESSORY_WORDS: Words = {
         "丝巾=silk scarf", "披肩=shawl", "头巾=headscarf", "围脖=scarf", "领巾=neckerchief", "纱巾=scarf",
     ),
     "belt": (
-        "belt", "腰带=belt", "皮带=leather belt", "waistband=belt", "腰封=belt", "束腰=belt",
+        "belt", "腰带=belt", "皮带=leather belt", "waistband=belt", "腰封=belt", "衣带=belt", "束腰=belt",
     ),
     "gloves": (
         "gloves", "手套=gloves", "mittens", "glove=gloves", "皮手套=leather gloves",
@@ -231,8 +234,8 @@ ACCESSORY_WORDS: Words = {
     "necklace": (
         "necklace", "项链=necklace", "choker", "pendant", "gold chain", "silver chain=chain", "chains=chain",
         "pearls=pearl necklace", "jewelry=jewellery", "jewellery", "jewels=jewellery", "大金链子=gold chain",
-        "金链子=gold chain", "银链=chain", "锁骨链=necklace", "吊坠=pendant", "首饰=jewellery", "珠宝=jewellery",
-        "饰品=jewellery", "项圈=choker", "珍珠链=pearl necklace",
+        "金链子=gold chain", "银链=chain", "锁骨链=necklace", "颈链=necklace", "吊坠=pendant", "首饰=jewellery",
+        "珠宝=jewellery", "饰品=jewellery", "项圈=choker", "珍珠链=pearl necklace",
     ),
     "earrings": (
         "earrings", "耳环=earrings", "ear studs", "earring=earrings", "ear rings=earrings", "耳钉=ear studs",
@@ -254,8 +257,8 @@ ACCESSORY_WORDS: Words = {
         "光腿神器=tights",
     ),
     "bracelet": (
-        "bracelet", "bangle=bracelet", "bangles=bracelet", "手链=bracelet", "手镯=bracelet", "玉镯=jade bracelet",
-        "镯子=bracelet", "手串=bracelet",
+        "bracelet", "bangle=bracelet", "bangles=bracelet", "手链=bracelet", "手环=bracelet", "脚链=anklet",
+        "手镯=bracelet", "玉镯=jade bracelet", "镯子=bracelet", "手串=bracelet",
     ),
     "headdress": (
         "crown", "tiara", "headband", "hairband=headband", "hair band=headband", "hair ribbon", "hair bow=hair ribbon",
@@ -271,7 +274,7 @@ ACCESSORY_WORDS: Words = {
     ),
     "armour": (
         "armour", "armor=armour", "suit of armour=armour", "suit of armor=armour", "plate armor=armour",
-        "chainmail=armour", "盔甲=armour", "铠甲=armour", "战甲=armour",
+        "chainmail=armour", "盔甲=armour", "护甲=armour", "防弹衣=bulletproof vest", "铠甲=armour", "战甲=armour",
     ),
     "swimwear": (
         "swimsuit", "swimwear=swimsuit", "bikini", "bathing suit=swimsuit", "one-piece swimsuit=swimsuit",
@@ -280,10 +283,10 @@ ACCESSORY_WORDS: Words = {
     "uniform": (
         "uniform", "school uniform=uniform", "military uniform=uniform", "costume", "spacesuit=space suit",
         "space suit", "制服=uniform", "校服=school uniform", "军装=military uniform", "jk制服=school uniform",
-        "宇航服=space suit", "太空服=space suit", "戏服=costume",
+        "宇航服=space suit", "潜水服=diving suit", "防护服=protective suit", "太空服=space suit", "戏服=costume",
     ),
     "underwear": (
-        "underwear", "lingerie", "bra", "briefs", "boxers=boxer shorts", "内衣=underwear", "内裤=briefs", "文胸=bra",
-        "胸罩=bra",
+        "underwear", "lingerie", "bra", "briefs", "boxers=boxer shorts", "内衣=underwear", "乳罩=bra", "奶罩=bra",
+        "秋衣=underwear", "秋裤=underwear", "内裤=briefs", "文胸=bra", "胸罩=bra",
     ),
 }  # fmt: skip

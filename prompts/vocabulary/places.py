@@ -8,8 +8,8 @@ SCENE_WORDS: Words = {
     "beach": (
         "beach", "seaside", "shore", "by the sea", "at the sea", "海边", "海滩", "沙滩", "ocean", "seashore",
         "beachfront", "sandy shore", "seafront", "beachside", "oceanside", "seacoast", "tropical island", "the sea",
-        "海岸", "海滨", "大海", "海滩上", "海岛", "海边沙滩", "沙滩上", "海岸线", "海里", "海景", "海風", "三亚",
-        "夏威夷",
+        "sea", "seascape", "by the ocean", "海岸", "海滨", "大海", "海滩上", "海岛", "海边沙滩", "沙滩上", "海岸线",
+        "海里", "海景", "海風", "三亚", "夏威夷",
     ),
     "city": (
         "city", "city street", "street", "streets", "downtown", "城市", "城市街道", "街头", "街上", "街道", "都市",
@@ -199,7 +199,7 @@ PRAISE_WORDS: Words = {
         "五官精致", "看向镜头", "看着镜头", "面向镜头", "直视镜头", "全身", "半身", "半身像", "全身像", "特写", "正面",
         "漂亮", "好看", "帅气", "可爱", "优雅", "气质", "时尚", "酷", "酷酷的", "清纯", "甜美", "性感", "美丽", "英俊",
         "绝美", "高级感", "高级", "氛围", "大师作品", "画质", "逆光", "侧光", "柔光", "光影", "穿搭", "造型", "风格",
-        "写实风格", "风",
+        "写实风格", "古风", "中国风", "复古",
     ),
 }  # fmt: skip
 """Words that praise a picture, or tell a camera; the figure, its clothes and the scene do not depend on them."""
