@@ -112,7 +112,9 @@ def _run_together(word: str) -> str:
 def find_marks(text: str) -> tuple[Mark, ...]:
     """Glossary words of a normalised text in their order; a longer word hides the shorter ones inside it."""
     left, marks = text, []
-    for pattern, meanings in _patterns():
+    for probe, pattern, meanings in _patterns():
+        if probe not in text:
+            continue
         for match in pattern.finditer(left):
             pieces = [match.span(group) for group in range(1, pattern.groups + 1)]
             marks.append(Mark(*pieces[-1], meanings, pieces[0] if len(pieces) > 1 else (0, 0)))
@@ -139,14 +141,14 @@ def _entries() -> Iterator[tuple[str, Meaning]]:
 
 
 @cache
-def _patterns() -> tuple[tuple[re.Pattern[str], tuple[Meaning, ...]], ...]:
-    """Patterns of all words, the longest first, each literal piece a group."""
+def _patterns() -> tuple[tuple[str, re.Pattern[str], tuple[Meaning, ...]], ...]:
+    """Patterns of all words, the longest first, each literal piece a group; and characters that a match must hold."""
     meanings: dict[str, list[Meaning]] = {}
     for word, meaning in _entries():
         meanings.setdefault(word, []).append(meaning)
         meanings[word] += _gender_inside(word, meaning.field)
     longest = sorted(meanings, key=len, reverse=True)
-    return tuple((_pattern(word), tuple(meanings[word])) for word in longest)
+    return tuple((word.split(" *")[0], _pattern(word), tuple(meanings[word])) for word in longest)
 
 
 def _gender_inside(word: str, field: str) -> list[Meaning]:

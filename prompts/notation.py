@@ -106,7 +106,7 @@ def read_notation(text: str) -> Notation:
     prompt = _without_editing(_joined(without_faces(_EMBEDDING.sub(" ", prompt))), notes)
     prompt = _HEX.sub(partial(_colour_name, notes=notes), prompt)
     words = tuple(Weighted(_spaced(_literal(piece.text)), piece.weight) for piece in parse_weights(prompt))
-    negative = read_notation(pasted.negative).plain if pasted.negative else ""
+    negative = " ".join(read_notation(pasted.negative).plain.split()) if pasted.negative else ""
     if prompt == text:
         return Notation(words, text, negative, tags, tuple(notes))
     return Notation(_tidied(words), "", negative, tags, tuple(notes))
@@ -185,7 +185,7 @@ def _without_editing(text: str, notes: list[str]) -> str:
 def _longest_drawn(editing: str) -> str:
     if "|" in editing and not re.search(r":\s*\d*\.?\d+\s*$", editing):
         return editing.split("|")[0].strip()
-    *parts, when = editing.split(":")
+    *parts, when = re.split(r":(?![^()]*\))", editing)
     share = float(when) if float(when) <= 1 else 0.5
     before, after = (parts[0], parts[1]) if len(parts) > 1 else ("", parts[0])
     first = before.strip() and (share > 0.5 or not after.strip())

@@ -309,6 +309,20 @@ COUNT_WORDS: Words = {
     ),
 }  # fmt: skip
 COUNTABLE: tuple[str, ...] = (
-    "woman", "women", "ladies", "girls", "men", "guys", "boys", "people", "persons", "friends", "kids", "children",
-    "sisters", "brothers", "teenagers", "couple",
+    "woman",
+    "women",
+    "ladies",
+    "girls",
+    "men",
+    "guys",
+    "boys",
+    "people",
+    "persons",
+    "friends",
+    "kids",
+    "children",
+    "sisters",
+    "brothers",
+    "teenagers",
+    "couple",
 )
