@@ -74,12 +74,12 @@ def _with_nearest(run: str) -> str:
     """What was not understood, in English too, with the nearest thing that is drawn."""
     english = in_english(run)
     told = [english] if english not in ("", run) else []
-    near = nearest(english or run)
+    near = nearest_drawn(english or run)
     told += [f"the nearest is {near}"] if near else []
     return f"{run} ({', '.join(told)})" if told else run
 
 
-def nearest(words: str) -> str:
+def nearest_drawn(words: str) -> str:
     """The drawn thing nearest to what some English words name; "" where none is near."""
     known = {word: thing for thing, names in NEAREST.items() for word in names}
     padded = f" {words.lower()} "

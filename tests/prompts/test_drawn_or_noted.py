@@ -14,7 +14,7 @@ from twinset.prompts.brief import Brief, read_brief
 from twinset.prompts.glossary import FIELDS
 from twinset.prompts.marks import find_marks, normalise
 from twinset.prompts.sentence import understand
-from twinset.prompts.undrawn import NEAREST, nearest, undrawn_notes
+from twinset.prompts.undrawn import NEAREST, nearest_drawn, undrawn_notes
 from twinset.prompts.wording import write_prompts
 
 SAID = {
@@ -80,7 +80,7 @@ def test_no_key_reaches_a_prompt() -> None:
 
 
 def test_what_is_near_is_named() -> None:
-    assert nearest("an old castle") == "city" and nearest("quantum") == ""
+    assert nearest_drawn("an old castle") == "city" and nearest_drawn("quantum") == ""
     assert {"white", "navy", "teal"} & set(HAIR) == set()
     assert undrawn_notes(read_brief("white hair, castle, a tie, two women")) == [
         "not drawn by the bundled model: 2 people (one person is drawn), tie, white hair (the nearest is grey), "

@@ -45,7 +45,7 @@ def test_what_is_refused_goes_to_the_negative_prompt_in_english() -> None:
     ("text", "language", "english"),
     [
         ("mujer con vestido rojo y pelo largo", "Spanish", "woman with red dress and long hair"),
-        ("femme avec cheveux longs, robe bleue, à la plage", "French", "woman with long hair, blue dress, at the beach"),
+        ("femme avec cheveux longs, robe bleue, plage", "French", "woman with long hair, blue dress, beach"),
         ("Frau mit langen blonden Haaren, rotes Kleid", "German", "woman with long blonde hair, red dress"),
         ("donna con vestito rosso", "Italian", "woman with red dress"),
         ("mulher de vestido azul, sorrindo", "Portuguese", "woman of blue dress, smiling"),
