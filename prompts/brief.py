@@ -5,6 +5,7 @@ A glossary is enough for that. What it does not know is kept in `Brief.rest`.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -156,7 +157,25 @@ def read_marks(plain: str) -> tuple[tuple[Mark, ...], tuple[Mark, ...], tuple[Ma
     refused = refused_marks(plain, marks)
     without = {*refused, *dropped_marks(plain, marks)}
     wanted = (mark for mark in marks if mark not in without and not mark.meaning("not") and not mark.meaning("instead"))
-    return marks, refused, tuple(wanted)
+    return marks, refused, _without_attributes(plain, tuple(wanted))
+
+
+_COMPOUND_HEADS = ("dress", "vest", "jacket", "coat", "skirt", "上衣", "外套", "上装")
+_UNIFORM = "uniform"
+
+
+def _without_attributes(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
+    """Marks without garments that only say of what kind another is: "turtleneck dress", 军装外套."""
+    attributes = set()
+    for first, second in itertools.pairwise(marks):
+        worn = first.meaning("garment") or first.meaning("accessory")
+        head = second.meaning("garment")
+        if not (worn and head) or text[first.end : second.start].strip(" ") or second.start - first.end > 1:
+            continue
+        said = text[second.start : second.end]
+        if said in _COMPOUND_HEADS or worn.key == _UNIFORM:
+            attributes.add(first)
+    return tuple(mark for mark in marks if mark not in attributes)
 
 
 def _can_be_refused(mark: Mark) -> bool:
@@ -338,4 +357,6 @@ def _without(text: str, marks: tuple[Mark, ...]) -> str:
 def _meant(run: str) -> str:
     words = (word for word in without_grammar(run).split() if word not in FUNCTION_WORDS)
     words = (word.strip("-'") for word in words)
-    return " ".join(word for word in words if re.search(r"[^\W\d_]", word) and not re.match(r"[0-9]|f/", word))
+    return " ".join(
+        word for word in words if re.search(r"[^\W\d_a-z]|[a-z]{2}", word) and not re.match(r"[0-9]|f/", word)
+    )

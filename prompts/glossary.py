@@ -87,8 +87,8 @@ HIDING_WORDS: Words = {
         "years-old", "red wine", "green tea", "orange juice", "white house", "black forest", "bullet points",
         "points of", "cherry blossom", "cherry blossoms", "white background story", "no one", "no matter", "not only",
         "no problem", "why not", "of course not", "if not", "not too", "not very", "not sure", "no doubt",
-        "nothing but", "golden retriever", "golden ratio", "chain link", "old school", "old-school",
-        "old fashioned", "old-fashioned", "boot camp", "train station", "white balance", "black and white photo",
+        "nothing but", "golden retriever", "golden ratio", "chain link", "old school", "old-school", "old fashioned",
+        "old-fashioned", "boot camp", "train station", "white balance", "black and white photo",
         "black and white photography", "man-made", "blue hour", "green screen", "gold medal", "silver screen",
         "run-down", "runs in", "bob dylan", "house music", "street food", "snow globe", "in stock", "home page",
         "雪糕", "特别", "级别", "性别", "不错", "不同", "面包", "包括", "其他", "金属", "银行", "青春", "白天", "发型",
@@ -100,8 +100,9 @@ HIDING_WORDS: Words = {
         "洗发", "发票", "激发", "散发", "爆发", "包含", "包围", "包裹", "书法", "金鱼", "黄金时间", "蓝图", "红包",
         "白酒", "红酒", "绿茶", "红茶", "黑板", "白板", "银杏", "青花瓷", "白领", "照明", "按照", "参照", "照样",
         "照顾", "依照", "护照", "拍照", "关照", "夜店", "车站牌", "大夜", "笑话", "背包客", "分站", "无线", "无数",
-        "不断", "不停", "不禁", "不锈钢", "不可思议", "不见", "了不起", "对不起", "别的", "别人", "特写", "没关系",
-        "没错", "格外", "表格", "严格", "白皙", "空白", "明白", "告白", "红色系列",
+        "不断", "不停", "不禁", "不锈钢", "月台", "柜台", "吧台", "平台上", "梳妆台", "walking stick", "walking cane",
+        "running late", "run away", "不可思议", "不见", "了不起", "对不起", "别的", "别人", "特写", "没关系", "没错",
+        "格外", "表格", "严格", "白皙", "空白", "明白", "告白", "红色系列",
     ),
 }  # fmt: skip
 """Words that only hide shorter ones inside them: 特别 is no 别, "on top of" no top."""

@@ -27,7 +27,7 @@ NEAREST: Mapping[str, tuple[str, ...]] = {
         "cellar",
     ),
     "night city": ("space", "moon", "nightclub", "club", "galaxy"),
-    "twin tails or a ponytail": ("braid", "braids", "plait", "plaits", "dreadlocks", "cornrows"),
+    "twin tails or a ponytail": ("braid", "braids", "braided", "plait", "plaits", "dreadlocks", "cornrows"),
     "short hair": ("mohawk", "undercut", "bangs", "fringe"),
     "standing": (
         "sitting", "kneeling", "lying", "crouching", "squatting", "sleeping", "floating", "riding", "holding hands",

@@ -255,9 +255,10 @@ AGE_WORDS: Words = {
         "五十岁",
     ),
     "old": (
-        "old", "elderly", "老奶奶", "奶奶", "老爷爷", "爷爷", "老人", "老年", "年老", "grandma", "grandmother",
-        "granny", "grandpa", "grandfather", "senior", "aged", "elder", "in her 70s", "in his 70s", "老太太", "老头",
-        "大爷", "婆婆", "老年人", "老先生", "老妇人", "外婆", "外公", "姥姥", "姥爷", "年迈", "七十岁", "白发苍苍",
+        "old", "elderly", "old man", "old woman", "old lady", "old men", "old people", "老奶奶", "奶奶", "老爷爷",
+        "爷爷", "老人", "老年", "年老", "grandma", "grandmother", "granny", "grandpa", "grandfather", "senior", "aged",
+        "elder", "in her 70s", "in his 70s", "老太太", "老头", "大爷", "婆婆", "老年人", "老先生", "老妇人", "外婆",
+        "外公", "姥姥", "姥爷", "年迈", "七十岁", "白发苍苍",
     ),
 }  # fmt: skip
 ETHNICITY_WORDS: Words = {

@@ -85,9 +85,9 @@ SCENE_WORDS: Words = {
         "客厅", "图书馆", "教室", "lounge", "hallway", "corridor", "sofa", "couch", "apartment", "house", "home",
         "interior", "classroom", "bathroom", "at school", "inside", "window seat", "by the window", "armchair",
         "fireplace", "dining room", "hall", "cottage", "bookshop", "bookstore", "museum", "gallery", "dressing room",
-        "changing room", "mirror selfie", "窗边", "屋内", "沙发", "书房", "厨房", "走廊", "店里", "窗前", "客厅里",
-        "教室里", "阳台", "更衣室", "餐桌", "书店", "博物馆", "美术馆", "家中", "公寓", "浴室", "洗手间", "窗台",
-        "壁炉", "落地窗", "镜子前", "试衣间",
+        "changing room", "mirror selfie", "窗边", "阳台上", "屋内", "沙发", "书房", "厨房", "走廊", "店里", "窗前",
+        "客厅里", "教室里", "阳台", "更衣室", "餐桌", "书店", "博物馆", "美术馆", "家中", "公寓", "浴室", "洗手间",
+        "窗台", "壁炉", "落地窗", "镜子前", "试衣间",
     ),
 }  # fmt: skip
 LIGHT_WORDS: Words = {
