@@ -83,6 +83,14 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def plain_reason(error: BaseException) -> str:
+    """An error in one line for people: of the system's own the words and the file, without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        file = f": {str(error.filename)!r}" if error.filename is not None else ""
+        return f"{error.strerror}{file}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def disk_full(error: BaseException) -> bool:
     """Whether an error says that there is no room: the file system's, the quota's, or SQLite's."""
     if isinstance(error, OSError):

@@ -29,6 +29,7 @@ from twinset.pipelines.families.photo_pose import photo_pose, redressed
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.parts_on_demand import prepared
+from twinset.pipelines.loading.pasted_settings import unused_settings
 from twinset.pipelines.named_files import GarmentPicture
 from twinset.pipelines.request import Request
 from twinset.pipelines.sizes import size_of
@@ -118,14 +119,14 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
 
     Args:
         pipe: The model.
-        request: What to draw.
+        request: What to draw; of several pictures the first, for another one see `Request.of_picture`.
         draw_clothes: Draw clothes that have no picture, where the family takes them so; records of versions that
             did not are replayed without.
 
     Raises:
         InputError: An input cannot be used; the message says which, why, and what to do.
     """
-    notes: list[str] = []
+    notes: list[str] = unused_settings(request.prompt, request.model)
     prepared(pipe, request)
     people = backend_at(pipe, request)
     if request.way == "serial":

@@ -17,15 +17,16 @@ from twinset.pipelines.denoising.guidance import CHAIN, Guidance
 from twinset.pipelines.denoising.net_pictures import NetRole
 from twinset.pipelines.families.photo_adapters import IDENTITYNET_SCALE
 from twinset.pipelines.joint_pass import JointPass
-from twinset.pipelines.request import LARGEST_SEED, Request
+from twinset.pipelines.loading.pasted_settings import LARGEST_SEED
+from twinset.pipelines.request import Request
 from twinset.pipelines.stages import OnePass, Stage, draw_stages, steps_of
 from twinset.prompts.sentence import Sentence
 from twinset.prompts.weighting import is_long, is_weighted, weighted_embeddings
 
 Progress = Callable[[int, int, int], None]
 """Called with the picture's index, the number of steps done, and how many it takes in all stages."""
-STAGE_SEEDS = 2**40
-"""Between the seeds of two stages of one picture."""
+STAGE_SEEDS, ATTEMPT_SEEDS = 2**40, 2**32
+"""Between the seeds of two stages of one picture, and of two tries at it."""
 
 
 def draw(
@@ -61,7 +62,7 @@ def draw(
     chosen = composition.stages if stages is None else stages
     first_try = progress is not None and stages is None and not attempt
     count = _StepCount(index, progress, steps_of(chosen, request.steps or 0)) if first_try else None
-    one_pass = passes(pipe, arguments, seed_of(request, index) + attempt * (LARGEST_SEED + 1), count)
+    one_pass = passes(pipe, arguments, seed_of(request, index) + attempt * ATTEMPT_SEEDS, count)
     if request.way == "serial" and stages is None:
         return serially(pipe, backend_of(pipe), one_pass, composition)
     return draw_stages(one_pass, chosen, composition.held)
@@ -111,7 +112,7 @@ def passes(
             conditions=list(stage.conditions),
             init_image=begin,
             strength=stage.strength,
-            generator=torch.Generator().manual_seed(seed + number * STAGE_SEEDS),
+            generator=torch.Generator().manual_seed((seed + number * STAGE_SEEDS) % (LARGEST_SEED + 1)),
             callback_on_step_end=callback,
         )
         return np.array(output.images[0])
@@ -144,7 +145,5 @@ def prompt_arguments(pipe: JointPass, sentence: Sentence) -> dict[str, Any]:
 
 
 def seed_of(request: Request, index: int) -> int:
-    """Seed of picture `index` of a request."""
-    if request.seed is None:
-        raise ValueError("request.seed is None; call request.seeded() first")
-    return request.seed + index
+    """Seed of picture `index` of a request; after the largest one comes 0."""
+    return request.of_picture(index).seed or 0

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from PIL import Image
 
@@ -26,6 +26,7 @@ from twinset.pipelines.draw import Progress, draw, seed_of
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.packages import packages_on
 from twinset.pipelines.loading.parts_on_demand import prepared
+from twinset.pipelines.loading.pasted_settings import tagged_loras
 from twinset.pipelines.loading.request_loras import loras_on, trigger_notes
 from twinset.pipelines.record import (
     Record,
@@ -55,12 +56,14 @@ class DrawnPicture:
 
     Attributes:
         index: which of the request's pictures.
+        composition: of it.
         outcome: what the controller made of it.
         concern: the safety checker's objection, or None.
         seconds: how long it took.
     """
 
     index: int
+    composition: Composition
     outcome: Outcome
     concern: str | None
     seconds: float
@@ -81,9 +84,10 @@ class Session:
     Attributes:
         pipe: the model, the request's LoRAs on it.
         request: with seed, steps and guidance.
-        composition: of the request.
+        composition: of its first picture.
         safety: checks the pictures.
-        decisions: of the composition, for the records.
+        notes: on the request, for the records.
+        triggers: words of the request's LoRAs.
         inputs: SHA-256 of the request's files, by path.
         revision: of the model.
         out: folder for the files.
@@ -93,7 +97,8 @@ class Session:
     request: Request
     composition: Composition
     safety: Safety
-    decisions: dict[str, Any]
+    notes: Sequence[str]
+    triggers: Sequence[str]
     inputs: dict[str, str]
     revision: str
     out: Path
@@ -105,41 +110,44 @@ class Session:
         concerns = safety.check_inputs(request)
         composition = compose(pipe, request)
         check_label(request, composition)
-        decisions = composed(composition)
-        decisions["notes"] += concerns
-        if request.loras:
-            decisions["triggers"] = list(triggers)
-            decisions["notes"] += trigger_notes(request.loras, triggers, request.prompt)
+        notes = [*tagged_loras(request.prompt, request.loras)[1], *concerns]
+        notes += trigger_notes(request.loras, triggers, request.prompt)
         out.mkdir(parents=True, exist_ok=True)
-        return cls(pipe, request, composition, safety, decisions, hashes(), revision_of(pipe), out)
+        return cls(pipe, request, composition, safety, notes, triggers, hashes(), revision_of(pipe), out)
+
+    def of_picture(self, index: int) -> Composition:
+        """The composition of one picture: pose, hair, outfit and the variants of templates are drawn from its seed."""
+        return self.composition if index == 0 else compose(self.pipe, self.request.of_picture(index))
 
     def draw_one(self, index: int, progress: Progress | None = None) -> DrawnPicture | RefusedPicture:
         """Draw one picture, measure and repair it, and have the safety checker look at it."""
-        started, request = time.perf_counter(), self.request
-        one_pass = partial(draw, self.pipe, request, self.composition, index, progress)
-        outcome = draw_controlled(self.pipe, request, self.composition, one_pass)
+        started, request, composition = time.perf_counter(), self.request, self.of_picture(index)
+        one_pass = partial(draw, self.pipe, request, composition, index, progress)
+        outcome = draw_controlled(self.pipe, request, composition, one_pass)
         if outcome.refused:
             return RefusedPicture(seed_of(request, index), outcome.refused)
         concern = self.safety.concern(outcome.picture)
         if concern and request.safety == "refuse":
             return RefusedPicture(seed_of(request, index), concern)
-        return DrawnPicture(index, outcome, concern, time.perf_counter() - started)
+        return DrawnPicture(index, composition, outcome, concern, time.perf_counter() - started)
 
     def write_one(self, drawn: DrawnPicture) -> tuple[Record, Image.Image]:
         """Label a picture and write it with its record; the record, and the picture as it is shown."""
         name = picture_name(self.out, seed_of(self.request, drawn.index), self.request)
-        picture = finished(self.request, self.composition, drawn.outcome)
-        file = labelled(self.request, self.composition, picture, name)
+        picture = finished(self.request, drawn.composition, drawn.outcome)
+        file = labelled(self.request, drawn.composition, picture, name)
         save_file(file.data, self.out / name)
         record = self._record(drawn, name, file)
         save_record(record, self.out)
         if self.request.show_regions:
-            overlay = tinted(drawn.outcome.picture, self.composition.regions)
+            overlay = tinted(drawn.outcome.picture, drawn.composition.regions)
             save_picture(overlay, (self.out / name).with_stem(f"{Path(name).stem}-regions"))
         return record, file.picture
 
     def _record(self, drawn: DrawnPicture, name: str, file: Labelled) -> Record:
-        outcome = drawn.outcome
+        outcome, decisions = drawn.outcome, composed(drawn.composition)
+        decisions["notes"] += self.notes
+        decisions |= {"triggers": list(self.triggers)} if self.request.loras else {}
         return Record(
             picture=name,
             sha256=file.sha256,
@@ -147,7 +155,7 @@ class Session:
             seed=seed_of(self.request, drawn.index),
             request=self.request,
             inputs=self.inputs,
-            composed=self.decisions,
+            composed=decisions,
             model={"name": self.request.model, "revision": self.revision},
             machine=machine(self.pipe.device),
             scores=outcome.values,
@@ -178,6 +186,7 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
     Raises:
         InputError: The user can fix it, see `compose`; or pictures were refused, and the others saved.
     """
+    request = request.model_copy(update={"loras": tagged_loras(request.prompt, request.loras)[0]})
     request = with_model_defaults(pipe, located(request.seeded()))
     prepared(pipe, request)
     if request.min_identity is not None and not request.selfies:

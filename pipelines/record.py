@@ -57,7 +57,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 5
+    format: int = 6
     picture: str
     sha256: str
     index: int
@@ -81,7 +81,8 @@ class Record(BaseModel):
     def _read_older(cls, fields: Any) -> Any:
         """Pictures of format 2 had no labels, those of format 3 one stage, and are replayed so.
 
-        Those of format 4 held no colours, see `twinset.pipelines.replay`.
+        Those of format 4 held no colours, those of format 5 composed all pictures of a request alike, see
+        `twinset.pipelines.replay`.
         """
         if not isinstance(fields, dict) or not isinstance(fields.get("request"), dict):
             return fields

@@ -24,6 +24,8 @@ from twinset.pipelines.record import Record, save_file
 
 HELD_SINCE = 5
 """Format of the first records whose plain clothes kept their colours from stage to stage."""
+EACH_BY_ITS_SEED_SINCE = 6
+"""Format of the first records whose pictures had pose, hair and outfit each from its own seed."""
 
 
 def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None = None) -> tuple[Path, bool]:
@@ -48,7 +50,8 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     with unet_lock(pipe.unet):
         check_unchanged(pipe, record)
         with under_consent(pipe, request), packages_on(pipe, request), loras_on(pipe, request.loras):
-            composition = compose(pipe, request, draw_clothes="drawn_clothes" in record.composed)
+            own = request.of_picture(record.index) if record.format >= EACH_BY_ITS_SEED_SINCE else request
+            composition = compose(pipe, own, draw_clothes="drawn_clothes" in record.composed)
             composition = as_recorded(record, composition)
             again = partial(draw, pipe, request, composition, record.index, progress)
             picture = finished(request, composition, draw_controlled(pipe, request, composition, again))

@@ -14,16 +14,17 @@ from twinset.compliance.labels.visible import WORDINGS, Corner
 from twinset.errors import InputError
 from twinset.pipelines.denoising.schedulers import SchedulerName
 from twinset.pipelines.families.photo_adapters import GarmentName, IdentityName
+from twinset.pipelines.loading.pasted_settings import LARGEST_SEED, pasted_fields
 from twinset.pipelines.named_files import GarmentPicture, LoraChoice, ParserFile
 from twinset.pipelines.options import Blend, Option
 from twinset.pipelines.sizes import FORMATS, SIZE_PATTERN, check_size
+from twinset.prompts.wildcards import one_of
 
 READERS = ("faces", "pose_estimator", "parser")
 """Fields of a request that choose what reads photographs."""
 CHOICES = (*READERS, "attention")
 """Fields of a request that choose packages and networks; whoever runs a service chooses for all its jobs."""
 Framing = Literal["portrait", "half", "three_quarter", "full"]
-LARGEST_SEED = 2**32 - 1
 
 
 class Request(BaseModel):
@@ -31,7 +32,8 @@ class Request(BaseModel):
 
     This is the only place where an option of a picture is declared: command line, REST, page and ComfyUI nodes are made
     from these fields, their descriptions and their `Option`s. Several `selfies` become one identity; one may be given
-    as `selfie`. Picture `i` of `num` has the seed `seed + i`.
+    as `selfie`. Picture `i` of `num` is the one that a request
+    of one picture has with the seed `seed + i`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -335,11 +337,21 @@ class Request(BaseModel):
         rest, one = {k: v for k, v in fields.items() if k != "selfie"}, fields["selfie"]
         return rest if one is None else rest | {"selfies": (*rest.get("selfies", ()), one)}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _pasted(cls, fields: Any) -> Any:
+        """What was pasted with the prompt ("Steps: 30, Seed: 7") holds where no field says otherwise."""
+        if not isinstance(fields, dict) or not isinstance(fields.get("prompt"), str) or fields.get("raw_prompt"):
+            return fields
+        pasted = pasted_fields(fields["prompt"], str(fields.get("model", "studio")))
+        return {**fields, **{name: value for name, value in pasted.items() if fields.get(name) is None}}
+
     @field_validator("prompt")
     @classmethod
     def _has_words(cls, prompt: str) -> str:
         if not prompt.strip():
             raise ValueError("has no words; say what to draw, as in 'short hair, red dress, beach'")
+        one_of(prompt, 0)  # what cannot be read is said before any work
         return prompt.strip()
 
     def settled(
@@ -361,6 +373,12 @@ class Request(BaseModel):
         faces = str(place(Path(self.faces))) if self.faces.endswith(".onnx") else self.faces
         parser = self.parser and self.parser.model_copy(update={"path": place(self.parser.path)})
         return self.model_copy(update={"faces": faces, "parser": parser})
+
+    def of_picture(self, index: int) -> Request:
+        """The request of one of its pictures alone: its seed is all that tells it from the others."""
+        if self.seed is None:
+            raise ValueError("request.seed is None; call request.seeded() first")
+        return self.model_copy(update={"seed": (self.seed + index) % (LARGEST_SEED + 1)})
 
     def seeded(self) -> Request:
         """The same request with a seed: its own, or one drawn at random."""

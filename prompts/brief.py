@@ -5,9 +5,11 @@ A glossary is enough for that. What it does not know is kept in `Brief.rest`.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
+from twinset.prompts.chinese import without_grammar
 from twinset.prompts.glossary import (
     COUNTABLE,
     GARMENT_WORDS,
@@ -16,8 +18,12 @@ from twinset.prompts.glossary import (
     POSE_WORDS,
     SCENE_WORDS,
 )
+from twinset.prompts.languages import anglicised
 from twinset.prompts.marks import Mark, Meaning, find_marks, normalise, uncovered
-from twinset.prompts.refusals import refused_marks
+from twinset.prompts.notation import braces_as_weights, read_notation
+from twinset.prompts.refusals import dropped_marks, exchanged_spans, find_refusals, refused_marks
+from twinset.prompts.rephrasing import rephrased
+from twinset.prompts.vocabulary.function_words import FUNCTION_WORDS
 
 __all__ = [
     "GARMENT_WORDS", "HAIR_LENGTH_WORDS", "HAIR_STYLE_WORDS", "POSE_WORDS", "SCENE_WORDS",
@@ -29,15 +35,6 @@ _BREAK = re.compile(r"[,.;:!?、。|/\n]|\b(?:and|with|over|under|plus|but)\b|�
 _ALL_IN = re.compile(r"(?:\b(?:in|wearing|wears)(?: all| only)? |穿着?|身着|[一全]身)$")
 _SAID_ALL = re.compile(
     r"\s*(?:$|[,.;:!?、。\n]|\b(?:on|at|in|with|by|near|and|standing|walking|sitting)\b|[^\x00-\x7f])"
-)
-_FILLER = frozenset((
-    "a", "an", "the", "and", "or", "of", "in", "on", "at", "with", "by", "to", "is", "are", "was", "that", "this",
-    "it", "its", "as", "for", "from", "wears", "wear", "wearing", "dressed", "wore", "all", "who", "has", "have",
-    "someone", "person", "people", "please", "plus", "over", "under", "one", "some", "very", "looking", "making",
-    "having", "while", "but", "just", "only", "against", "light",
-))  # fmt: skip
-_CHINESE_FILLER = re.compile(
-    "一个|一位|一名|一件|一条|一双|一顶|一对|穿着|身穿|穿|戴着|戴|拿着|背着|留着|梳着|有着|带着|表情|姿势|搭配|配|和|与|的|在|着|是|里|上|人物|人|个|位|都|也|了|，"
 )
 
 
@@ -118,21 +115,22 @@ class Brief:
 
     @property
     def negatives(self) -> tuple[str, ...]:
-        """Keys of what the prompt excludes."""
-        return tuple(meaning.key for meaning in self.unwanted)
+        """Keys of what the prompt excludes; beards by their names."""
+        return tuple(meaning.english if meaning.field == "beard" else meaning.key for meaning in self.unwanted)
 
 
 def read_brief(text: str) -> Brief:
-    """Read a sentence, English or Chinese or mixed.
+    """Read a sentence, English or Chinese or mixed, in any notation of `twinset.prompts.notation`.
 
     A longer word hides the shorter one inside it: "t-shirt" is no "shirt", 连衣裙 is no 裙子.
     """
-    plain = normalise(text)
-    marks = find_marks(plain)
-    refused = refused_marks(plain, marks)
-    wanted = tuple(mark for mark in marks if mark not in refused and not mark.meaning("not"))
+    notation = read_notation(braces_as_weights(text))
+    plain = normalise(rephrased(anglicised(notation.plain)[0]))
+    marks, refused, wanted = read_marks(plain)
+    excluded = find_marks(normalise(notation.negative)) if notation.negative else ()
     looks = _looks(plain, wanted)
     hair = next((looks[head] for head in wanted if head in looks and _is_hair(head) and "colour" in looks[head]), {})
+    blonde = not hair and any((meaning := mark.meaning("colour")) and meaning.key == "blonde" for mark in wanted)
     return Brief(
         text=text,
         clothes=_pieces(wanted, looks, "garment"),
@@ -141,15 +139,53 @@ def read_brief(text: str) -> Brief:
         count=_count(plain, wanted),
         hair_length=_first(wanted, "length"),
         hair_style=_first(wanted, "style"),
-        hair_colour=_hair_colour(hair),
+        hair_colour="blonde" if blonde else _hair_colour(hair),
         light=_light(wanted),
-        unwanted=tuple(mark.meanings[0] for mark in refused),
-        rest=_rest(plain, marks),
+        expression=_expression(wanted),
+        unwanted=tuple(dict.fromkeys(mark.meanings[0] for mark in (*refused, *excluded) if _can_be_refused(mark))),
+        rest=_rest(_without(plain, marks), marks),
         **{field: _first(wanted, field) for field in _PLAIN_FIELDS},  # type: ignore[arg-type]
     )
 
 
-_PLAIN_FIELDS = ("gender", "age", "ethnicity", "beard", "expression", "pose", "scene", "art")
+_PLAIN_FIELDS = ("gender", "age", "ethnicity", "beard", "pose", "scene", "art")
+
+
+def read_marks(plain: str) -> tuple[tuple[Mark, ...], tuple[Mark, ...], tuple[Mark, ...]]:
+    """The marks of a normalised text; those that it refuses; and those that it asks for."""
+    marks = find_marks(plain)
+    refused = refused_marks(plain, marks)
+    without = {*refused, *dropped_marks(plain, marks)}
+    wanted = (mark for mark in marks if mark not in without and not mark.meaning("not") and not mark.meaning("instead"))
+    return marks, refused, _without_attributes(plain, tuple(wanted))
+
+
+_COMPOUND_HEADS = ("dress", "vest", "jacket", "coat", "skirt", "上衣", "外套", "上装")
+_UNIFORM = "uniform"
+
+
+def _without_attributes(text: str, marks: tuple[Mark, ...]) -> tuple[Mark, ...]:
+    """Marks without garments that only say of what kind another is: "turtleneck dress", 军装外套."""
+    attributes = set()
+    for first, second in itertools.pairwise(marks):
+        worn = first.meaning("garment") or first.meaning("accessory")
+        head = second.meaning("garment")
+        if not (worn and head) or text[first.end : second.start].strip(" ") or second.start - first.end > 1:
+            continue
+        said = text[second.start : second.end]
+        if said in _COMPOUND_HEADS or worn.key == _UNIFORM:
+            attributes.add(first)
+    return tuple(mark for mark in marks if mark not in attributes)
+
+
+def _can_be_refused(mark: Mark) -> bool:
+    return mark.meanings[0].field not in ("colour", "not", "instead", "body", "thing", "hair", "count", "praise")
+
+
+def _expression(marks: tuple[Mark, ...]) -> str | None:
+    """The first one named; "happy, laughing" is a laugh."""
+    named = [meaning.key for mark in marks if (meaning := mark.meaning("expression"))]
+    return "laugh" if named[:1] == ["smile"] and "laugh" in named else next(iter(named), None)
 
 
 def _first(marks: tuple[Mark, ...], field: str) -> str | None:
@@ -167,7 +203,7 @@ def _is_hair(mark: Mark) -> bool:
 
 
 def _is_head(mark: Mark) -> bool:
-    return _is_hair(mark) or any(mark.meaning(field) for field in ("garment", "accessory", "beard", "body"))
+    return _is_hair(mark) or any(mark.meaning(field) for field in ("garment", "accessory", "beard", "body", "thing"))
 
 
 # Looks of garments and hair
@@ -186,9 +222,7 @@ class ColourWord:
 def colour_words(text: str) -> tuple[str, tuple[ColourWord, ...]]:
     """The normalised text and its garments' colour words, in order."""
     plain = normalise(text)
-    marks = find_marks(plain)
-    refused = refused_marks(plain, marks)
-    wanted = tuple(mark for mark in marks if mark not in refused and not mark.meaning("not"))
+    _, _, wanted = read_marks(plain)
     looks: dict[Mark, dict[str, Meaning]] = {mark: {} for mark in wanted if _is_head(mark)}
     words = []
     for mark in wanted:
@@ -211,16 +245,25 @@ def _looks(text: str, marks: tuple[Mark, ...]) -> dict[Mark, dict[str, Meaning]]
         for field in ("colour", "pattern", "material"):
             meaning = mark.meaning(field)
             head = _owner(text, marks, mark, field, looks) if meaning else None
-            if head and meaning:
+            if head and meaning and _suits(head, meaning):
                 again = field == "colour" and looks[head].get(field, meaning) != meaning
                 looks[head].setdefault("second" if again else field, meaning)
     return looks
 
 
+def _suits(head: Mark, look: Meaning) -> bool:
+    """Only hair is blonde, and only garments have patterns and materials."""
+    if look.field != "colour":
+        return bool(head.meaning("garment") or head.meaning("accessory"))
+    return look.key != "blonde" or _is_hair(head)
+
+
 def _owner(
     text: str, marks: tuple[Mark, ...], mark: Mark, field: str, looks: dict[Mark, dict[str, Meaning]]
 ) -> Mark | None:
-    """The head that a colour, pattern or material belongs to."""
+    """The head that a colour, pattern or material belongs to; a head may say its own ("redhead")."""
+    if mark in looks:
+        return mark
     after = next((head for head in looks if head.start >= mark.end), None)
     if after and not _broken(text, marks, mark, after):
         return after
@@ -240,10 +283,19 @@ def _broken(text: str, marks: tuple[Mark, ...], mark: Mark, head: Mark) -> bool:
     return bool(breaks)
 
 
+_TOPS = ("t_shirt", "tank_top", "shirt", "hoodie", "jumper")
+_LONG_DRESS = Meaning("garment", "dress", "long dress")
+_LONG_SKIRT = Meaning("garment", "skirt", "long skirt")
+"""What 长裙 is with a top, and without one."""
+
+
 def _pieces(marks: tuple[Mark, ...], looks: dict[Mark, dict[str, Meaning]], field: str) -> tuple[Garment, ...]:
     pieces: dict[Garment, None] = {}
+    topped = any((worn := mark.meaning("garment")) and worn.key in _TOPS for mark in marks)
     for mark in marks:
         meaning = mark.meaning(field)
+        if meaning and topped and meaning == _LONG_DRESS:
+            meaning = _LONG_SKIRT
         if meaning:
             look = {name: found.key for name, found in looks[mark].items()}
             shade = looks[mark]["colour"].english if "colour" in look else None
@@ -255,7 +307,9 @@ def _outfit(text: str, marks: tuple[Mark, ...], looks: dict[Mark, dict[str, Mean
     """The colour that is worn without a garment's name: "a man in black", 穿白色的女孩."""
     for mark in marks:
         colour = mark.meaning("colour")
-        around = _ALL_IN.search(text[: mark.start]) and _SAID_ALL.match(text[mark.end :])
+        phrase = re.split(r"[,.;:!?、。\n]", text[: mark.start])[-1]
+        dressed = any(mark.start - len(phrase) <= head.start < mark.start for head in looks)
+        around = not dressed and _ALL_IN.search(text[: mark.start]) and _SAID_ALL.match(text[mark.end :])
         if colour and around and _owner(text, marks, mark, "colour", looks) is None:
             return colour.key
     return None
@@ -285,9 +339,24 @@ def _count(text: str, marks: tuple[Mark, ...]) -> int:
 
 def _rest(text: str, marks: tuple[Mark, ...]) -> tuple[str, ...]:
     """Runs of words that no glossary knows, without function words."""
-    runs = re.split(r"[|,.;:!?、。()\"\n]+", uncovered(text, marks))
-    return tuple(filter(None, (_told(_CHINESE_FILLER.sub(" ", run)) for run in runs)))
+    known = tuple(mark for mark in marks if not mark.meaning("thing"))
+    runs = re.split(r"[|,.;:!?、。()\"\n]+", uncovered(text, known))
+    return tuple(filter(None, map(_meant, runs)))
 
 
-def _told(run: str) -> str:
-    return " ".join(word for word in run.split() if word not in _FILLER and len(word.strip("'-")) > 0)
+def _without(text: str, marks: tuple[Mark, ...]) -> str:
+    """The text with refusals and what is exchanged barred: those are understood."""
+    for start, end in (
+        *((found.start, found.end) for found in find_refusals(text, marks)),
+        *exchanged_spans(text, marks),
+    ):
+        text = text[:start] + "|" * (end - start) + text[end:]
+    return text
+
+
+def _meant(run: str) -> str:
+    words = (word for word in without_grammar(run).split() if word not in FUNCTION_WORDS)
+    words = (word.strip("-'") for word in words)
+    return " ".join(
+        word for word in words if re.search(r"[^\W\d_a-z]|[a-z]{2}", word) and not re.match(r"[0-9]|f/", word)
+    )

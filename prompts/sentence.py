@@ -7,17 +7,20 @@ is only seen in the pictures, and the words that such a family expects.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from twinset.prompts.brief import Brief, read_brief
+from twinset.prompts.chinese import in_english
 from twinset.prompts.completion import NEGATIVE_WORDS, QUALITY_WORDS, missing_words
 from twinset.prompts.conflicts import correct_words, follow_pictures
+from twinset.prompts.languages import anglicised
+from twinset.prompts.notation import read_notation
 from twinset.prompts.refusals import without_refusals
 from twinset.prompts.translation import is_chinese, translate
-from twinset.prompts.weighting import is_weighted, plain_words
-from twinset.prompts.wildcards import expand
+from twinset.prompts.undrawn import undrawn_notes
+from twinset.prompts.weighting import is_weighted
+from twinset.prompts.wildcards import one_of
 from twinset.prompts.wording import write_prompts
 
 
@@ -60,22 +63,31 @@ def understand(
     Raises:
         InputError: a template cannot be read.
     """
-    sentence = expand(text, seed) if re.search(r"[{}]|__", text) else text
-    brief, conflicts = follow_pictures(read_brief(plain_words(sentence)), shown or {})
+    sentence = one_of(text, seed)
+    brief, conflicts = follow_pictures(read_brief(sentence), shown or {})
     if raw:
         return Sentence(brief, sentence, negative)
-    notes = [conflict.note for conflict in conflicts]
-    sentence = correct_words(sentence, conflicts)
+    notation = read_notation(sentence)
+    prompt, language = anglicised(notation.prompt)
+    notes = [*notation.notes, *([f"read as {language}, word by word: {prompt!r}"] if language else [])]
+    notes += [conflict.note for conflict in conflicts]
+    sentence = correct_words(prompt, conflicts)
+    negative = _listed([negative or "", notation.negative]) if notation.negative else negative
     if family == "studio":
+        notes += undrawn_notes(brief)
         return Sentence(brief, _for_studio(sentence, brief), negative, tuple(notes))
-    english = translate(sentence)
+    notes += [f"not understood, and left to the text encoder: {', '.join(brief.rest)}"] if brief.rest else []
+    kept, chinese = without_refusals(sentence) if is_chinese(sentence) else (sentence, ())
+    english = translate(kept)
     if english.translator != "none":
         notes.append(f"the prompt was translated into English by {english.translator}: {english.text!r}")
+        notes += ["weights are not kept in translation; write in English to use them"] if is_weighted(sentence) else []
     prompt, refused = without_refusals(english.text)
-    excluded = _listed([*(meaning.english for meaning in brief.unwanted), *refused])
+    excluded = _listed([*(meaning.english for meaning in brief.unwanted), *map(in_english, chinese), *refused])
     if excluded:
         notes.append(f"what the prompt excludes went to the negative prompt: {excluded}")
-    return Sentence(brief, prompt, _listed([negative or "", excluded]) or None, tuple(notes))
+    negative = _listed([*(negative or "").split(", "), *excluded.split(", ")])
+    return Sentence(brief, prompt, negative or None, tuple(notes))
 
 
 def completed(

@@ -33,14 +33,20 @@ def translate(text: str, folder: Path | None = None) -> Translation:
     Raises:
         InputError: The folder given is no Marian model.
     """
-    if not is_chinese(text):
-        return Translation(text, "none")
-    source = find_model(folder)
+    translator = translator_of(text, folder)
+    source = find_model(folder) if is_chinese(text) else None
     if source is None:
-        return Translation(write_prompts(read_brief(text), "sd15").positive, "glossary")
+        return Translation(write_prompts(read_brief(text), "sd15").positive if is_chinese(text) else text, translator)
     tokenizer, model = _marian(source)
     tokens = model.generate(**tokenizer([text], return_tensors="pt"), max_new_tokens=200)
-    return Translation(tokenizer.batch_decode(tokens, skip_special_tokens=True)[0], str(folder or MODEL))
+    return Translation(tokenizer.batch_decode(tokens, skip_special_tokens=True)[0], translator)
+
+
+def translator_of(text: str, folder: Path | None = None) -> str:
+    """What translates a sentence: a model's folder or name, "glossary", or "none"."""
+    if not is_chinese(text):
+        return "none"
+    return "glossary" if find_model(folder) is None else str(folder or MODEL)
 
 
 def is_chinese(text: str) -> bool:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from dynamicprompts.generators import RandomPromptGenerator
-from dynamicprompts.wildcards import WildcardManager
-
 from twinset.errors import InputError
+from twinset.prompts.notation import braces_as_weights, without_faces
+
+WILDCARD = r"__[\w/*.-]+?__"
+"""`__colour__`, the name of a file with one value a line."""
+_HASH = "\ue006"
+
+
+def is_template(text: str) -> bool:
+    """Whether a text has variants or wildcards; emoticons and tags have braces and underscores too."""
+    return re.search(rf"\{{[^}}]*[|$]|\{{[^}}]*$|{WILDCARD}", text) is not None
 
 
 def expand(template: str, seed: int, folder: Path | None = None) -> str:
@@ -21,6 +29,9 @@ def expand(template: str, seed: int, folder: Path | None = None) -> str:
     Raises:
         InputError: The template cannot be read, or a wildcard has no file.
     """
+    from dynamicprompts.generators import RandomPromptGenerator  # a third of a second, for prompts with templates
+    from dynamicprompts.wildcards import WildcardManager
+
     generator = RandomPromptGenerator(WildcardManager(folder), seed=seed)
     try:
         text = generator.generate(template, 1)[0] if template else ""
@@ -28,6 +39,21 @@ def expand(template: str, seed: int, folder: Path | None = None) -> str:
         raise InputError(
             f"prompt template {template!r} cannot be read ({type(error).__name__}); balance its braces"
         ) from error
-    if "__" in text:
-        raise InputError(f"prompt {text!r} has a wildcard without a file; put name.txt into the wildcard folder")
+    if re.search(WILDCARD, text):
+        where = f"put its .txt into {str(folder)!r}" if folder else "write its values here, as in {red|blue}"
+        raise InputError(f"prompt {text!r} has a wildcard without a file; {where}")
     return text
+
+
+def one_of(text: str, seed: int) -> str:
+    """A sentence with one of the variants of each of its templates; without any it comes back as it is.
+
+    Raises:
+        InputError: a template cannot be read, or a wildcard has no file.
+    """
+    if not re.search(r"[{}_]", text):
+        return text
+    text = braces_as_weights(without_faces(text))
+    if not is_template(text):
+        return text
+    return expand(text.replace("#", _HASH), seed).replace(_HASH, "#")  # "#" begins a comment in a template

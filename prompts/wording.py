@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from twinset.errors import InputError
 from twinset.prompts.brief import Brief, Garment
+from twinset.prompts.chinese import in_english
 
 FAMILIES = ("studio", "sd15", "sdxl")
 #: Phrases of the captions that `studio` was trained on.
@@ -49,8 +50,8 @@ class Prompts:
 def write_prompts(brief: Brief, family: str) -> Prompts:
     """Word a brief for a family.
 
-    `studio` gets only phrases of its own captions; `sd15` and `sdxl` get English tags with the English part of what was
-    not understood behind them.
+    `studio` gets only phrases of its own captions; `sd15` and `sdxl` get English tags with what was not understood
+    behind them, Chinese as the dictionary has it.
 
     Raises:
         InputError: An unknown family.
@@ -82,7 +83,7 @@ def _studio(brief: Brief) -> list[str]:
 def _tags(brief: Brief) -> list[str]:
     art = [brief.art] if brief.art else []
     worn = [_piece(garment, garment.name, True) for garment in (*brief.clothes, *brief.accessories)]
-    known = [run for run in brief.rest if run.isascii()]
+    known = map(in_english, brief.rest)
     return [*art, _people(brief), *_hair(brief), *worn, *_around(brief), *known]
 
 

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import gamma
 from skimage.transform import downscale_local_mean
 
+from twinset.common.atomic_files import plain_reason
 from twinset.errors import InputError
 
 WINDOW = {"sigma": 7 / 6, "truncate": 3 / (7 / 6), "mode": "nearest"}
@@ -60,7 +61,8 @@ class NiqeModel:
                 return cls(np.ravel(stored["mu_prisparam"]), np.asarray(stored["cov_prisparam"]))
             return cls(stored["mean"], stored["covariance"], int(stored["patch"]))
         except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"{str(path)!r} holds no NIQE parameters ({error}); give an .npz or .mat file") from None
+            reason = plain_reason(error)
+            raise InputError(f"{str(path)!r} holds no NIQE parameters ({reason}); give an .npz or .mat file") from None
 
 
 def niqe(picture: np.ndarray, model: NiqeModel) -> float:

@@ -17,8 +17,8 @@ from pydantic.fields import FieldInfo
 from twinset.compliance.consent import Purpose
 from twinset.figure.labels import ALL_KINDS
 from twinset.figure.poses import NAMED
+from twinset.pipelines.loading.pasted_settings import LARGEST_SEED
 from twinset.pipelines.options import choices, limits, option_of
-from twinset.pipelines.request import LARGEST_SEED
 from twinset.serving.contract import JobRequest
 
 FILE = Path(__file__).resolve().parents[1] / "comfyui" / "request_fields.json"

@@ -164,7 +164,8 @@ class Worker:
         records, cache_files, notes = self._with_room(request, aside, beat.report)
         beat.report(len(records) - 1, records[-1].request.steps or 0)
         publish(aside, place)
-        notes += [_without_paths(note, self.files) for note in records[0].composed.get("notes", ())]
+        told = dict.fromkeys(note for record in records for note in record.composed.get("notes", ()))
+        notes += [_without_paths(note, self.files) for note in told]
         return JobResult(
             pictures=tuple(map(_picture_result, records)),
             files=tuple(record.picture for record in records),

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from twinset.adapters.lora.files import Layers, LowRank
 from twinset.adapters.lora.install import stability_blocks, stability_name
-from twinset.common.atomic_files import atomic_path
+from twinset.common.atomic_files import atomic_path, plain_reason
 from twinset.errors import InputError
 
 Form = Literal["kohya", "diffusers"]
@@ -69,8 +69,9 @@ def write_lora(
             save_file(cast, temporary, {"format": "pt", **metadata})
             temporary.chmod(0o644)  # safetensors makes it its owner's alone
     except (OSError, SafetensorError) as error:
+        reason = plain_reason(error)
         raise InputError(
-            f"LoRA file {str(path)!r} cannot be written ({error}); free some space, or choose another path"
+            f"LoRA file {str(path)!r} cannot be written ({reason}); free some space, or choose another path"
         ) from error
     return path
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from twinset.common.atomic_files import plain_reason
 from twinset.common.image_io import read_picture
 from twinset.common.settings import VARIABLES, settings
 from twinset.errors import InputError
@@ -55,7 +56,8 @@ def swapped(command: list[str], selfie: Selfie, picture: np.ndarray) -> np.ndarr
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise InputError(f"{VARIABLE} = {shlex.join(command)!r}: {error}; fix the command or unset it") from None
+            reason = plain_reason(error)
+            raise InputError(f"{VARIABLE} = {shlex.join(command)!r}: {reason}; fix the command or unset it") from None
         if run.returncode or not output.is_file():
             said = (run.stderr or run.stdout).strip().splitlines()[-1:] or ["nothing"]
             raise InputError(f"FaceFusion ({shlex.join(command)}) made no picture, exit {run.returncode}: {said[0]}")

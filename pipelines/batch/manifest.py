@@ -16,8 +16,9 @@ from twinset.common.validation import one_line
 from twinset.compliance.labels.visible import Corner
 from twinset.errors import InputError
 from twinset.pipelines.batch.formats import FORMATS
+from twinset.pipelines.loading.pasted_settings import LARGEST_SEED
 from twinset.pipelines.named_files import GarmentPicture, LoraChoice
-from twinset.pipelines.request import LARGEST_SEED, Request, read_request
+from twinset.pipelines.request import Request, read_request
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
 MOST_BYTES, MOST_ITEMS = 1_000_000, 100_000

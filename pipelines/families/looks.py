@@ -16,6 +16,7 @@ from twinset.figure.labels import FACE
 from twinset.figure.labels import HAIR as HAIR_LABEL
 from twinset.models.figure_reader import Figure
 from twinset.prompts.brief import Brief
+from twinset.prompts.undrawn import drawn_hair_colour
 from twinset.scoring.garment import region_inside
 
 Source = Literal["words", "selfie", "seed"]
@@ -91,8 +92,8 @@ def choose_looks(brief: Brief, selfie: SelfieHair | None, drawn_style: str, seed
     by_seed = str(np.random.default_rng([HAIR_SEED, seed]).choice(list(HAIR)))
     colour: RGB = HAIR[by_seed]
     colour_from: Source = "seed"
-    if brief.hair_colour in HAIR:
-        colour, colour_from = HAIR[brief.hair_colour], "words"
+    if brief.hair_colour is not None:
+        colour, colour_from = HAIR[drawn_hair_colour(brief.hair_colour)], "words"
     elif selfie is not None and selfie.style != BALD:
         colour, colour_from = selfie.colour, "selfie"
     expression = brief.expression if brief.expression in EXPRESSIONS else "neutral"

@@ -8,6 +8,7 @@ from typing import Any
 
 from twinset.adapters.lora.files import read_lora
 from twinset.adapters.lora.install import install_lora, remove_lora
+from twinset.errors import InputError
 from twinset.pipelines.named_files import LoraChoice
 
 TRIGGERS = ("modelspec.trigger_phrase", "twinset.trigger", "trigger_word")
@@ -39,6 +40,17 @@ def loras_on(pipe: Any, choices: Sequence[LoraChoice]) -> Iterator[list[str]]:
     finally:
         for name in reversed(names):
             remove_lora(pipe, name)
+
+
+def require_files(choices: Sequence[LoraChoice]) -> None:
+    """Make sure that the LoRAs of a request are there, before a model is loaded for them.
+
+    Raises:
+        InputError: a path is no file.
+    """
+    missing = next((choice.path for choice in choices if not choice.path.is_file()), None)
+    if missing is not None:
+        raise InputError(f"LoRA {str(missing)!r} is not a file; check the path")
 
 
 def trigger_word(metadata: dict[str, str]) -> str:

@@ -111,12 +111,11 @@ FAULTS = {
     "infinity": json.dumps([[1e400, 0, 1]] * 18),
     "far": json.dumps([[1e30, 0, 1]] * 18),
     "count": json.dumps({"people": [{"pose_keypoints_2d": [1.0] * 57}]}),
-    "words": json.dumps([["1", "2", "3"]] * 18),
+    "words": json.dumps([["one", "2", "3"]] * 18),
     "truth": json.dumps([[True, True, True]] * 18),
     "nested": "[" * 100_000 + "]" * 100_000,
     "nested numbers": json.dumps([[[1, 2, 3]]] * 18),
     "huge number": "[" + "9" * 5000 + "]",
-    "nobody": json.dumps([[0, 0, 0]] * 18),
     "canvas": json.dumps({"people": [{"pose_keypoints_2d": [1.0] * 54}], "canvas_width": -5, "canvas_height": "a"}),
     "annotations": '{"annotations": 5}',
     "people": '{"people": {"a": 1}}',
@@ -131,6 +130,68 @@ def test_faulty_files_give_one_line(fault: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not OpenPose JSON") as error:
         read_keypoints(path)
     assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
+BODILESS = {"pose_keypoints_2d": None, "face_keypoints_2d": [1, 2, 1]}
+
+
+@pytest.mark.parametrize(
+    "data", [[[0, 0, 0]] * 18, {"people": [BODILESS]}, {"people": []}, {"keypoints": [[[0, 0]] * 18]}]
+)
+def test_a_file_without_a_body_is_refused(data: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="shows nobody's body"):
+        read_keypoints(write(tmp_path / "a.json", data))
+
+
+def in_pairs(joints: np.ndarray) -> list[Any]:
+    """As pose editors write joints: pairs, null where one is unknown."""
+    return [[x, y] if known else None for x, y, known in joints.tolist()]
+
+
+def whole_body(joints: np.ndarray, count: int) -> np.ndarray:
+    """COCO's 17 and hands, face and feet, which are elsewhere; Halpe's own neck."""
+    made = np.full((count, 3), 5.0)
+    made[:17] = np.array(coco(joints)).reshape(17, 3)
+    if count in (26, 136):
+        made[18] = joints[kp.NECK]
+    return made
+
+
+def dialects(joints: np.ndarray) -> dict[str, Any]:
+    """One pose on a canvas of 768 × 1024 in the dialects of pose editors and estimators."""
+    flat = joints.ravel().tolist()
+    canvas = {"width": 768, "height": 1024}
+    body = whole_body(joints, 133)
+    instance = {"keypoints": body[:, :2].tolist(), "keypoint_scores": body[:, 2].tolist()}
+    return {
+        "an editor's pairs": canvas | {"keypoints": [in_pairs(joints)]},
+        "canvas as width": canvas | {"people": [{"pose_keypoints_2d": flat}]},
+        "quoted": {"people": [{"pose_keypoints_2d": [str(number) for number in flat]}], "canvas_width": "768",
+                   "canvas_height": "1024"},
+        "somebody without a body": {"people": [BODILESS, {"pose_keypoints_2d": flat}], "canvas_width": 768,
+                                    "canvas_height": 1024},
+        "MMPose": canvas | {"instance_info": [{"frame_id": 1, "instances": [instance]}]},
+        "WholeBody, flat": canvas | {"predictions": [{"keypoints": body.ravel().tolist()}]},
+        "Halpe": canvas | {"people": [{"pose_keypoints_2d": whole_body(joints, 26).ravel().tolist()}]},
+        "Halpe with hands": canvas | {"keypoints": whole_body(joints, 136).tolist()},
+        "pairs, flat": canvas | {"people": [{"pose_keypoints_2d": joints[:, :2].ravel().tolist()}]},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", dialects(person()))
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_dialects_of_editors_and_estimators(dialect: str, mark: str, tmp_path: Path) -> None:
+    data = json.dumps(dialects(person(4))[dialect])
+    read = read_keypoints(write(tmp_path / "a.json", mark + data))
+    compared = FROM_COCO if dialect in ("MMPose", "WholeBody, flat") else list(range(18))
+    np.testing.assert_allclose(read[compared], person()[compared], atol=1e-3)
+
+
+def test_null_joints_are_unknown(tmp_path: Path) -> None:
+    joints = person(4)
+    joints[[3, 9]] = 0
+    read = read_keypoints(write(tmp_path / "a.json", {"width": 768, "height": 1024, "keypoints": [in_pairs(joints)]}))
+    assert (read[[3, 9]] == 0).all() and (read[:, 2] > 0).sum() == 16
 
 
 def test_large_files_are_not_read(tmp_path: Path) -> None:

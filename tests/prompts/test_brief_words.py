@@ -153,7 +153,7 @@ def test_templates_follow_their_seed(tmp_path: Path) -> None:
 
 
 def test_weights_in_both_notations() -> None:
-    assert normalise_weights("a (red dress:1.3), (b)0.8, (c)") == "a (red dress)1.3, (b)0.8, (c)"
+    assert normalise_weights("a (red dress:1.3), (b)0.8, (c)") == "a (red dress)1.3, (b)0.8, (c)1.1"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from twinset.common.atomic_files import plain_reason
 from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.drawing.flat_garments import render_flat
@@ -202,7 +203,8 @@ def _labels(path: Path, picture: np.ndarray) -> np.ndarray:
             ours = image.mode == "P" and bytes(image.getpalette() or ())[: PALETTE.size] == PALETTE.tobytes()
             labels = np.asarray(image.resize(_size(picture), Image.Resampling.NEAREST))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"parsing map {str(path)!r} cannot be read ({error}); get another copy") from None
+        reason = plain_reason(error)
+        raise InputError(f"parsing map {str(path)!r} cannot be read ({reason}); get another copy") from None
     if not ours and path.parent.name == "image-parse-v3":
         return _from_lip(labels, path)
     if labels.max() >= len(PALETTE):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from twinset.common.atomic_files import atomic_path
+from twinset.common.atomic_files import atomic_path, plain_reason
 
 
 class WeightAverage:
@@ -75,7 +75,7 @@ class Checkpoints:
         except (OSError, RuntimeError) as error:  # torch's writer says a full disk as RuntimeError
             last = next(iter(self.files()), "none yet")
             raise OSError(
-                f"checkpoint {path} cannot be written ({str(error).splitlines()[0][:200]}); free some space "
+                f"checkpoint {path} cannot be written ({plain_reason(error)[:200]}); free some space "
                 f"and run again: it resumes from the last one ({last})"
             ) from error
         for old in self.files()[self.keep :]:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from twinset.common.atomic_files import atomic_path
+from twinset.common.atomic_files import atomic_path, plain_reason
 from twinset.errors import InputError
 
 Tensors = dict[str, Tensor]
@@ -46,7 +46,7 @@ class TensorCache:
                 save_file(tensors, temporary)
         except (OSError, SafetensorError) as error:
             raise InputError(
-                f"{str(self.folder)!r} cannot be written ({error}); free some space and run again"
+                f"{str(self.folder)!r} cannot be written ({plain_reason(error)}); free some space and run again"
             ) from error
         return tensors
 

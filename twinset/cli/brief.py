@@ -20,7 +20,8 @@ def brief(
 
     Pictured garments, pose and framing, which `generate` adds for sd15 and sdxl, are not known here.
 
-    JSON: `{brief, positive, negative, translator, notes}`; `brief.rest` lists what was not understood.
+    JSON: `{brief, positive, negative, translator, loras, notes}`; `brief.rest` lists what was not understood, `loras`
+    those that the sentence names.
 
     Examples:
 
@@ -28,8 +29,9 @@ def brief(
 
         twinset brief "亚洲女性，短发，微笑，穿着红色长裙站在海边" --family sd15 --json
     """
+    from twinset.prompts.notation import read_notation
     from twinset.prompts.sentence import completed, understand
-    from twinset.prompts.translation import translate
+    from twinset.prompts.translation import translator_of
     from twinset.prompts.wording import require_family
 
     require_family(family)
@@ -38,7 +40,8 @@ def brief(
         "brief": asdict(read.brief),
         "positive": read.prompt,
         "negative": read.negative or "",
-        "translator": "none" if family == "studio" else translate(sentence).translator,
+        "translator": "none" if family == "studio" else translator_of(sentence),
+        "loras": [f"{tag.name}={tag.weight:g}" for tag in read_notation(sentence).tags],
         "notes": list(read.notes),
     }
     if as_json:

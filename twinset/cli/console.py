@@ -126,7 +126,8 @@ def report(records: list[Record], out: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=2, ensure_ascii=False))
         return
-    for note in [*records[0].composed["notes"], *records[0].labels.get("notes", ())]:
+    notes = (note for record in records for note in (*record.composed["notes"], *record.labels.get("notes", ())))
+    for note in dict.fromkeys(notes):
         say.print(f"note: {note}", markup=False)
     if records[0].safety.get("level") == "warn" and not records[0].safety["active"]:
         from twinset.pipelines.safety import INACTIVE
@@ -186,12 +187,14 @@ def save_sheet(pictures: list[Any], path: Path) -> None:
 
 def mishap(error: Exception) -> str | None:
     """One line for an error that is nobody's fault: disk full, out of memory, not finite; None for others."""
-    from twinset.common.atomic_files import disk_full
+    from twinset.common.atomic_files import disk_full, plain_reason
     from twinset.serving.out_of_memory import out_of_memory
 
-    told = " ".join(str(error).split())[:400]
+    told = plain_reason(error)[:400]
     if disk_full(error):
         return f"{told}; free some space, and run the same command again"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{told}; check the path and its permissions"
     if isinstance(error, OSError | FloatingPointError):
         return told
     if out_of_memory(error):

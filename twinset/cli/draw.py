@@ -71,8 +71,10 @@ def draw_request(fields: dict[str, Any], out: Path, as_json: bool, **loading: An
 
     from twinset.pipelines.generate import generate as draw_all
     from twinset.pipelines.loading.packages import require_choices
+    from twinset.pipelines.loading.request_loras import require_files
 
     require_choices(request, loading["commercial"])
+    require_files(request.loras)
     pipe = load(request.model, **loading, request=request)
     with pictures_bar("drawing", request.num) as progress:
         records = draw_all(pipe, request, out, progress=progress)

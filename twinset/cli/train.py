@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from twinset.cli.console import load, say
 from twinset.cli.derived_options import with_options
+from twinset.common.atomic_files import plain_reason
 from twinset.errors import InputError
 from twinset.training.adapters.options import AdapterOptions, ControlOptions, GarmentOptions, IdentityOptions
 from twinset.training.core.options import Options, checked, read_recipe
@@ -244,7 +245,7 @@ def _stoppable(run: Path) -> Iterator[None]:
         say.print(f"stopped; run the same command again to resume from the last checkpoint in {run}", markup=False)
         raise typer.Exit(130) from None
     except (FloatingPointError, OSError) as error:
-        raise InputError(" ".join(str(error).split())) from error
+        raise InputError(plain_reason(error)) from error
 
 
 def _print_line(line: str) -> None:
