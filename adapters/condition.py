@@ -34,10 +34,12 @@ class Layout:
     Attributes:
         keypoints: (18, 3) float32: x and y in pixels, visibility, in OpenPose order.
         labels: (H, W) uint8 human-parsing map with ATR's 18 labels.
+        others: keypoints (18, 3) of further people in the picture.
     """
 
     keypoints: np.ndarray
     labels: np.ndarray
+    others: tuple[np.ndarray, ...] = ()
 
     def __post_init__(self) -> None:
         if self.keypoints.shape != (18, 3):

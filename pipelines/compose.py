@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes
 
 from twinset.adapters.condition import KNOWN_TO_ALL, Condition, Layout
-from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.drawing.hair import HAIR_LENGTHS, HAIR_STYLES
 from twinset.figure.keypoints import Keypoints
 from twinset.figure.labels import HAT, garment_labels
 from twinset.figure.poses import NAMED, PRESETS
-from twinset.perception.faces.quality import fuse
-from twinset.perception.garments.colours import colour_names
-from twinset.perception.garments.cutout import KINDS_OF, class_by_parsing, class_of, cut_out
 from twinset.perception.people.keypoint_files import mirror, read_keypoints
 from twinset.pipelines.denoising.colour_hold import HeldColour
 from twinset.pipelines.families.backend import FamilyBackend, Selfie
 from twinset.pipelines.families.drawn import StudioBackend
+from twinset.pipelines.families.given_pictures import colours_of, read_garments, read_selfies
 from twinset.pipelines.families.looks import Looks, choose_looks
 from twinset.pipelines.families.photo_pose import photo_pose, redressed
+from twinset.pipelines.families.several_people import (
+    Member,
+    beside_each_other,
+    columns,
+    placed,
+    require_families,
+    together,
+    with_count,
+)
 from twinset.pipelines.families.tryon_photo import Photo, read_photo
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.parts_on_demand import prepared
 from twinset.pipelines.loading.pasted_settings import unused_settings
-from twinset.pipelines.named_files import GarmentPicture
 from twinset.pipelines.request import Request
 from twinset.pipelines.sizes import size_of
 from twinset.pipelines.stages import Stage, View, face_view, stages_of
@@ -41,17 +45,14 @@ from twinset.pipelines.wardrobe import (
     dress_person,
     missing_notes,
     named_kinds,
-    slots,
 )
 from twinset.prompts.brief import Brief
 from twinset.prompts.conflicts import without_colours
 from twinset.prompts.sentence import Sentence, completed, understand
-from twinset.scoring.garment import FEWEST_PIXELS, NEARLY_WHITE
+from twinset.scoring.garment import FEWEST_PIXELS
 
 if TYPE_CHECKING:
     from twinset.pipelines.studio import StudioPipeline
-
-MARGIN = 8
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Composition:
         stages: Stages of the pass, each with the conditions at its size.
         photo: The photo of which a part is redrawn, or None.
         drawn: Clothes without a picture, drawn flat and used as if the user had given one.
+        members: Of several people; `selfie`, `flats` and `looks` are then empty.
         holds_colours: Whether plain clothes drawn from words keep their colours from stage to stage.
         posed: Whether the pass obeys the layout. Without any ControlNet the words alone decide; pose, hair and kinds
             are then empty.
@@ -90,6 +92,7 @@ class Composition:
     looks: Looks | None = None
     photo: Photo | None = None
     drawn: tuple[DrawnGarment, ...] = ()
+    members: tuple[Member, ...] = ()
     posed: bool = True
     holds_colours: bool = True
 
@@ -109,8 +112,11 @@ class Composition:
         """Masks of the conditions, float32 (H, W) in [0, 1], by name: "face", garment kinds, and "kept" for a photo."""
         kinds = iter(self.flats)
         owned = [c for c in self.conditions if c.kind not in KNOWN_TO_ALL]
-        named = [("face" if c.kind == "identity" else next(kinds), c.region[0, 0]) for c in owned]
-        masks = {name: region.float().cpu().numpy() for name, region in named}
+        named = [("face" if c.kind == "identity" else next(kinds, c.kind), c.region[0, 0]) for c in owned]
+        masks: dict[str, np.ndarray] = {}
+        for name, region in named:  # of several people: face, face 2, …
+            again = sum(other.partition(" ")[0] == name for other in masks)
+            masks[f"{name} {again + 1}" if again else name] = region.float().cpu().numpy()
         return masks if self.photo is None else masks | {"kept": (~self.photo.redrawn).astype(np.float32)}
 
 
@@ -129,6 +135,8 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     notes: list[str] = unused_settings(request.prompt, request.model)
     prepared(pipe, request)
     people = backend_at(pipe, request)
+    if request.people:
+        return compose_several(pipe, people, request, notes)
     if request.way == "serial":
         require_reader(people)
     flats = read_garments(people, request.garments, notes)
@@ -166,6 +174,45 @@ def compose(pipe: JointPass, request: Request, draw_clothes: bool = True) -> Com
     whole = [stage for stage in stages if stage.view.window is None][-1]
     inputs = sentence, whole.layout, whole.conditions, pose, hair, kinds, selfie, flats
     return Composition(*inputs, (*sentence.notes, *notes), stages, looks, photo, drawn, posed=bool(pipe.nets))
+
+
+def compose_several(pipe: JointPass, people: FamilyBackend, request: Request, notes: list[str]) -> Composition:
+    """Several people side by side: each reads, stands and is dressed alone, and one pass draws all of them."""
+    require_families(request, draws_one=people.draws_clothes)
+    sentence = understand(request.prompt, people.family, request.seed or 0, {}, request.negative, request.raw_prompt)
+    if not request.raw_prompt:
+        counted = with_count(sentence.prompt, len(request.people), sentence.brief.count)
+        sentence = completed(replace(sentence, prompt=counted), people.family, {}, "", request.framing)
+    members = read_members(people, request, sentence.brief, notes)
+
+    def lay(view: View, there: Layout) -> list[Condition]:
+        laid = ((member, view.layout(member.layout)) for member in members)
+        given = [
+            lay_conditions(pipe, people, member.request, member.selfie, member.flats, None, None, view, own)
+            for member, own in laid
+        ]
+        return [condition for conditions in given for condition in conditions]
+
+    layout = together([member.layout for member in members])
+    views = [View(size) for size in people.stage_sizes()]
+    stages = stages_of(layout, lay, views, request.hires_strength or people.hires_strength(layout))
+    poses, kinds = ", ".join(m.pose for m in members), tuple(kind for m in members for kind in m.kinds)
+    notes.append("several people are drawn together: likeness and garments are not measured or repaired")
+    inputs = sentence, stages[-1].layout, stages[-1].conditions, poses, "", kinds, None, {}
+    return Composition(*inputs, (*sentence.notes, *notes), stages, members=tuple(members), posed=bool(pipe.nets))
+
+
+def read_members(people: FamilyBackend, request: Request, brief: Brief, notes: list[str]) -> list[Member]:
+    """Read each person's pictures and lay the person out in a column of the picture."""
+    found: list[Member] = []
+    for one, (left, width) in zip(request.each_person, columns(people.size, len(request.people)), strict=True):
+        own = people.at((width, people.size[1]))
+        flats = read_garments(people, one.garments, notes)
+        selfie = read_selfies(people, one.selfies, one.face, notes) if one.selfies else None
+        pose, _, kinds, layout = lay_out(own, one, brief, selfie, tuple(flats), notes)
+        found.append(Member(one, selfie, flats, pose, kinds, placed(layout, left, people.size)))
+    layouts = beside_each_other([member.layout for member in found])
+    return [replace(member, layout=layout) for member, layout in zip(found, layouts, strict=True)]
 
 
 def backend_of(pipe: JointPass) -> FamilyBackend:
@@ -225,84 +272,6 @@ def lay_conditions(
     if photo is not None:
         conditions.append(pipe.photo(view.picture(photo.seen), view.mask(photo.redrawn)))
     return conditions
-
-
-# Selfie and garments
-
-
-def read_selfies(people: FamilyBackend, paths: Sequence[Path], choice: str, notes: list[str]) -> Selfie:
-    """Find and align the face of each picture; several become one identity, of which the best is shown.
-
-    Args:
-        people: the family's backend.
-        paths: pictures of one person.
-        choice: which of several faces in one picture.
-        notes: receives a line where there was something to decide, or a picture shows somebody else.
-    """
-    found = [people.selfie(read_picture(path, "selfie"), path, notes, choice) for path in paths]
-    if len(found) == 1:
-        return found[0]
-    embeddings = np.stack([people.embedding(selfie) for selfie in found])
-    together = fuse(embeddings, [selfie.quality for selfie in found])
-    notes += together.notes
-    best = found[max(together.kept, key=lambda index: found[index].quality)]
-    return replace(best, embedding=together.embedding * np.linalg.norm(embeddings, axis=1).mean())
-
-
-def read_garments(people: FamilyBackend, garments: Sequence[GarmentPicture], notes: list[str]) -> dict[str, np.ndarray]:
-    """Read garment pictures and fit each to what the family takes.
-
-    Returns:
-        Kind to uint8 (h, w, 3).
-
-    Raises:
-        InputError: An unknown kind, an empty picture, or two garments for one place.
-    """
-    flats: dict[str, np.ndarray] = {}
-    for garment in garments:
-        picture, worn = laid_flat(people, garment, notes)
-        kind = garment.kind or worn or people.guess_kind(picture, garment.path)
-        if garment.kind is None:
-            notes.append(f"garment {str(garment.path)!r} was recognised as {kind}; write KIND=FILE to override")
-        if kind not in people.kinds:
-            raise InputError(f"garment kind {kind!r} is unknown to this model; choose one of {', '.join(people.kinds)}")
-        clash = next((other for other in flats if slots(other) & slots(kind)), None)
-        if clash:
-            raise InputError(f"garment {str(garment.path)!r} ({kind}) cannot be worn with {clash}; give one of them")
-        flats[kind] = people.fit(picture, kind)
-    return flats
-
-
-def laid_flat(people: FamilyBackend, garment: GarmentPicture, notes: list[str]) -> tuple[np.ndarray, str | None]:
-    """A garment's picture; where somebody wears it, the piece cut out on white.
-
-    Returns:
-        uint8 (h, w, 3), and the kind where the parsing map leaves no choice.
-
-    Raises:
-        InputError: the picture cannot be read, or does not show such a piece.
-    """
-    picture = read_picture(garment.path, "garment")
-    try:
-        labels = people.worn(picture)
-    except InputError as error:
-        notes.append(
-            f"garment {str(garment.path)!r} is taken as laid flat: nothing here tells worn from flat ({error})"
-        )
-        return picture, None
-    if labels is None:
-        return picture, None
-    piece = class_of(garment.kind or "") or class_by_parsing(labels).name
-    notes.append(f"garment {str(garment.path)!r} shows somebody wearing it; the {piece} is cut out")
-    cut = cut_out(picture, labels, piece).picture
-    padded = np.pad(cut, ((MARGIN,) * 2, (MARGIN,) * 2, (0, 0)), constant_values=255)
-    return padded, KINDS_OF[piece][0] if len(KINDS_OF[piece]) == 1 else None
-
-
-def colours_of(flats: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
-    """Names of the colours that garments on white show, the main one first."""
-    masks = {kind: binary_fill_holes((flat < NEARLY_WHITE).any(-1)) for kind, flat in flats.items()}
-    return {kind: colour_names(flats[kind], np.asarray(mask)) for kind, mask in masks.items() if np.any(mask)}
 
 
 # Layout

@@ -71,7 +71,8 @@ def draw(
 def guidance_of(pipe: JointPass, request: Request) -> float | Guidance | None:
     """The request's guidance; where the garment's adapter has a weight of its own, in its authors' order."""
     own = backend_of(pipe).settings(request)
-    if own.garment_guidance is None or not request.garments or request.guidance is None:
+    worn = any(one.garments for one in request.each_person)
+    if own.garment_guidance is None or not worn or request.guidance is None:
         return request.guidance
     return Guidance(request.guidance, garment=own.garment_guidance, order=own.order or CHAIN)
 

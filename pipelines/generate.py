@@ -251,7 +251,7 @@ def under_consent(pipe: JointPass, request: Request) -> Iterator[None]:
         yield
         return
     book = ConsentBook()
-    book.require(request.consent, request.selfies)
+    book.require(request.consent, [selfie for one in request.each_person for selfie in one.selfies])
     with pipe.perception_cache.watched() as names:
         try:
             yield

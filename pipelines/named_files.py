@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,38 @@ class GarmentPicture(BaseModel):
         kind, equals, path = str(value).partition("=")
         named = equals and "/" not in kind and "." not in kind
         return {"path": path, "kind": kind} if named else {"path": str(value)}
+
+
+class PersonChoice(BaseModel):
+    """One of several people in a picture.
+
+    Attributes:
+        selfies: of that person.
+        garments: that the person wears.
+        pose: as of a request.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    selfies: tuple[Path, ...] = ()
+    garments: tuple[GarmentPicture, ...] = ()
+    pose: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_text(cls, value: Any) -> Any:
+        """Accept `selfie=a.jpg garment=coat=c.png pose=waving`, quoted as in a shell, where an object is expected."""
+        if not isinstance(value, str):
+            return value
+        found: dict[str, list[str]] = {"selfie": [], "garment": [], "pose": []}
+        for word in shlex.split(value):
+            name, equals, rest = word.partition("=")
+            if not (equals and rest and name in found):
+                raise ValueError(f"has {word!r}; write selfie=FILE, garment=FILE or garment=KIND=FILE, and pose=NAME")
+            found[name].append(rest)
+        if len(found["pose"]) > 1:
+            raise ValueError("has several poses; give one")
+        return {"selfies": found["selfie"], "garments": found["garment"], "pose": next(iter(found["pose"]), None)}
 
 
 class LoraChoice(BaseModel):

@@ -24,6 +24,7 @@ from twinset.figure.keypoints import openpose_skeleton, stick_of
 from twinset.figure.labels import colourise
 from twinset.models.hub.profiles import ON_HUB
 from twinset.pipelines.compose import Composition
+from twinset.pipelines.named_files import PersonChoice
 from twinset.pipelines.request import Request
 from twinset.pipelines.sizes import FRAME_WORD
 
@@ -93,24 +94,31 @@ class Record(BaseModel):
 
 def located(request: Request) -> Request:
     """The request with absolute paths, so that its record works from any folder."""
-    garments = tuple(g.model_copy(update={"path": g.path.absolute()}) for g in request.garments)
-    selfies = tuple(path.absolute() for path in request.selfies)
+    people = tuple(p.model_copy(update=_absolute(p)) for p in request.people)
     loras = tuple(lora.model_copy(update={"path": lora.path.absolute()}) for lora in request.loras)
-    is_file = request.pose is not None and Path(request.pose).is_file()
-    pose = str(Path(str(request.pose)).absolute()) if is_file else request.pose
     photo = request.photo and request.photo.absolute()
     is_own = request.model not in ("studio", *ON_HUB) and Path(request.model).exists()
     model = str(Path(request.model).absolute()) if is_own else request.model
-    own = {"garments": garments, "selfies": selfies, "loras": loras, "pose": pose, "photo": photo, "model": model}
-    return request.model_copy(update=own).with_networks(Path.absolute)
+    own = {"loras": loras, "photo": photo, "model": model, "people": people}
+    return request.model_copy(update=_absolute(request) | own).with_networks(Path.absolute)
+
+
+def _absolute(asked: Request | PersonChoice) -> dict[str, Any]:
+    """Absolute paths of one person's selfies, garments and pose."""
+    is_file = asked.pose is not None and Path(asked.pose).is_file()
+    return {
+        "selfies": tuple(path.absolute() for path in asked.selfies),
+        "garments": tuple(g.model_copy(update={"path": g.path.absolute()}) for g in asked.garments),
+        "pose": str(Path(str(asked.pose)).absolute()) if is_file else asked.pose,
+    }
 
 
 def input_hashes(request: Request) -> dict[str, str]:
     """SHA-256 of every file a request names and that can be read, by path."""
-    files = [garment.path for garment in request.garments]
-    files += [*request.selfies, *([request.photo] if request.photo else [])]
+    files = [*request.pictures_given, *([request.photo] if request.photo else [])]
     files += [*(lora.path for lora in request.loras), *request.networks]
-    files += [Path(request.pose)] if request.pose and Path(request.pose).is_file() else []
+    poses = [Path(one.pose) for one in request.each_person if one.pose]
+    files += [pose for pose in poses if pose.is_file()]
     hashes: dict[str, str] = {}
     for path in files:
         with suppress(OSError):  # whoever reads it says what is wrong
@@ -189,10 +197,13 @@ def load_record(path: Path) -> Record:
 def request_sheet(composition: Composition, pictures: Sequence[Image.Image]) -> Image.Image:
     """Contact sheet: selfie, garments, pose and parsing map first, then the pictures."""
     layout = composition.layout
-    selfie = [] if composition.selfie is None else [composition.selfie.crop]
+    shown = composition.members or (composition,)
+    faces = [one.selfie.crop for one in shown if one.selfie is not None]
+    garments = [flat for one in shown for flat in one.flats.values()]
     size = (layout.labels.shape[1], layout.labels.shape[0])
-    skeleton = openpose_skeleton(layout.keypoints, size, stick_of(size, thick=True))
+    everybody = (layout.keypoints, *layout.others)
+    skeleton = np.maximum.reduce([openpose_skeleton(one, size, stick_of(size, thick=True)) for one in everybody])
     pose = [skeleton, colourise(layout.labels)] if composition.posed else []
-    asked = [*selfie, *composition.flats.values(), *pose]
+    asked = [*faces, *garments, *pose]
     drawn = [np.asarray(picture) for picture in pictures]
     return contact_sheet(in_rows([*asked, *drawn], columns=8))

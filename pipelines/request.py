@@ -15,7 +15,7 @@ from twinset.errors import InputError
 from twinset.pipelines.denoising.schedulers import SchedulerName
 from twinset.pipelines.families.photo_adapters import GarmentName, IdentityName
 from twinset.pipelines.loading.pasted_settings import LARGEST_SEED, pasted_fields
-from twinset.pipelines.named_files import GarmentPicture, LoraChoice, ParserFile
+from twinset.pipelines.named_files import GarmentPicture, LoraChoice, ParserFile, PersonChoice
 from twinset.pipelines.options import Blend, Option
 from twinset.pipelines.sizes import FORMATS, SIZE_PATTERN, check_size
 from twinset.prompts.wildcards import one_of
@@ -66,6 +66,15 @@ class Request(BaseModel):
         tuple[GarmentPicture, ...],
         Field(description="A garment's picture, or kind=picture (dress=red.png); the kind is recognised if not given."),
         Option(flag="--garment"),
+    ] = ()
+    people: Annotated[
+        tuple[PersonChoice, ...],
+        Field(
+            max_length=3,
+            description='Several people side by side (sd15, sdxl), each with a face and an outfit: "selfie=a.jpg '
+            'garment=coat=c.png pose=waving".',
+        ),
+        Option(flag="--person", use="scene", operator=True),
     ] = ()
     loras: Annotated[
         tuple[LoraChoice, ...],
@@ -345,6 +354,35 @@ class Request(BaseModel):
             return fields
         pasted = pasted_fields(fields["prompt"], str(fields.get("model", "studio")))
         return {**fields, **{name: value for name, value in pasted.items() if fields.get(name) is None}}
+
+    @model_validator(mode="after")
+    def _people_apart(self) -> Request:
+        """Faces and outfits of several people are said of each of them."""
+        if not self.people:
+            return self
+        if len(self.people) == 1:
+            raise ValueError("people: one person is given by --selfie, --garment and --pose; give --person again")
+        if self.selfies or self.garments or self.pose or self.photo or self.way == "serial":
+            raise ValueError("people: say selfie, garment and pose in each --person; --way serial draws one person")
+        return self
+
+    @property
+    def each_person(self) -> tuple[Request, ...]:
+        """A request for each person in the picture; this one where there is one person."""
+        if not self.people:
+            return (self,)
+        return tuple(
+            self.model_copy(
+                update={**dict(person), "people": (), "seed": None if self.seed is None else self.seed + number}
+            )
+            for number, person in enumerate(self.people)
+        )
+
+    @property
+    def pictures_given(self) -> tuple[Path, ...]:
+        """Files of all selfies and garments."""
+        each = self.each_person
+        return tuple(path for one in each for path in (*one.selfies, *(g.path for g in one.garments)))
 
     @field_validator("prompt")
     @classmethod

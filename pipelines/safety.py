@@ -98,9 +98,8 @@ def moderator_of(pipe: JointPass) -> Moderator | None:
 
 def _given(request: Request) -> Iterator[tuple[str, Path]]:
     """Every picture of a request with what it is."""
-    for selfie in request.selfies:
-        yield "selfie", selfie
-    for garment in request.garments:
-        yield "garment", garment.path
+    for one in request.each_person:
+        yield from (("selfie", selfie) for selfie in one.selfies)
+        yield from (("garment", garment.path) for garment in one.garments)
     if request.photo is not None:
         yield "photo", request.photo

@@ -64,12 +64,13 @@ class View:
         """Keypoints and parsing map as the stage sees them."""
         left, top, right, bottom = self.box(layout.labels.shape)
         scale = np.array([self.size[0] / (right - left), self.size[1] / (bottom - top)])
-        points = (layout.keypoints[:, :2] - (left, top)) * scale
-        known = (layout.keypoints != 0).any(1)
-        return Layout(
-            np.where(known[:, None], with_visibility(points, self.size), 0).astype(np.float32),
-            self._seen(layout.labels, Image.Resampling.NEAREST),
-        )
+
+        def seen(keypoints: np.ndarray) -> np.ndarray:
+            points, known = (keypoints[:, :2] - (left, top)) * scale, (keypoints != 0).any(1)
+            return np.where(known[:, None], with_visibility(points, self.size), 0).astype(np.float32)
+
+        labels = self._seen(layout.labels, Image.Resampling.NEAREST)
+        return Layout(seen(layout.keypoints), labels, tuple(map(seen, layout.others)))
 
     def _seen(self, array: np.ndarray, how: Image.Resampling) -> np.ndarray:
         if self.window is None and array.shape[1::-1] == self.size:

@@ -237,7 +237,8 @@ def target_of(pipe: JointPass, composition: Composition) -> Target:
     embedding, skin = None, None
     if selfie is not None and has_identity:
         embedding, skin = _embedding(people, selfie), people.skin(selfie)
-    asked = (layout.keypoints, layout.labels) if composition.posed else (None, None)
+    measured = composition.posed and not composition.members
+    asked = (layout.keypoints, layout.labels) if measured else (None, None)
     return Target(embedding, skin, worn, *asked, composition.prompt, _drafts(pipe, composition))
 
 

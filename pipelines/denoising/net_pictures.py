@@ -56,7 +56,9 @@ def net_picture(
         return five_point_picture(layout.keypoints, size)
     if beside_ours:
         return draw_skeleton(layout.keypoints, size)
-    return openpose_skeleton(layout.keypoints, size, stick_of(size, thick))
+    stick = stick_of(size, thick)
+    skeletons = [openpose_skeleton(keypoints, size, stick) for keypoints in (layout.keypoints, *layout.others)]
+    return np.maximum.reduce(skeletons)
 
 
 def ade20k_picture(labels: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from twinset.perception.faces.onnx import Detector, Recogniser, aligned
 from twinset.perception.garments.cutout import KINDS_OF, cut_out, worn_or_flat
 from twinset.perception.garments.outline import class_by_shape
 from twinset.perception.people.parsing import onnx_parser
+from twinset.pipelines.denoising.controlled import PERSON
 from twinset.pipelines.denoising.schedulers import SchedulerName
 from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.families.choose_face import chosen_face
@@ -237,7 +238,10 @@ class PhotoBackend:
             return None
         embedding = self.embedding(selfie) if selfie.embedding is None else selfie.embedding
         body = squashed([flats[kind] for kind in sorted(flats, key=[*ALL_KINDS].index)])
-        reference = PersonReference(embedding, selfie.crop, body)
+        where = (
+            self._soft(layout, PERSON) if layout.others else None
+        )  # alone, it acts everywhere as its authors have it
+        reference = PersonReference(embedding, selfie.crop, body, where)
         part = self._part(self.adapters.garment)
         strength = self.pipe.adapters[part].adapter.strength * weight
         (condition,) = self.pipe.person_conditions(part, [reference], weight=strength)

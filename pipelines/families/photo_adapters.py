@@ -153,8 +153,9 @@ def settings_for(request: Request, commercial: bool = False) -> AuthorSettings:
     With `--fast` the fast LoRA's scheduler, steps and guidance stand in for the adapter's.
     """
     chosen = choose_adapters(request.identity_adapter, request.garment_adapter, commercial)
-    found = chosen.garment.settings if request.garments else USUAL
-    if found == USUAL and request.selfies:
+    each = request.each_person
+    found = chosen.garment.settings if any(one.garments for one in each) else USUAL
+    if found == USUAL and any(one.selfies for one in each):
         found = chosen.identity.settings
     fast = {"scheduler": FAST.scheduler, "steps": FAST.steps, "guidance": FAST.guidance}
     return replace(found, **fast) if request.fast else found

@@ -104,7 +104,8 @@ def needed_parts(profile: Profile, request: Request, pulling: Pulling, own_net: 
         own |= {"person_detector", "pose_estimator"} if request.pose_estimator == "openpose" else set()
         allowed = [part for part in map(profile.part, PERCEPTION) if part.commercial or not pulling.commercial]
         names += [part.name for part in allowed if part.name not in own]  # without a parser maps are background only
-    names += _adapters(profile, request, chosen, pulling.commercial)
+    for one in request.each_person:
+        names += _adapters(profile, one, chosen, pulling.commercial)
     return list(dict.fromkeys([*names, FAST] if request.fast else names))
 
 
@@ -124,6 +125,7 @@ def chosen_adapters(request: Request, pulling: Pulling) -> ChosenAdapters:
 def asked(request: Request) -> str:
     """What of a request needs parts, in words."""
     given = {
+        "several people": request.people,
         "a selfie": request.selfies,
         "a garment": request.garments,
         "a photo": request.photo,
@@ -136,7 +138,7 @@ def asked(request: Request) -> str:
 
 def _nets(profile: Profile, request: Request) -> list[str]:
     """ControlNets that act: those of roles with any weight, where there is something to lay out."""
-    if not (request.pose or request.selfies or request.garments or request.photo):
+    if not (request.pose or request.selfies or request.garments or request.photo or request.people):
         return []
     weights = {"pose": request.pose_strength, "parsing": request.parsing_strength}
     usual = {part.name for part in profile.chosen()}
@@ -145,11 +147,13 @@ def _nets(profile: Profile, request: Request) -> list[str]:
 
 def _reads_photographs(request: Request, pulling: Pulling) -> bool:
     """Whether somebody must be read off a picture; of garments, where it is not clear that they are laid flat."""
-    if request.photo or _is_picture(request.pose or "") or request.way == "serial":
+    each = request.each_person
+    if request.photo or request.way == "serial" or any(_is_picture(one.pose or "") for one in each):
         return True
     if pulling.offline:  # a note says then that worn was not told from flat
         return False
-    return not all(clearly_flat(read_picture(garment.path, "garment")) for garment in request.garments)
+    pictures = (read_picture(garment.path, "garment") for one in each for garment in one.garments)
+    return not all(map(clearly_flat, pictures))
 
 
 def _is_picture(pose: str) -> bool:

@@ -12,9 +12,10 @@ from PIL import Image
 
 from tests.helpers.tiny import dressed, noise_picture, tiny_pipeline
 from twinset.errors import InputError
-from twinset.pipelines.compose import compose, read_selfies
+from twinset.pipelines.compose import compose
 from twinset.pipelines.families.backend import Selfie
 from twinset.pipelines.families.drawn import StudioBackend
+from twinset.pipelines.families.given_pictures import read_selfies
 from twinset.pipelines.request import Request, read_request
 
 AXES = np.eye(8, dtype=np.float32)

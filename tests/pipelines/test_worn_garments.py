@@ -16,8 +16,8 @@ from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.labels import DRESS, PANTS, SKIRT, UPPER
 from twinset.models.figure_reader import FigureReader
 from twinset.models.hub.profiles import BUNDLED
-from twinset.pipelines.compose import MARGIN, laid_flat
 from twinset.pipelines.families.drawn import StudioBackend
+from twinset.pipelines.families.given_pictures import MARGIN, laid_flat
 from twinset.pipelines.families.photo import PhotoBackend
 from twinset.pipelines.named_files import GarmentPicture
 from twinset.training.mannequin import render

@@ -10,8 +10,9 @@ from PIL import Image
 
 from tests.helpers.tiny import tiny_pipeline
 from twinset.errors import InputError
-from twinset.pipelines.compose import colours_of, compose
+from twinset.pipelines.compose import compose
 from twinset.pipelines.draw import draw, prompt_arguments
+from twinset.pipelines.families.given_pictures import colours_of
 from twinset.pipelines.request import Request
 from twinset.prompts.sentence import understand
 from twinset.prompts.weighting import is_weighted, plain_words

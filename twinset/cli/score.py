@@ -77,8 +77,8 @@ def _recorded(picture: Path) -> Request | None:
 
 def _wanted(people: FamilyBackend, request: Request | None, prompt: str | None, notes: list[str]) -> Target:
     """What a request's pictures should show, its layout aside, which only generation knows."""
-    from twinset.pipelines.compose import read_garments, read_selfies
     from twinset.pipelines.controller.measures import Target
+    from twinset.pipelines.families.given_pictures import read_garments, read_selfies
 
     if request is None:
         return Target(prompt=prompt)
