@@ -27,6 +27,7 @@ from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.packages import packages_on
 from twinset.pipelines.loading.parts_on_demand import prepared
 from twinset.pipelines.loading.pasted_settings import tagged_loras
+from twinset.pipelines.loading.request_embeddings import embeddings_on
 from twinset.pipelines.loading.request_loras import loras_on, trigger_notes
 from twinset.pipelines.record import (
     Record,
@@ -196,6 +197,7 @@ def generate(pipe: JointPass, request: Request, out: Path, progress: Progress | 
         unchanging(request) as hashes,
         under_consent(pipe, request),
         packages_on(pipe, request),
+        embeddings_on(pipe, request.embeddings),
         loras_on(pipe, request.loras) as triggers,
     ):
         session = Session.begin(pipe, request, out, triggers, hashes)

@@ -99,7 +99,8 @@ def located(request: Request) -> Request:
     photo = request.photo and request.photo.absolute()
     is_own = request.model not in ("studio", *ON_HUB) and Path(request.model).exists()
     model = str(Path(request.model).absolute()) if is_own else request.model
-    own = {"loras": loras, "photo": photo, "model": model, "people": people}
+    embeddings = tuple(path.absolute() for path in request.embeddings)
+    own = {"loras": loras, "embeddings": embeddings, "photo": photo, "model": model, "people": people}
     return request.model_copy(update=_absolute(request) | own).with_networks(Path.absolute)
 
 
@@ -116,7 +117,7 @@ def _absolute(asked: Request | PersonChoice) -> dict[str, Any]:
 def input_hashes(request: Request) -> dict[str, str]:
     """SHA-256 of every file a request names and that can be read, by path."""
     files = [*request.pictures_given, *([request.photo] if request.photo else [])]
-    files += [*(lora.path for lora in request.loras), *request.networks]
+    files += [*(lora.path for lora in request.loras), *request.embeddings, *request.networks]
     poses = [Path(one.pose) for one in request.each_person if one.pose]
     files += [pose for pose in poses if pose.is_file()]
     hashes: dict[str, str] = {}

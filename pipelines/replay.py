@@ -19,6 +19,7 @@ from twinset.pipelines.generate import finished, labelled, revision_of, under_co
 from twinset.pipelines.joint_pass import JointPass
 from twinset.pipelines.loading.packages import packages_on
 from twinset.pipelines.loading.parts_on_demand import prepared
+from twinset.pipelines.loading.request_embeddings import embeddings_on
 from twinset.pipelines.loading.request_loras import loras_on
 from twinset.pipelines.record import Record, save_file
 
@@ -49,7 +50,12 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
     request = record.request
     with unet_lock(pipe.unet):
         check_unchanged(pipe, record)
-        with under_consent(pipe, request), packages_on(pipe, request), loras_on(pipe, request.loras):
+        with (
+            under_consent(pipe, request),
+            packages_on(pipe, request),
+            embeddings_on(pipe, request.embeddings),
+            loras_on(pipe, request.loras),
+        ):
             own = request.of_picture(record.index) if record.format >= EACH_BY_ITS_SEED_SINCE else request
             composition = compose(pipe, own, draw_clothes="drawn_clothes" in record.composed)
             composition = as_recorded(record, composition)

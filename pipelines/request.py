@@ -81,6 +81,15 @@ class Request(BaseModel):
         Field(max_length=8, description="A LoRA file, or file=weight (jacket.safetensors=0.8)."),
         Option(flag="--lora", operator=True),
     ] = ()
+    embeddings: Annotated[
+        tuple[Path, ...],
+        Field(
+            max_length=8,
+            description="A textual inversion (.safetensors; sd15, sdxl); its token is the file's name, for --prompt or "
+            "--negative.",
+        ),
+        Option(flag="--embedding", operator=True),
+    ] = ()
     pose: Annotated[
         str | None,
         Field(

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from typing import Any
 
 EMPHASIS, BRACE = 1.1, 1.05
@@ -99,6 +100,15 @@ def is_long(pipe: Any, prompt: str) -> bool:
     return any(len(tokenizer(prompt).input_ids) > tokenizer.model_max_length for tokenizer in tokenizers)
 
 
+def with_all_vectors(tokenizer: Any, text: str) -> str:
+    """Each textual inversion's name followed by the names of its further vectors, as diffusers writes them."""
+    added = set(tokenizer.get_added_vocab())
+    for name in sorted(token for token in added if f"{token}_1" in added):
+        vectors = [name, *takewhile(added.__contains__, (f"{name}_{number}" for number in count(1)))]
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", " ".join(vectors), text)
+    return text
+
+
 def weighted_embeddings(pipe: Any, prompt: str, negative: str = "") -> dict[str, Any]:
     """Prompt embeddings of a pipeline's text encoder(s), weights applied.
 
@@ -115,7 +125,8 @@ def weighted_embeddings(pipe: Any, prompt: str, negative: str = "") -> dict[str,
 
     large = getattr(pipe, "text_encoder_2", None) is not None
     encode = CompelForSDXL(pipe) if large else CompelForSD(pipe)
-    out = encode(normalise_weights(prompt), negative_prompt=normalise_weights(negative))
+    positive, negative = (normalise_weights(with_all_vectors(pipe.tokenizer, text)) for text in (prompt, negative))
+    out = encode(positive, negative_prompt=negative)
     found = {"prompt_embeds": out.embeds, "negative_prompt_embeds": out.negative_embeds}
     if large:
         found |= {

@@ -25,8 +25,8 @@ PHOTOGRAPHS_ONLY = (
 
 
 FULL_SIZE_ONLY = (
-    "--fast, --identity-adapter and --garment-adapter are for --model sd15 and sdxl: the bundled model has adapters of "
-    "its own and draws in 12 steps; leave them out"
+    "--fast, --identity-adapter, --garment-adapter and --embedding are for --model sd15 and sdxl: the bundled model "
+    "has adapters of its own and draws in 12 steps; leave them out"
 )
 
 
@@ -69,7 +69,8 @@ def _reads_photographs(request: Request) -> bool:
 
 def _of_full_size(request: Request) -> bool:
     """Whether a request chooses what only the full-size families have."""
-    return request.fast or request.identity_adapter is not None or request.garment_adapter is not None
+    adapters = request.identity_adapter, request.garment_adapter
+    return request.fast or adapters != (None, None) or bool(request.embeddings)
 
 
 def _require_commercial(request: Request) -> None:
