@@ -5,8 +5,8 @@ Self-attention site:   h = Attn(q, K, V)           + Σ_j w_j(t) · M_j ⊙ Attn
     or, for references without projections of their own (MagicClothing):
                        h = (1 − w M) ⊙ Attn(q, K, V) + w M ⊙ Attn(q, [K; K_ref], [V; V_ref])
 
-K and V of conditions depend neither on the latent nor on the timestep: `remember` projects them once before the pass,
-`set_gates` sets w·M for a step, and K and V of the text are kept as long as the text is the same tensor. With nothing
+K and V of conditions depend neither on the latent nor on the timestep: `attach` projects them once before the pass,
+`set_weights` sets w·M for a step, and K and V of the text are kept as long as the text is the same tensor. With nothing
 remembered the result is diffusers' own, digit for digit.
 """
 
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twinset.adapters.attention_faults import does_not_run
-from twinset.adapters.attention_memory import EVERY_ROW, ConditionKV, RegionTokens
+from twinset.adapters.attention_memory import EVERY_ROW, ConditionKV, ConditionSlot, RegionTokens
 from twinset.adapters.condition import Condition
 from twinset.adapters.lora.install import weigh_lora
 from twinset.errors import InputError
@@ -104,7 +104,8 @@ class JointAttnProcessor:
 
     def _add(self, attn: Attention, mixed: Tensor, m: ConditionKV, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """`mixed` (B, L, C) and what a memory adds at its rows, where its region is."""
-        place, rows = m.places[self.frame.size_of(query.shape[1])], cast(slice, m.rows)
+        size, rows = self.frame.size_of(query.shape[1]), cast(slice, m.rows)
+        place, gate = m.places[size], m.gates[size]
         asking, before = (x[rows] if place.at is None else x[rows].index_select(1, place.at) for x in (query, mixed))
         if not asking.shape[1]:
             return mixed
@@ -115,7 +116,7 @@ class JointAttnProcessor:
             said = attend(attn, asking, keys, values, self.frame.backend) - before
         else:
             said = attend(attn, asking, m.key, m.value, self.frame.backend)
-        said = (m.gate * place.mask).to(mixed.dtype) * said
+        said = gate.to(mixed.dtype) * said
         if place.at is not None:
             mixed[rows].index_add_(1, place.at, said)
             return mixed
@@ -187,15 +188,6 @@ class SiteProjections(nn.Module):
             name = key.replace("-", ".")
             x = features[name] if isinstance(features, dict) else features
             yield name, to_k(x), self.to_v[key](x)
-
-
-@dataclass(frozen=True)
-class ConditionSlot:
-    """Memories of a condition: of its tokens (`present`), or of those that stand for its absence."""
-
-    condition: Condition
-    present: bool
-    memories: list[ConditionKV]
 
 
 class JointAttention:
@@ -360,9 +352,10 @@ class JointAttention:
             whole = len(speaks) == len(branches)
             # a branch has what the one before has and more, so those in which a condition acts lie side by side
             part = EVERY_ROW if whole else slice(speaks[0] * repeat, (speaks[-1] + 1) * repeat) if speaks else None
-            gate = torch.as_tensor(weight, dtype=torch.float32).reshape(-1, 1, 1)
+            if not silent:
+                loan.weigh(weight)
             for memory in loan.memories:
-                memory.gate, memory.rows = gate.to(memory.key.device), None if silent else part
+                memory.rows = None if silent else part
 
     def _wake(self, conditions: Sequence[Condition], step: int, steps: int) -> None:
         """Let the LoRAs of conditions take part where these act, and no others of theirs."""
