@@ -72,6 +72,13 @@ def create_atomic(path: Path, content: bytes, mode: int = 0o600) -> bool:
     return True
 
 
+def private_folder(path: Path) -> Path:
+    """Make a folder its owner's alone, whether it was there before or not, and return it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+    return path
+
+
 def sync(path: Path) -> None:
     """Make sure that a file, or a folder's list of files, is on disk."""
     if os.name == "nt" and path.is_dir():  # folders cannot be opened there

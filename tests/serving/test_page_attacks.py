@@ -14,6 +14,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from tests.helpers.orders import orders
 from tests.helpers.page_service import served
 from tests.helpers.tiny import noise_picture
 from twinset.serving.api_keys import Keys
@@ -224,7 +225,7 @@ def test_own_uploads_go_through_and_come_back_as_pictures(scene: Scene) -> None:
     body["data"][event["inputs"].index(prompt)] = "a dress"
     assert one.http.post("/gradio_api/queue/join", json=body).status_code == 200
     shown = {path for path in paths_in(one.outcome()) if path.endswith(".png")}
-    (order,) = scene.service.files.repository.jobs.requests()
+    (order,) = orders(scene.service.repository)
     (garment,) = json.loads(order)["garments"]
     assert (scene.service.files.uploads / garment["upload"]).read_bytes() == png(1)
 

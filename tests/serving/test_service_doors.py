@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from tests.helpers.orders import orders
 from tests.helpers.tiny import noise_picture
 from tests.serving.test_service import listening
 from twinset.common.result_cache import default_folder
@@ -77,8 +78,9 @@ def test_a_decoder_that_crashes_costs_one_picture(monkeypatch: pytest.MonkeyPatc
     decoder, path = Decoder(), tmp_path / "a.png"
     path.write_bytes(png())
     decoder.check(path)
-    assert decoder.pool is not None
-    decoder.pool.submit(os._exit, 1)
+    (process,) = [one for one in decoder.processes if one.pool is not None]
+    assert process.pool is not None
+    process.pool.submit(os._exit, 1)
     with pytest.raises(Exception, match=r"could not be decoded|terminated"):
         time.sleep(0.3)
         decoder.check(path)
@@ -127,7 +129,7 @@ def test_one_form_with_pictures_and_fields(client: TestClient, service: Service)
     files = [("selfies", ("me.png", png(1))), ("garments", ("a.png", png(2))), ("garments", ("b.png", png(3)))]
     answer = form(client, fields, files, **{"Idempotency-Key": "one"})
     assert answer.status_code == 202 and answer.headers["location"].endswith(answer.json()["id"]), answer.text
-    (request,) = service.repository.jobs.requests()
+    (request,) = orders(service.repository)
     asked = json.loads(request)
     hashes = {name.name: name.read_bytes() for name in service.files.uploads.iterdir()}
     assert [hashes[one] for one in asked["selfies"]] == [png(1)]
