@@ -10,16 +10,16 @@ from types import FrameType
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-STREAMS = 15
-"""Seconds for which answers under way are waited for, those of open streams included, when the server is to stop."""
 
-
-def serve_until_told(app: Callable[..., object], host: str, port: int, on_stop: Callable[[], None]) -> None:
+def serve_until_told(
+    app: Callable[..., object], host: str, port: int, drain: float, on_stop: Callable[[], None]
+) -> None:
     """Answer requests until SIGTERM or SIGINT comes, and return: what is left to do is the caller's.
 
     Args:
         app: the application.
         host, port: to listen on.
+        drain: seconds for which answers under way are waited for, those of open streams included.
         on_stop: called as soon as the signal comes, in its handler.
     """
 
@@ -29,7 +29,7 @@ def serve_until_told(app: Callable[..., object], host: str, port: int, on_stop: 
     before = {number: signal.signal(number, ignore) for number in (signal.SIGTERM, signal.SIGINT)}
     config = uvicorn.Config(
         app, host=host, port=port, access_log=False, timeout_keep_alive=10, http=ImpatientProtocol,
-        timeout_graceful_shutdown=STREAMS,
+        timeout_graceful_shutdown=max(1, round(drain)),
     )  # fmt: skip
     try:
         _Server(config, on_stop).run()

@@ -20,7 +20,8 @@ from twinset.serving.repository.clocks import EPOCH
 from twinset.serving.web.page import add_page
 from twinset.serving.worker import DRAIN, job_drawing, work
 
-LEASE = 60.0
+LEASE, SPARE = 60.0, 10.0
+"""Seconds until a silent worker's job is given to another; and after the drain until one that does not stop is killed."""
 WATCH = 1.0
 """Seconds between looks at the workers."""
 
@@ -68,8 +69,12 @@ class WorkerPool:
         """Tell every worker to stop after its job; returns at once."""
         self.stop.set()
 
-    def shutdown(self, seconds: float = DRAIN + 10.0) -> None:
-        """Let every worker finish its job or put it back; one that does neither is killed, its job drawn later."""
+    def shutdown(self, seconds: float) -> None:
+        """Let every worker finish its job or put it back; one that does neither in time is killed, its job drawn later.
+
+        Args:
+            seconds: for all of them.
+        """
         self.tell()
         deadline = time.monotonic() + seconds
         with self.starting:
@@ -85,6 +90,7 @@ def run_service(
     root: Path, host: str, port: int, open_: bool, *, model: str, commercial: bool, offline: bool, safety: str,
     workers: int, room: int, pictures: int, keep: float, engine: str = "processes",
     choices: Mapping[str, Any] | None = None, optional_labels: bool = False,
+    drain: float = DRAIN,
 ) -> None:  # fmt: skip
     """Serve until told to stop.
 
@@ -99,6 +105,7 @@ def run_service(
         engine: "processes" of this machine draw, or "ray": replicas of Ray Serve.
         choices: fields of every job's request that whoever runs the service chooses, see `CHOICES`.
         optional_labels: see `Limits`.
+        drain: seconds for jobs and answers under way when told to stop; jobs that take longer are put back.
     """
     os.umask(0o077)  # what is written here is the service's user's alone
     log_to_stderr()
@@ -109,10 +116,10 @@ def run_service(
         options = {"make": make, "model": model, "safety": safety, "workers": workers, "choices": choices}
         serve_on_ray(root, host, port, keys, limits, **options)
         return
-    pool = WorkerPool(workers, root, model, commercial, offline, safety, choices, room, LEASE, EPOCH)
+    pool = WorkerPool(workers, root, model, commercial, offline, safety, choices, room, LEASE, EPOCH, drain)
     service = Service(root, keys, limits, alive=pool.alive, lease=LEASE)
     try:
         app = add_page(create_app(service), keys, root, pictures)
-        serve_until_told(app, host, port, on_stop=pool.tell)
+        serve_until_told(app, host, port, drain, on_stop=pool.tell)
     finally:
-        pool.shutdown()
+        pool.shutdown(drain + SPARE)

@@ -339,7 +339,7 @@ class Stopping:
 
 def work(
     root: Path, model: str, commercial: bool, offline: bool, safety: str, choices: Mapping[str, Any] | None, room: int,
-    lease: float, epoch: float, ready: Any, stop: Any,
+    lease: float, epoch: float, drain: float, ready: Any, stop: Any,
 ) -> None:  # fmt: skip
     """What a worker's process runs.
 
@@ -350,11 +350,12 @@ def work(
         choices: see `Worker`.
         room, lease: of the queue.
         epoch: of the service's clock, see `twinset.serving.repository.clocks`.
+        drain: seconds in which a job under way may be finished when the worker is to stop.
         ready, stop: events shared with the service.
     """
     os.umask(0o077)  # what is written here is the service's user's alone
     service = parent_process()
-    stopping = Stopping(stop, lambda: service is None or service.is_alive())
+    stopping = Stopping(stop, lambda: service is None or service.is_alive(), drain)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the service says when to stop
     signal.signal(signal.SIGTERM, stopping.signal)
     log_to_stderr()

@@ -21,8 +21,7 @@ from starlette.testclient import TestClient
 from tests.serving.test_service_worker import ORDER, drawn, made
 from twinset.serving.app import Limits, Service, create_app
 from twinset.serving.queue import JobQueue
-from twinset.serving.repository import JobResult, Repository
-from twinset.serving.repository import clocks, database
+from twinset.serving.repository import JobResult, Repository, clocks, database
 from twinset.serving.upkeep import Duty, Upkeep
 
 

@@ -72,6 +72,9 @@ def serve_command(
         bool,
         typer.Option("--optional-labels", help="Let clients order pictures without labels; the law may forbid it."),
     ] = False,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0.0, help="When told to stop: seconds for jobs under way; others are put back.")
+    ] = 30.0,
     engine: Annotated[str, typer.Option(help="processes, or ray: replicas of Ray Serve.")] = "processes",
     root: Root = None,
     **fields: Any,
@@ -109,4 +112,5 @@ def serve_command(
     settings: dict[str, Any] = {"model": model, "commercial": commercial, "offline": offline, "safety": safety}
     settings |= {"workers": workers, "engine": engine, "choices": choices, "optional_labels": optional_labels}
     say.print(f"page: http://{host}:{port}/  API: http://{host}:{port}/docs", markup=False)
-    run_service(where, host, port, open_, room=room, pictures=most_pictures, keep=keep_hours * 3600, **settings)
+    settings |= {"room": room, "pictures": most_pictures, "keep": keep_hours * 3600, "drain": drain_seconds}
+    run_service(where, host, port, open_, **settings)
