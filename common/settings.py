@@ -67,6 +67,10 @@ VARIABLES = {
         "TWINSET_C2PA_TSA", "address", "none: signatures have no trusted time",
         "Time stamp authority (RFC 3161) that is asked when a manifest is signed.",
     ),
+    "c2pa_trust": Variable(
+        "TWINSET_C2PA_TRUST", "file", "none: of certificates only your own is known",
+        "PEM file of the authorities whose certificates `twinset verify` trusts; names in certificates prove nothing.",
+    ),
     "device": Variable(
         "TWINSET_DEVICE", "text", "`auto`: the first that is here",
         "Where models run: `cuda`, `xpu`, `mps` or `cpu`; `--device` comes before it.",
@@ -109,6 +113,7 @@ class Settings:
     c2pa_cert: Path | None
     c2pa_key: Path | None
     c2pa_tsa: str | None
+    c2pa_trust: Path | None
     facefusion: str | None
     device: str
     memory: str
@@ -127,6 +132,7 @@ def settings() -> Settings:
         c2pa_cert=_path("c2pa_cert"),
         c2pa_key=_path("c2pa_key"),
         c2pa_tsa=_text("c2pa_tsa"),
+        c2pa_trust=_path("c2pa_trust"),
         facefusion=_text("facefusion"),
         device=_text("device") or "auto",
         memory=_text("memory") or "auto",

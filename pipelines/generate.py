@@ -257,13 +257,22 @@ def finished(request: Request, composition: Composition, outcome: Outcome) -> Im
     return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
 
 
-def labelled(request: Request, composition: Composition, picture: Image.Image, name: str) -> Labelled:
-    """The picture's file, with its labels unless the request refuses them; measuring comes before."""
+def labelled(
+    request: Request, composition: Composition, picture: Image.Image, name: str, bound: bool = True
+) -> Labelled:
+    """The picture's file, with its labels unless the request refuses them; measuring comes before.
+
+    Args:
+        request, composition: of the picture.
+        picture: as it was drawn.
+        name: of the file.
+        bound: see `twinset.compliance.labels.labelled.label_picture`.
+    """
     if not request.labels:
         data = encode_png(picture, {})
         return Labelled(picture, data, hashlib.sha256(data).hexdigest(), {})
     photo = None if composition.photo is None or request.photo is None else (request.photo, composition.photo.picture)
-    return label_picture(picture, request.label_text, request.label_corner, name, photo)
+    return label_picture(picture, request.label_text, request.label_corner, name, photo, bound)
 
 
 def check_label(request: Request, composition: Composition) -> None:

@@ -54,7 +54,7 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
             picture = finished(request, composition, draw_controlled(pipe, request, composition, again))
     path = out / record.picture
     path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
-    done = labelled(request, composition, picture, record.picture)
+    done = labelled(request, composition, picture, record.picture, bool(record.labels.get("bound")))
     save_file(done.data, path)
     return path, done.sha256 == record.sha256
 

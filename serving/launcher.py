@@ -21,7 +21,7 @@ from twinset.serving.web.page import add_page
 from twinset.serving.worker import DRAIN, job_drawing, work
 
 LEASE, SPARE = 60.0, 10.0
-"""Seconds until a silent worker's job is given to another; and after the drain until one that does not stop is killed."""
+"""Seconds until a silent worker's job is given to another; and, after the drain, until a worker is killed."""
 WATCH = 1.0
 """Seconds between looks at the workers."""
 

@@ -180,3 +180,24 @@ def test_what_was_made_under_an_ended_consent_goes_by_itself(client: TestClient,
     service.sweep(datetime.now(UTC) + timedelta(days=5))
     assert service.repository.jobs.held() == {ids[1]}
     assert not seen.exists() and len(list(service.files.uploads.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"labels": False}, "labels"),
+        ({"label_corner": "none"}, "label_corner"),
+        ({"label_text": "\u200b"}, "label_text"),
+    ],
+)
+def test_clients_do_not_decide_whether_pictures_are_labelled(
+    fields: dict[str, Any], wrong: str, tmp_path: Path
+) -> None:
+    for optional in (False, True):
+        service = Service(tmp_path / str(optional), None, Limits(optional_labels=optional))
+        with TestClient(create_app(service), base_url="http://localhost") as local:
+            answer = local.post("/v1/jobs", json={"prompt": "x"} | fields)
+            refused = not optional or wrong == "label_text"  # words that draw nothing are no label anywhere
+            assert answer.status_code == (422 if refused else 202), answer.text
+            assert not refused or answer.json()["field"] == wrong
+            assert bool(service.queue.counts()) != refused
