@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from PIL import Image
 
+from twinset.common.atomic_files import create_atomic
 from twinset.common.sheets import tinted
 from twinset.compliance.consent import ConsentBook
 from twinset.compliance.labels.labelled import Labelled, label_picture
@@ -43,6 +44,8 @@ from twinset.pipelines.request import Request
 from twinset.pipelines.safety import Safety, safety_of
 from twinset.pipelines.sizes import size_of
 
+PLAIN = 0o666
+"""Mode of a picture's file, less the process's umask."""
 InputHashes = Callable[[], dict[str, str]]
 """Gives the hashes of a request's files, see `unchanging`."""
 REMEDY = "try more --candidates or another --seed, a clearer selfie, or a lower --min-identity"
@@ -86,6 +89,7 @@ class Session:
         inputs: SHA-256 of the request's files, by path.
         revision: of the model.
         out: folder for the files.
+        began: when, seconds since 1970.
     """
 
     pipe: JointPass
@@ -96,6 +100,7 @@ class Session:
     inputs: dict[str, str]
     revision: str
     out: Path
+    began: float
 
     @classmethod
     def begin(cls, pipe: JointPass, request: Request, out: Path, triggers: Sequence[str], hashes: InputHashes) -> Self:
@@ -110,7 +115,7 @@ class Session:
             decisions["triggers"] = list(triggers)
             decisions["notes"] += trigger_notes(request.loras, triggers, request.prompt)
         out.mkdir(parents=True, exist_ok=True)
-        return cls(pipe, request, composition, safety, decisions, hashes(), revision_of(pipe), out)
+        return cls(pipe, request, composition, safety, decisions, hashes(), revision_of(pipe), out, time.time())
 
     def draw_one(self, index: int, progress: Progress | None = None) -> DrawnPicture | RefusedPicture:
         """Draw one picture, measure and repair it, and have the safety checker look at it."""
@@ -126,16 +131,29 @@ class Session:
 
     def write_one(self, drawn: DrawnPicture) -> tuple[Record, Image.Image]:
         """Label a picture and write it with its record; the record, and the picture as it is shown."""
-        name = picture_name(self.out, seed_of(self.request, drawn.index), self.request)
         picture = finished(self.request, self.composition, drawn.outcome)
-        file = labelled(self.request, self.composition, picture, name)
-        save_file(file.data, self.out / name)
+        name, file = self._claimed(seed_of(self.request, drawn.index), picture)
         record = self._record(drawn, name, file)
         save_record(record, self.out)
         if self.request.show_regions:
             overlay = tinted(drawn.outcome.picture, self.composition.regions)
             save_picture(overlay, (self.out / name).with_stem(f"{Path(name).stem}-regions"))
         return record, file.picture
+
+    def _claimed(self, seed: int, picture: Image.Image) -> tuple[str, Labelled]:
+        """Write a picture's file under a name that is its own, and return both.
+
+        Another process may take a name between the look for it and the writing: then the file, which holds its own
+        name, is made anew for the next one.
+        """
+        while True:
+            name = picture_name(self.out, seed, self.request, self.began)
+            file = labelled(self.request, self.composition, picture, name)
+            if create_atomic(self.out / name, file.data, PLAIN):
+                return name, file
+            if _is_ours(self.out / name, self.request, self.began):  # drawn before
+                save_file(file.data, self.out / name)
+                return name, file
 
     def _record(self, drawn: DrawnPicture, name: str, file: Labelled) -> Record:
         outcome = drawn.outcome
@@ -294,21 +312,30 @@ def with_model_defaults(pipe: JointPass, request: Request) -> Request:
     return request.settled(*own)
 
 
-def picture_name(out: Path, seed: int, request: Request) -> str:
-    """A name from the picture's seed, such as `0007.png`; another request's picture of that name is kept."""
+def picture_name(out: Path, seed: int, request: Request, began: float | None = None) -> str:
+    """A name from the picture's seed, such as `0007.png`; another request's picture of that name is kept.
+
+    Args:
+        out: folder of the picture.
+        seed: its own.
+        request: that it is of; a picture of the same one is written anew.
+        began: when the request did, seconds since 1970: what was written since is another process's, and kept too.
+    """
     name, again = f"{seed:04d}.png", 1
-    while not _is_ours(out / name, request):
+    while not _is_ours(out / name, request, began):
         again += 1
         name = f"{seed:04d}-{again}.png"
     return name
 
 
-def _is_ours(picture: Path, request: Request) -> bool:
+def _is_ours(picture: Path, request: Request, began: float | None) -> bool:
     """Whether a file name is free or holds a picture of the same request, what does not change it aside."""
-    if not picture.exists():
-        return True
     try:
+        if began is not None and picture.stat().st_mtime >= began:
+            return False
         theirs = load_record(picture.with_suffix(".json")).request
+    except FileNotFoundError:
+        return True
     except InputError:
         return False
     aside = {"num": request.num, "show_regions": request.show_regions}

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from twinset.common.atomic_files import sync, write_atomic
 from twinset.common.hashing import file_hash
+from twinset.common.paths import file_name
 from twinset.errors import InputError
 from twinset.pipelines.batch.manifest import Item
 
@@ -73,8 +74,14 @@ class Ledger:
         return False
 
     def entry(self, name: str) -> dict[str, Any] | None:
-        """The item's published JSON; None where it is not done."""
-        return _read(self.items / name / ENTRY)
+        """The item's published JSON; None where it is not done, or where it names files that are not beside it."""
+        entry = _read(self.items / name / ENTRY)
+        try:
+            for file in [] if entry is None else [entry["picture"], *entry["formats"].values(), *entry["files"]]:
+                file_name(file)
+        except (InputError, KeyError, TypeError, AttributeError):
+            return None
+        return entry
 
     def failure(self, name: str) -> dict[str, Any] | None:
         """Why an item failed; None where it did not."""
