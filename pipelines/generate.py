@@ -15,7 +15,7 @@ from PIL import Image
 
 from twinset.common.atomic_files import create_atomic
 from twinset.common.sheets import tinted
-from twinset.compliance.consent import ConsentBook
+from twinset.compliance.consent import ConsentBook, enter_file
 from twinset.compliance.labels.labelled import Labelled, label_picture
 from twinset.compliance.labels.visible import check_text, draw_label
 from twinset.compliance.labels.xmp import encode_png
@@ -137,7 +137,7 @@ class Session:
         save_record(record, self.out)
         if self.request.show_regions:
             overlay = tinted(drawn.outcome.picture, self.composition.regions)
-            save_picture(overlay, (self.out / name).with_stem(f"{Path(name).stem}-regions"))
+            save_picture(overlay, (self.out / name).with_stem(f"{Path(name).stem}-regions"), self.request.consent)
         return record, file.picture
 
     def _claimed(self, seed: int, picture: Image.Image) -> tuple[str, Labelled]:
@@ -149,6 +149,7 @@ class Session:
         while True:
             name = picture_name(self.out, seed, self.request, self.began)
             file = labelled(self.request, self.composition, picture, name)
+            enter_file(self.request.consent, self.out / name, file.data)
             if create_atomic(self.out / name, file.data, PLAIN):
                 return name, file
             if _is_ours(self.out / name, self.request, self.began):  # drawn before
@@ -221,7 +222,7 @@ def _draw_all(session: Session, progress: Progress | None) -> list[Record]:
             written.append(session.write_one(result))
     if written:
         sheet = request_sheet(session.composition, [picture for _, picture in written])
-        save_picture(sheet, session.out / "sheet.png")
+        save_picture(sheet, session.out / "sheet.png", session.request.consent)
     if refused:
         reasons = "; ".join(f"seed {one.seed}: {one.reason}" for one in refused)
         raise InputError(f"refused {len(refused)} of {session.request.num} pictures ({reasons}); {REMEDY}")
@@ -257,13 +258,10 @@ def under_consent(pipe: JointPass, request: Request) -> Iterator[None]:
     if request.consent is None:
         yield
         return
-    book = ConsentBook()
-    book.require(request.consent, request.selfies)
-    with pipe.perception_cache.watched() as names:
-        try:
-            yield
-        finally:
-            book.bind(request.consent, seen=sorted(names))
+    book, consent = ConsentBook(), request.consent
+    book.require(consent, [*request.selfies, *([request.photo] if request.photo else [])])
+    with pipe.perception_cache.watched(lambda name: book.bind(consent, seen=[name])):
+        yield
 
 
 def finished(request: Request, composition: Composition, outcome: Outcome) -> Image.Image:

@@ -20,6 +20,7 @@ from twinset.common.hashing import file_hash
 from twinset.common.paths import file_name
 from twinset.common.sheets import contact_sheet, in_rows
 from twinset.common.validation import one_line
+from twinset.compliance.consent import enter_file
 from twinset.compliance.labels.xmp import encode_png
 from twinset.errors import InputError
 from twinset.figure.keypoints import openpose_skeleton, stick_of
@@ -170,9 +171,15 @@ def composed(composition: Composition) -> dict[str, Any]:
     }
 
 
-def save_picture(picture: Image.Image, path: Path) -> str:
-    """Write a PNG of the pixels alone (no metadata) in one step; returns its SHA-256."""
-    return save_file(encode_png(picture, {}), path)
+def save_picture(picture: Image.Image, path: Path, consent: str | None = None) -> str:
+    """Write a PNG of the pixels alone (no metadata) in one step; returns its SHA-256.
+
+    Args:
+        picture: RGB.
+        path: of the file.
+        consent: under which it is made, see `twinset.compliance.consent.ConsentBook.enter_file`.
+    """
+    return save_file(enter_file(consent, path, encode_png(picture, {})), path)
 
 
 def save_file(data: bytes, path: Path) -> str:
@@ -184,7 +191,8 @@ def save_file(data: bytes, path: Path) -> str:
 def save_record(record: Record, folder: Path) -> Path:
     """Write a record beside its picture in one step; returns its path."""
     path = folder / Path(record.picture).with_suffix(".json")
-    write_atomic(path, record.model_dump_json(indent=2) + "\n")
+    text = record.model_dump_json(indent=2) + "\n"
+    write_atomic(path, enter_file(record.request.consent, path, text.encode()))
     return path
 
 

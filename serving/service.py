@@ -263,6 +263,7 @@ class Service:
         """End a consent, and delete all that was made under it."""
         self.book.withdraw(consent)
         self._forget_made_under(consent)
+        self.repository.database.flush()
 
     def sweep(self, now: datetime | None = None) -> None:
         """Delete what is kept no longer, and what was made under consents that have ended; `now` as of the clock.
@@ -274,7 +275,7 @@ class Service:
         faults: list[Exception] = []
         for step in (
             lambda: self.files.expire(self.limits.keep), lambda: self.book.expire(now=now),
-            lambda: self._end_consents(now),
+            lambda: self._end_consents(now), self.repository.database.flush,
         ):  # fmt: skip
             try:
                 step()

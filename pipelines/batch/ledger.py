@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from twinset.common.atomic_files import sync, write_atomic
 from twinset.common.hashing import file_hash
 from twinset.common.paths import file_name
+from twinset.compliance.consent import enter_file
 from twinset.errors import InputError
 from twinset.pipelines.batch.manifest import Item
 
@@ -104,6 +105,7 @@ class Ledger:
         entry = told | {"made_of": item.sha256, "files": {name: file_hash(folder / name) for name in files}}
         (folder / ENTRY).write_text(json.dumps(entry, ensure_ascii=False, indent=1), encoding="utf-8")
         for path in folder.iterdir():
+            enter_file(item.request.consent, self.items / item.name / path.name, path.read_bytes())
             sync(path)
         sync(folder)
         os.replace(folder, self.items / item.name)

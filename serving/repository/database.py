@@ -91,6 +91,7 @@ class Database:
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA synchronous=FULL")  # what was accepted survives a power cut
+            connection.execute("PRAGMA secure_delete=ON")  # and what was deleted is overwritten
             self._local.connection = connection
         return connection
 
@@ -112,6 +113,10 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
+
+    def flush(self) -> None:
+        """Take what was deleted out of SQLite's journal too, where nobody reads from it now."""
+        self.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """The rows of a query, or of a statement with RETURNING."""

@@ -45,21 +45,21 @@ class Desk:
         app: the service's application.
         folder: of what the page shows; emptied as time goes by.
         most: pictures of one job.
-        keys: name → API key of everybody who signed in; None where the service asks for none.
+        keyed: whether the service asks for keys.
         files: which of them a browser's session may use.
     """
 
     app: FastAPI
     folder: Path
     most: int
-    keys: dict[str, str] | None
+    keyed: bool
     files: SessionFiles
     entered: dict[tuple[str | None, str, str], str] = field(default_factory=dict)
     """Consents that were entered here: (who asks, person, until) → id."""
 
     def client(self, request: gr.Request) -> Client:
         """Asks the service for whoever uses the page."""
-        return Client(self.app, None if self.keys is None else self.keys.get(request.username or "", ""))
+        return Client(self.app, (request.state.page_key or "") if self.keyed else None)
 
     async def pictures(self, client: Client, job: dict[str, Any], request: gr.Request) -> list[Path]:
         """Fetch a job's pictures, to be shown to whoever asks."""
