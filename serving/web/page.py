@@ -60,11 +60,14 @@ def add_page(app: FastAPI, keys: Keys | None, root: Path, most: int) -> FastAPI:
     desk = Desk(app, folder, most, keys is not None, files)
     with PageBlocks(title="Twinset", analytics_enabled=False) as blocks:
         gr.Markdown(words("title"), elem_id="title")
-        for name, tab in (
-            ("draw_tab", DrawTab), ("batch_tab", BatchTab), ("history_tab", HistoryTab), ("mirror_tab", MirrorTab)
-        ):  # fmt: skip
+        with gr.Tab(words("draw_tab"), elem_id="draw_tab"):
+            draw = DrawTab(desk)
+        for name, tab in (("batch_tab", BatchTab), ("history_tab", HistoryTab), ("mirror_tab", MirrorTab)):
             with gr.Tab(words(name), elem_id=name):
                 tab(desk)
+        blocks.load(
+            draw.resumed, None, draw.outputs, show_progress="hidden", concurrency_limit=None, api_visibility="private"
+        )
 
     @app.get("/", include_in_schema=False)
     def home() -> RedirectResponse:
