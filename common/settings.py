@@ -148,6 +148,25 @@ def _path(setting: str) -> Path | None:
     return None if text is None else Path(text)
 
 
+SILENCED = {
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime keeps a device's id and sends events
+    "HF_HUB_DISABLE_TELEMETRY": "1", "DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False",
+    "RAY_USAGE_STATS_ENABLED": "0", "NO_ALBUMENTATIONS_UPDATE": "1",
+}  # fmt: skip
+"""Switches of other packages that report to their makers, or ask for news, unless they are told otherwise."""
+
+
+def silence_reports() -> None:
+    """Turn reports of other packages off, here and in all processes that are started from here.
+
+    Most are read when the package is first imported, so this comes before any other import (`twinset/__init__.py`).
+    Whoever wants one back sets its variable to something else.
+    """
+    for name, value in SILENCED.items():
+        os.environ.setdefault(name, value)
+
+
 def set_consent_folder(folder: Path) -> None:
     """Where the book of consents is, for the rest of this process and those that it starts."""
     os.environ[VARIABLES["consent"].name] = str(folder)

@@ -39,7 +39,6 @@ def add_page(app: FastAPI, keys: Keys | None, root: Path, most: int) -> FastAPI:
         most: pictures of one job.
     """
     cache = (root / PAGE / "files").resolve()
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["GRADIO_RUN_HISTORY"] = "False"  # no run goes to a hub
     os.environ["GRADIO_TEMP_DIR"] = str(cache)  # read when Gradio is imported
     import gradio as gr
     from starlette.middleware import Middleware
@@ -77,7 +76,7 @@ def add_page(app: FastAPI, keys: Keys | None, root: Path, most: int) -> FastAPI:
     look: Any = gr.themes.Soft(font=system, font_mono=["ui-monospace", "monospace"])
     gr.mount_gradio_app(
         app, blocks, PATH, auth=None if sign_ins is None else sign_ins.check, i18n=TRANSLATIONS, theme=look, css=CSS,
-        footer_links=["settings"], show_error=False, ssr_mode=False,
+        footer_links=["settings"], show_error=False, ssr_mode=False, run_history=False,
         app_kwargs={"middleware": [Middleware(SessionFilesMiddleware, files=files, sign_ins=sign_ins)]},
     )  # fmt: skip
     files.of_page = frozenset(paths_in([one["props"].get("value") for one in blocks.config["components"]]))

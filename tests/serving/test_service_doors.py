@@ -21,6 +21,7 @@ from tests.helpers.orders import orders
 from tests.helpers.tiny import noise_picture
 from tests.serving.test_service import listening
 from twinset.common.result_cache import default_folder
+from twinset.serving.api_keys import Keys
 from twinset.serving.app import Limits, Service, create_app
 from twinset.serving.storage import Decoder
 
@@ -201,3 +202,16 @@ def test_clients_do_not_decide_whether_pictures_are_labelled(
             assert answer.status_code == (422 if refused else 202), answer.text
             assert not refused or answer.json()["field"] == wrong
             assert bool(service.queue.counts()) != refused
+
+
+@pytest.mark.parametrize("host", ["[", "]", "[::1", "a b", "a/b", "a@b", "a:b:c", "[::1]x", "a:99999999"])
+def test_a_host_that_is_none_is_said_to_be_so(host: str, tmp_path: Path) -> None:
+    """With keys, where any name may lead to the service; whatever the body."""
+    keys = Keys(tmp_path / "keys.json")
+    with TestClient(create_app(Service(tmp_path, keys, Limits()))) as client:
+        for path in ("/health", "/v1/jobs", "/v1/jobs/", "/docs"):
+            answer = client.get(path, headers={"Host": host, "X-API-Key": "x"})
+            assert answer.status_code == 400 and answer.json()["detail"].endswith("is not a name or address"), path
+        answer = client.post("/v1/jobs", headers={"Host": host}, content=b"{}")
+        assert answer.status_code == 400 and "Content-Length" not in answer.text
+        assert client.get("/health", headers={"Host": "shop_1.example:8080"}).status_code == 200
