@@ -210,8 +210,13 @@ def read_c2pa_manifest(data: bytes) -> dict[str, Any] | None:
         return None
     active = _active(found)
     assertions = {one["label"]: one.get("data") for one in active.get("assertions", ())}
-    actions = [a for label, told in assertions.items() if label.startswith("c2pa.actions") for a in told["actions"]]
-    sources = {str(action.get("digitalSourceType", "")).rpartition("/")[2] for action in actions}
+    sources = {
+        str(action.get("digitalSourceType", "")).rpartition("/")[2]
+        for label, told in assertions.items()
+        if label.startswith("c2pa.actions") and isinstance(told, dict)
+        for action in told.get("actions") or ()
+        if isinstance(action, dict)  # anybody may sign anything
+    }
     issuer, faults = active.get("signature_info", {}).get("issuer"), _faults(found)
     holds = found.get("validation_state") in ("Valid", "Trusted")
     signer = _signer_of(mime, data) if holds else None
@@ -222,7 +227,7 @@ def read_c2pa_manifest(data: bytes) -> dict[str, Any] | None:
         "issuer": issuer,
         "development": signer == "own" and settings().c2pa_cert is None,
         "generated": bool(sources & set(GENERATED)),
-        "mark": assertions.get(ASSERTION),
+        "mark": told if isinstance(told := assertions.get(ASSERTION), dict) else None,
         "faults": faults,
     }
 

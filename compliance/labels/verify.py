@@ -124,7 +124,7 @@ def _xmp(data: bytes, notes: list[str]) -> dict[str, Any] | None:
             packet = read_xmp(picture)
         aigc, source = (read_property(packet, name) if packet else None for name in (AIGC, SOURCE_TYPE))
         field = json.loads(aigc) if aigc else None
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, RecursionError) as error:
         notes.append(f"XMP cannot be read ({str(error).splitlines()[0]})")
         return None
     generated = source is not None and source.rpartition("/")[2] in GENERATED

@@ -253,6 +253,19 @@ def test_changed_unsigned_and_damaged_files_are_told_apart() -> None:
     assert told[2] and (told[2]["state"], told[2]["generated"], told[2]["signer"]) == ("Invalid", False, None)
 
 
+@pytest.mark.parametrize("data", [["x"], "x", {"mark": 7}, {"mark": ["x"]}])
+def test_a_manifest_may_say_anything_of_the_mark(data: Any, tmp_path: Path) -> None:
+    signed, _ = sign(xmp.encode_png(Image.fromarray(field(5)), {}), "x.png", data)
+    (tmp_path / "a.png").write_bytes(signed)
+    assert verify(tmp_path / "a.png").manifest_verdict == "own"
+
+
+@pytest.mark.parametrize("aigc", ["[" * 100_000, '"' * 9, "{", '{"Label": {"a": 1}, "ProduceID": [1]}', "7"])
+def test_xmp_may_say_anything(aigc: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(xmp.encode_png(Image.fromarray(field(5)), {xmp.AIGC: aigc}))
+    assert verify(tmp_path / "a.png").layers == []
+
+
 # Words that nobody sees
 
 

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.serving.test_service_worker import ORDER, drawn, made
+from twinset.serving import launcher
 from twinset.serving.repository import Repository
 from twinset.serving.worker import Stopping
 
@@ -126,3 +127,44 @@ def test_a_job_that_takes_too_long_is_put_back_as_if_nobody_had_begun_it(tmp_pat
     assert os.path.isdir(worker.files.jobs)
     worker.hurried = lambda: False
     assert worker.once() and worker.queue.counts() == {"done": 1}
+
+
+class Dead:
+    """A worker's process that has died."""
+
+    @staticmethod
+    def is_alive() -> bool:
+        return False
+
+
+class Alive(Dead):
+    """One that has not."""
+
+    @staticmethod
+    def is_alive() -> bool:
+        return True
+
+
+def test_a_machine_without_processes_keeps_no_worker_from_coming_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fork` fails for a while: the watch goes on, and replaces the dead when it can."""
+    monkeypatch.setattr(launcher, "WATCH", 0.01)
+    pool: Any = object.__new__(launcher.WorkerPool)
+    pool.stop, pool.starting, pool.processes = threading.Event(), threading.Lock(), [Dead(), Alive()]
+    kept, faults = pool.processes[1], [1, 2]
+
+    def start() -> Any:
+        if faults:
+            faults.pop()
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return Alive()
+
+    monkeypatch.setattr(pool, "_start", start)
+    watch = threading.Thread(target=pool._watch)
+    watch.start()
+    deadline = time.monotonic() + 20
+    while not pool.processes[0].is_alive():
+        assert watch.is_alive() and time.monotonic() < deadline
+        time.sleep(0.01)
+    pool.stop.set()
+    watch.join(10)
+    assert faults == [] and pool.processes[1] is kept
