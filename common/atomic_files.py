@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What file systems without hard links say, as memory cards and some network drives have them."""
 
 
 def write_atomic(path: Path, content: bytes | str, mode: int = 0o666) -> None:
@@ -54,6 +56,11 @@ def atomic_path(path: Path, mode: int = 0o666) -> Iterator[Path]:
 def create_atomic(path: Path, content: bytes, mode: int = 0o600) -> bool:
     """Make a file unless it is there: of several processes, the first one's counts.
 
+    Args:
+        path: of the file.
+        content: its bytes.
+        mode: of the new file, less the process's umask.
+
     Returns:
         Whether this call made it.
 
@@ -63,13 +70,26 @@ def create_atomic(path: Path, content: bytes, mode: int = 0o600) -> bool:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         write_atomic(temporary, content, mode)
-        os.link(temporary, path)
+        try:
+            os.link(temporary, path)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+            os.replace(temporary, path)
     except FileExistsError:
         return False
     finally:
         temporary.unlink(missing_ok=True)
     sync(path.parent)
     return True
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder its owner's alone, whether it was there before or not, and return it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+    return path
 
 
 def sync(path: Path) -> None:

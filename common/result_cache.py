@@ -63,7 +63,7 @@ class PerceptionCache:
 
     def __init__(self, folder: Path | None = None, limit: int = LIMIT):
         self.folder, self.limit = folder, limit
-        self.watchers: list[set[str]] = []
+        self.watchers: list[tuple[set[str], Callable[[str], None]]] = []
 
     def __call__(
         self,
@@ -87,8 +87,10 @@ class PerceptionCache:
         weights = revision if isinstance(revision, str) else revision()
         key = content_key(*given, format=FORMAT, what=what, revision=weights, **parameters)
         path = self.folder / f"{what}-{key}.npz"
-        for names in self.watchers:
-            names.add(path.name)
+        for names, hear in self.watchers:
+            if path.name not in names:
+                hear(path.name)
+                names.add(path.name)
         known = self._read(path)
         if known is not None:
             return known
@@ -97,14 +99,19 @@ class PerceptionCache:
         return result
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[set[str]]:
-        """Yields a set that receives the file names of all results made or found while this is open."""
+    def watched(self, hear: Callable[[str], None] = lambda name: None) -> Iterator[set[str]]:
+        """Yields a set that receives the file names of all results made or found while this is open.
+
+        Args:
+            hear: called with each name once, before the result is made: what is written down then outlives a crash.
+        """
         names: set[str] = set()
-        self.watchers.append(names)
+        watcher = (names, hear)
+        self.watchers.append(watcher)
         try:
             yield names
         finally:
-            self.watchers.remove(names)
+            self.watchers = [one for one in self.watchers if one is not watcher]
 
     def entries(self) -> list[Entry]:
         """All results, the one not used for longest first."""

@@ -67,6 +67,10 @@ VARIABLES = {
         "TWINSET_C2PA_TSA", "address", "none: signatures have no trusted time",
         "Time stamp authority (RFC 3161) that is asked when a manifest is signed.",
     ),
+    "c2pa_trust": Variable(
+        "TWINSET_C2PA_TRUST", "file", "none: of certificates only your own is known",
+        "PEM file of the authorities whose certificates `twinset verify` trusts; names in certificates prove nothing.",
+    ),
     "device": Variable(
         "TWINSET_DEVICE", "text", "`auto`: the first that is here",
         "Where models run: `cuda`, `xpu`, `mps` or `cpu`; `--device` comes before it.",
@@ -109,6 +113,7 @@ class Settings:
     c2pa_cert: Path | None
     c2pa_key: Path | None
     c2pa_tsa: str | None
+    c2pa_trust: Path | None
     facefusion: str | None
     device: str
     memory: str
@@ -127,6 +132,7 @@ def settings() -> Settings:
         c2pa_cert=_path("c2pa_cert"),
         c2pa_key=_path("c2pa_key"),
         c2pa_tsa=_text("c2pa_tsa"),
+        c2pa_trust=_path("c2pa_trust"),
         facefusion=_text("facefusion"),
         device=_text("device") or "auto",
         memory=_text("memory") or "auto",
@@ -140,6 +146,25 @@ def _text(setting: str) -> str | None:
 def _path(setting: str) -> Path | None:
     text = _text(setting)
     return None if text is None else Path(text)
+
+
+SILENCED = {
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime keeps a device's id and sends events
+    "HF_HUB_DISABLE_TELEMETRY": "1", "DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False",
+    "RAY_USAGE_STATS_ENABLED": "0", "NO_ALBUMENTATIONS_UPDATE": "1",
+}  # fmt: skip
+"""Switches of other packages that report to their makers, or ask for news, unless they are told otherwise."""
+
+
+def silence_reports() -> None:
+    """Turn reports of other packages off, here and in all processes that are started from here.
+
+    Most are read when the package is first imported, so this comes before any other import (`twinset/__init__.py`).
+    Whoever wants one back sets its variable to something else.
+    """
+    for name, value in SILENCED.items():
+        os.environ.setdefault(name, value)
 
 
 def set_consent_folder(folder: Path) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -64,16 +63,9 @@ class OnnxGraph:
         )
 
 
-def _runtime() -> ModuleType:
-    """ONNX Runtime, silenced: its official builds report to their maker unless told otherwise before they start."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    return onnxruntime
-
-
 def _session(path: Path, data: bytes, providers: Sequence[str]) -> Any:
-    runtime = _runtime()
+    import onnxruntime as runtime  # slow to load; it reports to nobody, see `twinset.common.settings.SILENCED`
+
     missing = set(providers) - set(runtime.get_available_providers())
     if missing:
         known = ", ".join(runtime.get_available_providers())

@@ -13,8 +13,9 @@ from typing import Self
 
 from PIL import Image
 
+from twinset.common.atomic_files import create_atomic
 from twinset.common.sheets import tinted
-from twinset.compliance.consent import ConsentBook
+from twinset.compliance.consent import ConsentBook, enter_file
 from twinset.compliance.labels.labelled import Labelled, label_picture
 from twinset.compliance.labels.visible import check_text, draw_label
 from twinset.compliance.labels.xmp import encode_png
@@ -46,6 +47,8 @@ from twinset.pipelines.request import Request
 from twinset.pipelines.safety import Safety, safety_of
 from twinset.pipelines.sizes import size_of
 
+PLAIN = 0o666
+"""Mode of a picture's file, less the process's umask."""
 InputHashes = Callable[[], dict[str, str]]
 """Gives the hashes of a request's files, see `unchanging`."""
 REMEDY = "try more --candidates or another --seed, a clearer selfie, or a lower --min-identity"
@@ -92,6 +95,7 @@ class Session:
         inputs: SHA-256 of the request's files, by path.
         revision: of the model.
         out: folder for the files.
+        began: when, seconds since 1970.
     """
 
     pipe: JointPass
@@ -103,6 +107,7 @@ class Session:
     inputs: dict[str, str]
     revision: str
     out: Path
+    began: float
 
     @classmethod
     def begin(cls, pipe: JointPass, request: Request, out: Path, triggers: Sequence[str], hashes: InputHashes) -> Self:
@@ -114,7 +119,7 @@ class Session:
         notes = [*tagged_loras(request.prompt, request.loras)[1], *concerns]
         notes += trigger_notes(request.loras, triggers, request.prompt)
         out.mkdir(parents=True, exist_ok=True)
-        return cls(pipe, request, composition, safety, notes, triggers, hashes(), revision_of(pipe), out)
+        return cls(pipe, request, composition, safety, notes, triggers, hashes(), revision_of(pipe), out, time.time())
 
     def of_picture(self, index: int) -> Composition:
         """The composition of one picture: pose, hair, outfit and the variants of templates are drawn from its seed."""
@@ -134,16 +139,30 @@ class Session:
 
     def write_one(self, drawn: DrawnPicture) -> tuple[Record, Image.Image]:
         """Label a picture and write it with its record; the record, and the picture as it is shown."""
-        name = picture_name(self.out, seed_of(self.request, drawn.index), self.request)
         picture = finished(self.request, drawn.composition, drawn.outcome)
-        file = labelled(self.request, drawn.composition, picture, name)
-        save_file(file.data, self.out / name)
+        name, file = self._claimed(drawn, picture)
         record = self._record(drawn, name, file)
         save_record(record, self.out)
         if self.request.show_regions:
             overlay = tinted(drawn.outcome.picture, drawn.composition.regions)
-            save_picture(overlay, (self.out / name).with_stem(f"{Path(name).stem}-regions"))
+            save_picture(overlay, (self.out / name).with_stem(f"{Path(name).stem}-regions"), self.request.consent)
         return record, file.picture
+
+    def _claimed(self, drawn: DrawnPicture, picture: Image.Image) -> tuple[str, Labelled]:
+        """Write a picture's file under a name that is its own, and return both.
+
+        Another process may take a name between the look for it and the writing: then the file, which holds its own
+        name, is made anew for the next one.
+        """
+        while True:
+            name = picture_name(self.out, seed_of(self.request, drawn.index), self.request, self.began)
+            file = labelled(self.request, drawn.composition, picture, name)
+            enter_file(self.request.consent, self.out / name, file.data)
+            if create_atomic(self.out / name, file.data, PLAIN):
+                return name, file
+            if _is_ours(self.out / name, self.request, self.began):  # drawn before
+                save_file(file.data, self.out / name)
+                return name, file
 
     def _record(self, drawn: DrawnPicture, name: str, file: Labelled) -> Record:
         outcome, decisions = drawn.outcome, composed(drawn.composition)
@@ -216,7 +235,7 @@ def _draw_all(session: Session, progress: Progress | None) -> list[Record]:
             written.append(session.write_one(result))
     if written:
         sheet = request_sheet(session.composition, [picture for _, picture in written])
-        save_picture(sheet, session.out / "sheet.png")
+        save_picture(sheet, session.out / "sheet.png", session.request.consent)
     if refused:
         reasons = "; ".join(f"seed {one.seed}: {one.reason}" for one in refused)
         raise InputError(f"refused {len(refused)} of {session.request.num} pictures ({reasons}); {REMEDY}")
@@ -252,13 +271,16 @@ def under_consent(pipe: JointPass, request: Request) -> Iterator[None]:
     if request.consent is None:
         yield
         return
-    book = ConsentBook()
-    book.require(request.consent, [selfie for one in request.each_person for selfie in one.selfies])
-    with pipe.perception_cache.watched() as names:
-        try:
-            yield
-        finally:
-            book.bind(request.consent, seen=sorted(names))
+    book, consent = ConsentBook(), request.consent
+    book.require(consent, faces_of(request))
+    with pipe.perception_cache.watched(lambda name: book.bind(consent, seen=[name])):
+        yield
+
+
+def faces_of(request: Request) -> list[Path]:
+    """Pictures of people whose consent a request needs."""
+    selfies = [selfie for one in request.each_person for selfie in one.selfies]
+    return [*selfies, *([request.photo] if request.photo else [])]
 
 
 def finished(request: Request, composition: Composition, outcome: Outcome) -> Image.Image:
@@ -270,13 +292,22 @@ def finished(request: Request, composition: Composition, outcome: Outcome) -> Im
     return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
 
 
-def labelled(request: Request, composition: Composition, picture: Image.Image, name: str) -> Labelled:
-    """The picture's file, with its labels unless the request refuses them; measuring comes before."""
+def labelled(
+    request: Request, composition: Composition, picture: Image.Image, name: str, bound: bool = True
+) -> Labelled:
+    """The picture's file, with its labels unless the request refuses them; measuring comes before.
+
+    Args:
+        request, composition: of the picture.
+        picture: as it was drawn.
+        name: of the file.
+        bound: see `twinset.compliance.labels.labelled.label_picture`.
+    """
     if not request.labels:
         data = encode_png(picture, {})
         return Labelled(picture, data, hashlib.sha256(data).hexdigest(), {})
     photo = None if composition.photo is None or request.photo is None else (request.photo, composition.photo.picture)
-    return label_picture(picture, request.label_text, request.label_corner, name, photo)
+    return label_picture(picture, request.label_text, request.label_corner, name, photo, bound)
 
 
 def check_label(request: Request, composition: Composition) -> None:
@@ -300,21 +331,30 @@ def with_model_defaults(pipe: JointPass, request: Request) -> Request:
     return request.settled(steps, guidance, people.usual_size, own.scheduler or people.usual_scheduler)
 
 
-def picture_name(out: Path, seed: int, request: Request) -> str:
-    """A name from the picture's seed, such as `0007.png`; another request's picture of that name is kept."""
+def picture_name(out: Path, seed: int, request: Request, began: float | None = None) -> str:
+    """A name from the picture's seed, such as `0007.png`; another request's picture of that name is kept.
+
+    Args:
+        out: folder of the picture.
+        seed: its own.
+        request: that it is of; a picture of the same one is written anew.
+        began: when the request did, seconds since 1970: what was written since is another process's, and kept too.
+    """
     name, again = f"{seed:04d}.png", 1
-    while not _is_ours(out / name, request):
+    while not _is_ours(out / name, request, began):
         again += 1
         name = f"{seed:04d}-{again}.png"
     return name
 
 
-def _is_ours(picture: Path, request: Request) -> bool:
+def _is_ours(picture: Path, request: Request, began: float | None) -> bool:
     """Whether a file name is free or holds a picture of the same request, what does not change it aside."""
-    if not picture.exists():
-        return True
     try:
+        if began is not None and picture.stat().st_mtime >= began:
+            return False
         theirs = load_record(picture.with_suffix(".json")).request
+    except FileNotFoundError:
+        return True
     except InputError:
         return False
     aside = {"num": request.num, "show_regions": request.show_regions}

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from twinset.common.atomic_files import write_atomic
 from twinset.common.hashing import file_hash
+from twinset.common.paths import file_name
 from twinset.common.sheets import contact_sheet, in_rows
+from twinset.common.validation import one_line
+from twinset.compliance.consent import enter_file
 from twinset.compliance.labels.xmp import encode_png
 from twinset.errors import InputError
 from twinset.figure.keypoints import openpose_skeleton, stick_of
@@ -28,6 +31,8 @@ from twinset.pipelines.named_files import PersonChoice
 from twinset.pipelines.request import Request
 from twinset.pipelines.sizes import FRAME_WORD
 
+MOST_BYTES, MOST_THREADS = 16_000_000, 4096
+"""Of a record's file, and of the machine that it was drawn on."""
 LIBRARIES = ("twinset", "torch", "diffusers", "transformers", "numpy", "pillow", "resvg_py")
 
 
@@ -76,6 +81,20 @@ class Record(BaseModel):
     labels: dict[str, Any] = {}
     licences: dict[str, str] = {}
     safety: dict[str, Any] = {}
+
+    @field_validator("picture")
+    @classmethod
+    def _is_a_name(cls, picture: str) -> str:
+        """A record may come from anybody, and its picture is written beside it: a path would lead elsewhere."""
+        return file_name(picture)
+
+    @field_validator("machine")
+    @classmethod
+    def _has_a_number_of_threads(cls, machine: dict[str, str]) -> dict[str, str]:
+        threads = machine.get("threads", "1")
+        if not threads.isascii() or not threads.isdigit() or not 0 < int(threads[:9]) <= MOST_THREADS:
+            raise ValueError(f"threads is {threads[:20]!r}; it must be a number from 1 to {MOST_THREADS}")
+        return machine
 
     @model_validator(mode="before")
     @classmethod
@@ -162,9 +181,15 @@ def composed(composition: Composition) -> dict[str, Any]:
     }
 
 
-def save_picture(picture: Image.Image, path: Path) -> str:
-    """Write a PNG of the pixels alone (no metadata) in one step; returns its SHA-256."""
-    return save_file(encode_png(picture, {}), path)
+def save_picture(picture: Image.Image, path: Path, consent: str | None = None) -> str:
+    """Write a PNG of the pixels alone (no metadata) in one step; returns its SHA-256.
+
+    Args:
+        picture: RGB.
+        path: of the file.
+        consent: under which it is made, see `twinset.compliance.consent.ConsentBook.enter_file`.
+    """
+    return save_file(enter_file(consent, path, encode_png(picture, {})), path)
 
 
 def save_file(data: bytes, path: Path) -> str:
@@ -176,7 +201,8 @@ def save_file(data: bytes, path: Path) -> str:
 def save_record(record: Record, folder: Path) -> Path:
     """Write a record beside its picture in one step; returns its path."""
     path = folder / Path(record.picture).with_suffix(".json")
-    write_atomic(path, record.model_dump_json(indent=2) + "\n")
+    text = record.model_dump_json(indent=2) + "\n"
+    write_atomic(path, enter_file(record.request.consent, path, text.encode()))
     return path
 
 
@@ -188,10 +214,13 @@ def load_record(path: Path) -> Record:
     """
     if not path.is_file():
         raise InputError(f"record {str(path)!r} is not a file; `twinset generate` writes one beside each picture")
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError(f"record {str(path)!r} is no Twinset record (over 16 MB); give the .json of a picture")
     try:
         return Record.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
-        reason = f"{error.error_count()} wrong keys" if isinstance(error, ValidationError) else "not text"
+        wrong = isinstance(error, ValidationError)
+        reason = f"{error.error_count()} wrong keys, {one_line(error, 'record')}" if wrong else "not text"
         raise InputError(f"record {str(path)!r} is no Twinset record ({reason}); give the .json of a picture") from None
 
 

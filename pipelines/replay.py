@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 
 from twinset.common.hashing import file_hash
+from twinset.common.paths import file_name
+from twinset.compliance.consent import enter_file
 from twinset.compliance.labels.key import key_name, mark_key
 from twinset.errors import InputError
 from twinset.pipelines.compose import Composition, compose
@@ -61,10 +63,10 @@ def replay(pipe: JointPass, record: Record, out: Path, progress: Progress | None
             composition = as_recorded(record, composition)
             again = partial(draw, pipe, request, composition, record.index, progress)
             picture = finished(request, composition, draw_controlled(pipe, request, composition, again))
-    path = out / record.picture
+    path = out / file_name(record.picture)
     path = path.with_stem(f"{path.stem}-replay") if path.exists() else path
-    done = labelled(request, composition, picture, record.picture)
-    save_file(done.data, path)
+    done = labelled(request, composition, picture, record.picture, bool(record.labels.get("bound")))
+    save_file(enter_file(request.consent, path, done.data), path)
     return path, done.sha256 == record.sha256
 
 

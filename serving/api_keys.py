@@ -54,6 +54,10 @@ class Keys:
         digest = _hash(key)
         return next((name for name, value in self._known().items() if hmac.compare_digest(value, digest)), None)
 
+    def count(self) -> int:
+        """How many keys there are."""
+        return len(self._known())
+
     def _known(self) -> dict[str, str]:
         try:
             return json.loads(self.path.read_text(encoding="utf-8"))

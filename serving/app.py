@@ -40,15 +40,14 @@ def create_app(service: Service) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_sweep, service)
-            tasks.start_soon(_deliver, service)
+            tasks.start_soon(service.upkeep.run)
             yield
             tasks.cancel_scope.cancel()
         service.decoder.close()
 
     problems: dict[int | str, dict[str, Any]] = {
         code: {"model": ProblemDetails, "content": {"application/problem+json": {}}}
-        for code in (400, 401, 403, 413, 422)
+        for code in (400, 401, 403, 413, 422, 503)
     }
     app = FastAPI(
         title="Twinset", version=version("twinset"), lifespan=lifespan, responses=problems,
@@ -64,20 +63,6 @@ def create_app(service: Service) -> FastAPI:
     _add_jobs(app, service)
     _add_health(app, service)
     return app
-
-
-async def _sweep(service: Service) -> None:
-    """Deletes what is too old, every minute."""
-    while True:
-        await anyio.to_thread.run_sync(service.sweep)
-        await anyio.sleep(60)
-
-
-async def _deliver(service: Service) -> None:
-    """Sends the webhooks of jobs that have ended."""
-    while True:
-        if not await anyio.to_thread.run_sync(service.webhook_sender.deliver_due, abandon_on_cancel=True):
-            await anyio.sleep(1)
 
 
 def _missing() -> dict[int | str, dict[str, Any]]:
@@ -184,15 +169,17 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
 
 def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/health")
-    def health() -> Health:
+    async def health() -> Health:  # not in a thread, all of which may be busy
         """Whether the service answers."""
         return Health(status="ok", version=version("twinset"))
 
     @app.get("/ready", responses={503: {"model": ProblemDetails}})
-    def ready() -> Health:
-        """Whether pictures are drawn too."""
+    async def ready() -> Health:
+        """Whether pictures are drawn too, and what should be deleted or sent by now is."""
         if not service.alive():
             raise Problem(503, "the workers are not ready; try again later")
+        if behind := service.upkeep.behind():
+            raise Problem(503, f"{' and '.join(behind)} cannot be done; see the log and /metrics, and mend the disk")
         return Health(status="ok", version=version("twinset"))
 
     @app.get("/metrics", response_class=PlainTextResponse)
@@ -200,6 +187,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
         """Prometheus' text format; no names, no prompts."""
         for state in ("queued", "running", "done", "failed", "cancelled"):
             service.jobs.labels(state).set(service.queue.counts().get(state, 0))
+        service.upkeep.behind()
         service.waiting.set(service.queue.waiting())
         service.seconds.set(service.seconds_each())
         return PlainTextResponse(generate_latest(service.registry).decode())

@@ -89,11 +89,15 @@ def read_order(fields: dict[str, Any]) -> dict[str, Any]:
         raise InputError(one_line(error, "request")) from None
 
 
-def uploads_of(fields: dict[str, Any]) -> list[str]:
-    """All uploads that a job request names."""
-    pose = fields["pose"] or ""
-    alone = [upload for upload in (fields["photo"], pose if len(pose) == 32 else None) if upload]
-    return [*fields["selfies"], *(one["upload"] for one in fields["garments"]), *alone]
+def with_uploads(fields: dict[str, Any], named: Callable[[str], str]) -> dict[str, Any]:
+    """A job request's fields with other names for its uploads; words that read like an id stay as they are."""
+    pose = fields["pose"]
+    return fields | {
+        "selfies": [named(upload) for upload in fields["selfies"]],
+        "garments": [one | {"upload": named(one["upload"])} for one in fields["garments"]],
+        "photo": named(fields["photo"]) if fields["photo"] else None,
+        "pose": named(pose) if pose and len(pose) == 32 else pose,
+    }
 
 
 def to_request(

@@ -1,6 +1,7 @@
-"""The service's log: one JSON object per line, of numbers and random ids, never of personal data.
+"""The service's log: one JSON object per line, of numbers and words of the service's own, never of personal data.
 
-No prompt, name, picture, key or address is logged: log lines may outlive the jobs that they describe.
+No prompt, name, picture, key or address is logged: log lines may outlive the jobs that they describe. Nor are the ids
+of jobs, which lead to all of these, unless whoever runs the service sets the logger's level to DEBUG.
 """
 
 from __future__ import annotations
@@ -10,9 +11,20 @@ import logging
 from datetime import UTC, datetime
 
 LOGGER = logging.getLogger("twinset.serving")
+QUOTING = (
+    "diffusers",
+    "transformers",
+    "compel",
+    "httpx",
+    "httpcore",
+    "dynamicprompts",
+    "multipart",
+    "python_multipart",
+)
+"""Libraries whose log lines may hold prompts, addresses or ids."""
 ALLOWED = frozenset({
-    "attempts", "event", "job", "method", "pictures", "problem", "route", "seconds", "state", "status", "time", "tries",
-    "worker",
+    "attempts", "duty", "event", "job", "method", "pictures", "problem", "route", "seconds", "state", "status", "time",
+    "tries", "worker",
 })  # fmt: skip
 
 
@@ -28,12 +40,19 @@ def log_event(event: str, **values: str | float | None) -> None:
     """
     if foreign := values.keys() - ALLOWED:
         raise ValueError(f"{sorted(foreign)} may not be logged; choose among {sorted(ALLOWED)}")
+    if not LOGGER.isEnabledFor(logging.DEBUG):
+        values.pop("job", None)
     entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
     LOGGER.info(json.dumps(entry | {name: value for name, value in values.items() if value is not None}))
 
 
 def log_to_stderr() -> None:
-    """Write the lines to standard error; asked for by the program, never by the library."""
+    """Write the lines to standard error; asked for by the program, never by the library.
+
+    Libraries that quote what they were given, such as the part of a prompt that was too long, are silenced.
+    """
+    for name in QUOTING:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if not LOGGER.handlers:
         LOGGER.addHandler(logging.StreamHandler())
         LOGGER.setLevel(logging.INFO)

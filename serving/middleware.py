@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from urllib.parse import SplitResult, urlsplit
 
@@ -12,6 +13,8 @@ from twinset.serving.problem_details import Problem
 
 DISCARDING = 5.0
 """Seconds in which what is too large is read and thrown away."""
+HOST = re.compile(r"([A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(:\d{0,5})?")
+"""A name or an address, and perhaps a port (RFC 9110, 7.2; RFC 3986, 3.2.2)."""
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -53,8 +56,11 @@ class Guard:
         Raises:
             Problem: 400, 403 or 413.
         """
+        host = headers.get("host", "")
         if self.local:
-            _own_name(headers.get("host", ""))
+            _own_name(host)
+        if host and not HOST.fullmatch(host):  # nobody behind the guard can make an address of it
+            raise Problem(400, f"host {host[:80]!r} is not a name or address; send a valid Host header")
         _own_page(headers)
         try:
             announced = int(headers.get("content-length") or 0)

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from twinset.common.atomic_files import disk_full
 from twinset.common.validation import field_name, one_line
 from twinset.errors import InputError
+from twinset.serving.repository import unavailable
 
 RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
 """Phrases of RFC 9110 where Python before 3.13 has those of earlier RFCs."""
@@ -102,9 +103,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(OSError)
     @app.exception_handler(sqlite3.OperationalError)
     async def _disk(_: Request, error: OSError | sqlite3.OperationalError) -> JSONResponse:
-        if not disk_full(error):
-            raise error
-        return Problem(507, "no space is left on the disk; try again later", headers={"Retry-After": "60"}).answer()
+        if disk_full(error):
+            return Problem(507, "no space is left on the disk; try again later", headers={"Retry-After": "60"}).answer()
+        if unavailable(error):
+            return Problem(503, "the queue cannot be used now; try again later", headers={"Retry-After": "15"}).answer()
+        raise error
 
     @app.exception_handler(Exception)
     async def _other(_: Request, error: Exception) -> JSONResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Iterable
 
 from twinset.errors import InputError
 from twinset.serving.repository import Delivery, Job, JobResult, Progress, Repository, State, Webhook, WebhookState
@@ -27,15 +28,19 @@ class JobQueue:
     Args:
         repository: Where jobs are kept.
         room: Pictures that may wait or be drawn at a time.
-        lease: Seconds after its last heartbeat when a worker counts as lost.
+        lease: Seconds after its last heartbeat when a worker counts as lost, by the machine's own clock.
+        share: Says how many pictures of one owner may wait or be drawn; all of the room when None.
     """
 
-    def __init__(self, repository: Repository, room: int = 256, lease: float = 60.0) -> None:
+    def __init__(
+        self, repository: Repository, room: int = 256, lease: float = 60.0, share: Callable[[], int] | None = None
+    ) -> None:
         self.repository, self.jobs, self.room, self.lease = repository, repository.jobs, room, lease
+        self.share = share or (lambda: room)
 
     def add(
         self, owner: str, request: str, pictures: int, idempotency_key: str | None = None, consent: str | None = None,
-        webhook: str | None = None, fingerprint: str | None = None,
+        webhook: str | None = None, fingerprint: str | None = None, uploads: Iterable[str] = (),
     ) -> str:  # fmt: skip
         """Append a job and return its id; with an idempotency key that was used before, that job's.
 
@@ -47,6 +52,7 @@ class JobQueue:
             consent: Of the person in it.
             webhook: Where its end is sent.
             fingerprint: What two requests of one idempotency key must have in common; the whole request when None.
+            uploads: Ids of those that it draws from; they are kept as long as the job.
 
         Raises:
             QueueFullError: Its pictures do not fit beside those that wait.
@@ -55,36 +61,41 @@ class JobQueue:
         with self.repository.transaction():
             known = None if idempotency_key is None else self.jobs.find_by_key(owner, idempotency_key)
             if known is None:
-                self._check_room(pictures)
+                self._check_room(pictures, owner)
                 job = Job(
                     id=uuid.uuid4().hex, owner=owner, request=request, fingerprint=fingerprint or request,
                     pictures=pictures, created_at=self.repository.clock(), idempotency_key=idempotency_key,
                     consent=consent, webhook=None if webhook is None else Webhook(webhook),
                 )  # fmt: skip
-                self.jobs.insert(job)
+                self.jobs.insert(job, uploads)
                 return job.id
         if known.fingerprint != (fingerprint or request):
             raise OtherRequestError(f"Idempotency-Key {idempotency_key!r} was used for another request; use a new one")
         return known.id
 
-    def _check_room(self, pictures: int) -> None:
-        waiting = self.waiting()
+    def _check_room(self, pictures: int, owner: str) -> None:
+        waiting, own = self.waiting(), self.jobs.pictures_waiting(owner)
         if waiting + pictures > self.room:
             raise QueueFullError(
                 f"no room for {pictures} pictures: {waiting} of at most {self.room} wait; try again later"
             )
+        share = self.share()
+        if own + pictures > share:
+            raise QueueFullError(
+                f"no room for {pictures} pictures: {own} of at most {share} of one key wait; try again later"
+            )
 
     def claim(self, worker: str) -> Job | None:
         """Take the oldest job that waits or whose worker was lost; None when there is none."""
-        now = self.repository.clock()
+        now, ticks = self.repository.clock(), self.repository.ticks()
         aside = JobResult(error=f"set aside after {MOST_ATTEMPTS} attempts; its workers died")
         with self.repository.transaction():
-            self.jobs.fail_lost(now, MOST_ATTEMPTS, aside)
-            return self.jobs.claim_oldest(worker, now, now + self.lease)
+            self.jobs.fail_lost(ticks, ticks + self.lease, MOST_ATTEMPTS, now, aside)
+            return self.jobs.claim_oldest(worker, ticks, ticks + self.lease)
 
     def heartbeat(self, job: str, worker: str, progress: Progress | None = None) -> bool:
         """Renew the lease; False tells the worker to stop: cancelled, deleted, or given to another."""
-        return self.jobs.renew(job, worker, self.repository.clock() + self.lease, progress)
+        return self.jobs.renew(job, worker, self.repository.ticks() + self.lease, progress)
 
     def finish(self, job: str, worker: str, state: State, result: JobResult) -> bool:
         """End a job as `done` or `failed`; False when it ended before or belongs to another worker."""

@@ -6,6 +6,7 @@ answer. Jobs are claimed, counted and released by the same `Worker` as without R
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -79,6 +80,7 @@ class Front:
         self, drawer: Any, root: Path, model: str, safety: str, room: int, drawers: int, lease: float = LEASE,
         choices: Mapping[str, Any] | None = None,
     ):  # fmt: skip
+        os.umask(0o077)
         repository = Repository(root / DATABASE)
         queue, files = JobQueue(repository, room, lease), Files(root, repository)
         draw = RemoteDrawing(drawer, ConsentBook(root / CONSENTS))

@@ -14,6 +14,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from twinset.common.settings import silence_reports
+
+silence_reports()
+
 if TYPE_CHECKING:
     from twinset.adapters.condition import Condition, Layout
     from twinset.errors import InputError

@@ -55,13 +55,33 @@ def signing_certificate(folder: Path | None = None) -> Certificate:
     if chosen.c2pa_cert or chosen.c2pa_key:
         chain, private = _own_file("c2pa_cert", chosen.c2pa_cert), _own_file("c2pa_key", chosen.c2pa_key)
         return Certificate(chain, private, development=False)
-    folder = folder or data_folder() / "c2pa"
-    path = folder / "development.pem"
+    path = _development_file() if folder is None else folder / "development.pem"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         create_atomic(path, b"".join(_made()))
     key, _, chain = path.read_bytes().partition(b"-----BEGIN CERTIFICATE-----")
     return Certificate(b"-----BEGIN CERTIFICATE-----" + chain, key, development=True)
+
+
+def own_chain() -> tuple[int, bytes] | None:
+    """Of the certificate that this machine signs with, its serial number and its authority's certificate, PEM.
+
+    Returns:
+        None where it has none yet, or where the file holds none.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    path = settings().c2pa_cert or _development_file()
+    try:
+        chain = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return chain[0].serial_number, chain[-1].public_bytes(Encoding.PEM)
+
+
+def _development_file() -> Path:
+    return data_folder() / "c2pa" / "development.pem"
 
 
 def _own_file(setting: str, path: Path | None) -> bytes:

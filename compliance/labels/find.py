@@ -30,6 +30,7 @@ from twinset.compliance.labels.carriers import (
     whitened,
 )
 from twinset.compliance.labels.code import CODE_BITS, decode_payload
+from twinset.compliance.labels.content import MOST_DIFFERING, content_code, differing
 
 THRESHOLD = 5.5
 """Correlation of the pilot in standard deviations.
@@ -62,6 +63,8 @@ class Found:
         scale: How much larger things are than when it was marked, on the canonical grid.
         turn: Degrees, clockwise.
         mirrored: Left and right were changed.
+        content: Code of what the picture shows, see `twinset.compliance.labels.content`; the payload says the code of
+            the picture that was marked.
     """
 
     payload: int
@@ -69,6 +72,12 @@ class Found:
     scale: float
     turn: float
     mirrored: bool
+    content: int
+
+    @property
+    def bound(self) -> bool:
+        """Whether it was laid into this picture: a mark that was lifted from another one says the other's code."""
+        return differing(self.payload, self.content) <= MOST_DIFFERING
 
 
 @dataclass(frozen=True)
@@ -104,12 +113,14 @@ def find_mark(picture: np.ndarray, key: bytes) -> Found | None:
     """
     grey = luma(picture)
     for level in _levels(min(grey.shape)):
-        values, patterns = whitened(canonical(grey, level)), carriers(key, level)
+        grid, patterns = canonical(grey, level), carriers(key, level)
+        values = whitened(grid)
         if not values.any():
             continue
         ratios = power_spectrum(values)[1]
         for mirrored in (False, True):
-            view = _View(in_band(values[:, ::-1] if mirrored else values), patterns)
+            flipped = (values[:, ::-1], grid[:, ::-1]) if mirrored else (values, grid)
+            view = _View(in_band(flipped[0]), patterns, flipped[1], key, level)
             found = view.read(_guesses(ratios, patterns.tones, mirrored))
             if found is not None:
                 return replace(found, mirrored=mirrored)
@@ -148,10 +159,16 @@ class _View:
     Attributes:
         values: float (h, w).
         patterns: Of this canonical size.
+        grid: float (h, w), luminance, likewise mirrored or not.
+        key: Of the mark.
+        level: The canonical size.
     """
 
     values: np.ndarray
     patterns: Carriers
+    grid: np.ndarray
+    key: bytes
+    level: int
 
     def read(self, guesses: Iterator[_Geometry]) -> Found | None:
         """The mark under the first guess at which it can be read."""
@@ -169,7 +186,9 @@ class _View:
         payload = decode_payload(scores[:CODE_BITS]) if scores[CODE_BITS] >= THRESHOLD else None
         if payload is None:
             return None
-        return Found(payload, float(scores[CODE_BITS]), geometry.scale, float(np.degrees(geometry.turn)), False)
+        content = content_code(self.grid, self.key, self.level, geometry.matrix, geometry.shift)
+        turn = float(np.degrees(geometry.turn))
+        return Found(payload, float(scores[CODE_BITS]), geometry.scale, turn, False, content)
 
     def _shifted(self, guess: _Geometry) -> tuple[float, _Geometry]:
         """The pilot's greatest correlation over all shifts (by Fourier transform), and the geometry with that shift."""

@@ -1,8 +1,15 @@
 """The key of the pixel mark.
 
 Without a key of one's own the mark is laid with a public one, so that anybody can read it with `twinset verify` free of
-charge, as Article 50 of the EU's AI Act wants. Whoever knows a key can also take its mark out or lay it into another
-picture. A secret one (`TWINSET_MARK_KEY`) prevents that, and then only its owner can read the mark.
+charge, as Article 50 of the EU's AI Act wants. Whoever knows a key can also take its mark out, or lay one into any
+picture: a mark of the public key proves nothing. Of a secret one (`TWINSET_MARK_KEY`) only its owner can read the mark
+or lay a new one.
+
+A secret key does not keep anybody from lifting a mark: who has a marked picture can estimate what was added to it, and
+add that to another picture. The mark says what is to be seen in the picture that it was laid into, by a code that needs
+the key (`twinset.compliance.labels.content`), so that `twinset verify` tells a lifted mark on another picture in nearly
+all cases. A small change of the marked picture itself, a face exchanged say, it does not tell; the signature does. Nor
+does a secret key keep anybody from destroying a mark: strong blur, redrawing or cutting takes out any.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from twinset.compliance.labels.carriers import canonical, level_of, luma
+from twinset.compliance.labels.content import content_code
 from twinset.compliance.labels.find import find_mark
 from twinset.compliance.labels.key import key_name, mark_key
 from twinset.compliance.labels.mark import add_mark
@@ -36,8 +38,8 @@ class Labelled:
         picture: RGB with the visible label and the pixel mark.
         data: The file.
         sha256: Of the file before it was signed.
-        told: What goes into the record: `id`, `mark` (eight hexadecimal digits, or None), `key`, `psnr` in dB, `text`,
-            `corner`, `signed` ("development", "own" or None), `file_sha256` of the file as it is, and `notes`.
+        told: What goes into the record: `id`, `bound`, `mark` (eight hexadecimal digits, or None), `key`, `psnr` in dB,
+            `text`, `corner`, `signed` ("development", "own" or None), `file_sha256` of the file as it is, and `notes`.
     """
 
     picture: Image.Image
@@ -52,12 +54,14 @@ def label_picture(
     corner: Corner,
     title: str,
     photo: tuple[Path, np.ndarray] | None = None,
+    bound: bool = True,
 ) -> Labelled:
     """Label, mark, encode and sign a picture.
 
     In photo mode the pixel mark is laid only where the picture is not the photo's any more, so the rest stays bit for
-    bit; the visible label alone covers what it covers. The mark's payload and the ProduceID are the beginning of the
-    SHA-256 of the pixels as they were drawn.
+    bit; the visible label alone covers what it covers. The mark's payload is the code of what the picture shows
+    (`twinset.compliance.labels.content`), and the beginning of the ProduceID; the rest of that is of the SHA-256 of the
+    pixels as they were drawn.
 
     Args:
         picture: RGB, as it was drawn.
@@ -65,15 +69,17 @@ def label_picture(
         corner: Where it is; "none" for no visible label.
         title: The file's name, for the manifest.
         photo: In photo mode, the photo's file and pixels, uint8 (H, W, 3).
+        bound: Whether the mark is bound to what the picture shows; those of older records were not.
 
     Raises:
         InputError: The words do not fit, or the certificate cannot be used.
     """
     drawn = np.asarray(picture.convert("RGB"))
-    known_as = picture_id(drawn)
     where = None if photo is None else (drawn != photo[1]).any(-1)
     shown = draw_label(picture.convert("RGB"), check_text(text), corner)
+    known_as = picture_id(drawn, np.asarray(shown) if bound else None)
     told: dict[str, Any] = {"id": known_as, "text": text if corner != "none" else None, "corner": corner}
+    told["bound"] = bound
     marked = _with_mark(np.asarray(shown), known_as, where, told)
     if corner != "none" and not fulfils_gb45438(text):
         told["notes"].append(OTHER_WORDS)
@@ -82,9 +88,18 @@ def label_picture(
     return Labelled(marked, data, hashlib.sha256(encoded).hexdigest(), told | {"file_sha256": _sha256(data)})
 
 
-def picture_id(drawn: np.ndarray) -> str:
-    """The number of a picture: 32 hexadecimal digits of the SHA-256 of its pixels, uint8 (H, W, 3), as drawn."""
-    return hashlib.sha256(f"{drawn.shape}".encode() + np.ascontiguousarray(drawn).tobytes()).hexdigest()[:32]
+def picture_id(drawn: np.ndarray, shown: np.ndarray | None = None) -> str:
+    """The number of a picture, 32 hexadecimal digits.
+
+    Args:
+        drawn: uint8 (H, W, 3); SHA-256 of these pixels.
+        shown: with the visible label, uint8 (H, W, 3); the first eight digits are the code of what it shows.
+    """
+    digits = hashlib.sha256(f"{drawn.shape}".encode() + np.ascontiguousarray(drawn).tobytes()).hexdigest()
+    if shown is None:
+        return digits[:32]
+    level = level_of((shown.shape[1], shown.shape[0]))
+    return f"{content_code(canonical(luma(shown), level), mark_key(), level):08x}{digits[:24]}"
 
 
 def _with_mark(shown: np.ndarray, known_as: str, where: np.ndarray | None, told: dict[str, Any]) -> Image.Image:

@@ -11,12 +11,12 @@ import io
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
 
 from twinset.common.settings import settings
-from twinset.compliance.labels.certificate import DEVELOPMENT, Certificate, signing_certificate
+from twinset.compliance.labels.certificate import Certificate, own_chain, signing_certificate
 from twinset.compliance.labels.xmp import SOURCES
 from twinset.errors import InputError
 
@@ -30,7 +30,16 @@ SELF_MADE = (
     "signed with a development certificate, which proves no identity; give your own by TWINSET_C2PA_CERT and _KEY"
 )
 _MIMES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-_SETTINGS = {"builder": {"thumbnail": {"enabled": False}}}  # no second picture in the file, least of all of the photo
+_ALONE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+"""What a file says never makes this machine connect to anywhere."""
+_SETTINGS = {
+    "builder": {"thumbnail": {"enabled": False}},  # no second picture in the file, least of all of the photo
+    "verify": _ALONE,
+}
+_REMOTE = "Remote: "
+"""How c2pa's error begins where a file has no manifest, but says where one would be."""
+SignerKind = Literal["own", "trusted", "unknown"]
+"""Whose certificate signed: this machine's own, one that the trust list vouches for, or one that anybody can make."""
 
 
 def can_sign() -> bool:
@@ -94,7 +103,7 @@ def _ingredient(photo: Path) -> tuple[str, bytes]:
 
     data = photo.read_bytes()
     mime = _mime(data)
-    if mime is not None and _manifests(mime, data) is not None:
+    if mime is not None and (_manifests(mime, data) or {}).get("manifests"):
         return mime, data
     file = io.BytesIO()
     Image.fromarray(read_picture(photo, "photo")).save(file, "PNG")
@@ -137,39 +146,93 @@ def _algorithm(key: bytes) -> bytes:
     raise InputError(f"TWINSET_C2PA_KEY is a {type(loaded).__name__}; give an elliptic, Ed25519 or RSA key")
 
 
-def _manifests(mime: str, data: bytes) -> dict[str, Any] | None:
-    """What c2pa reads of a file, or None where it has no manifest; one that is damaged reads as invalid."""
-    from c2pa import C2paError, Reader
+def _manifests(mime: str, data: bytes, trust: dict[str, str] | None = None) -> dict[str, Any] | None:
+    """What c2pa reads of a file, or None where it has no manifest; one that is damaged reads as invalid.
 
+    Args:
+        mime: of the file.
+        data: its bytes.
+        trust: certificates that are trusted, as c2pa's settings have them; none when None.
+    """
+    from c2pa import C2paError, Context, Reader, Settings
+
+    trusted = {} if trust is None else {"trust": trust}
+    context = Context(Settings.from_dict({"verify": _ALONE | {"verify_trust": True}} | trusted))
     try:
-        reader = Reader.try_create(mime, io.BytesIO(data))
+        reader = Reader.try_create(mime, io.BytesIO(data), context=context)
         return None if reader is None else json.loads(reader.json())
     except (C2paError, ValueError) as error:
-        return {"validation_state": "Invalid", "validation_status": [{"code": str(error).splitlines()[0]}]}
+        told = str(error).splitlines()[0]
+        if told.startswith(_REMOTE):
+            return {"validation_state": "Elsewhere"}
+        return {"validation_state": "Invalid", "validation_status": [{"code": told}]}
+
+
+def _signer_of(mime: str, data: bytes) -> SignerKind:
+    """Whose certificate signed a file whose signature holds: asked by certificates, since names prove nothing."""
+    own, listed = own_chain(), settings().c2pa_trust
+    if own is not None:
+        found = _manifests(mime, data, {"user_anchors": own[1].decode("ascii")}) or {}
+        serial = str(_active(found).get("signature_info", {}).get("cert_serial_number"))
+        if found.get("validation_state") == "Trusted" and serial == str(own[0]):  # an authority gives each number once
+            return "own"
+    if listed is None:
+        return "unknown"
+    try:
+        anchors = listed.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            f"TWINSET_C2PA_TRUST = {str(listed)!r} cannot be read; give a PEM file of authorities' certificates"
+        ) from None
+    found = _manifests(mime, data, {"trust_anchors": anchors}) or {}
+    return "trusted" if found.get("validation_state") == "Trusted" else "unknown"
+
+
+def _active(found: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of the file itself, of all that are in it."""
+    return found.get("manifests", {}).get(found.get("active_manifest"), {})
 
 
 def read_c2pa_manifest(data: bytes) -> dict[str, Any] | None:
     """What the manifest of a picture's file says, or None where there is none.
 
     Returns:
-        `state` ("Trusted", "Valid": unchanged since signed by somebody whom no trust list vouches for, or "Invalid"),
-        `issuer`, `development`, `generated` (whether it says that a trained algorithm made the picture or a part of
-        it), `mark` (what it says of Twinset's pixel mark) and `faults`.
+        `state` ("Valid": unchanged since it was signed; "Invalid"; or "Elsewhere": the file has none, and says where
+        one would be, which is not looked up), `signer` (see `SignerKind`; None where the signature does not hold),
+        `changed` (whether it is invalid since the file was changed), `issuer` (what the certificate calls its owner,
+        which proves nothing where the signer is unknown), `development` (whether it is this machine's development
+        certificate), `generated` (whether it says that a trained algorithm made the picture or a part of it), `mark`
+        (what it says of Twinset's pixel mark) and `faults`.
     """
     mime = _mime(data)
     found = _manifests(mime, data) if mime else None
-    if found is None:
+    if mime is None or found is None:
         return None
-    active = found.get("manifests", {}).get(found.get("active_manifest"), {})
+    active = _active(found)
     assertions = {one["label"]: one.get("data") for one in active.get("assertions", ())}
-    actions = [a for label, told in assertions.items() if label.startswith("c2pa.actions") for a in told["actions"]]
-    sources = {str(action.get("digitalSourceType", "")).rpartition("/")[2] for action in actions}
-    issuer = active.get("signature_info", {}).get("issuer")
-    return {
-        "state": found.get("validation_state"),
-        "issuer": issuer,
-        "development": issuer == DEVELOPMENT,
-        "generated": bool(sources & set(GENERATED)),
-        "mark": assertions.get(ASSERTION),
-        "faults": sorted({status["code"] for status in found.get("validation_status", ())}),
+    sources = {
+        str(action.get("digitalSourceType", "")).rpartition("/")[2]
+        for label, told in assertions.items()
+        if label.startswith("c2pa.actions") and isinstance(told, dict)
+        for action in told.get("actions") or ()
+        if isinstance(action, dict)  # anybody may sign anything
     }
+    issuer, faults = active.get("signature_info", {}).get("issuer"), _faults(found)
+    holds = found.get("validation_state") in ("Valid", "Trusted")
+    signer = _signer_of(mime, data) if holds else None
+    return {
+        "state": "Valid" if holds else found.get("validation_state"),
+        "signer": signer,
+        "changed": any(code.endswith("mismatch") for code in faults),
+        "issuer": issuer,
+        "development": signer == "own" and settings().c2pa_cert is None,
+        "generated": bool(sources & set(GENERATED)),
+        "mark": told if isinstance(told := assertions.get(ASSERTION), dict) else None,
+        "faults": faults,
+    }
+
+
+def _faults(found: dict[str, Any]) -> list[str]:
+    """Codes of what is wrong; that nobody vouches for the certificate is said by `signer`."""
+    codes = {status["code"] for status in found.get("validation_status", ())}
+    return sorted(codes - {"signingCredential.untrusted"})

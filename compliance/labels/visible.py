@@ -39,7 +39,8 @@ def check_text(text: str) -> str:
     text = text.strip()
     missing = [letter for letter in dict.fromkeys(text) if not _has(letter)]
     if not text or missing:
-        fault = f"has characters that the label's font lacks ({''.join(missing)})" if missing else "is empty"
+        letters = "".join(letter if letter.isprintable() else f"U+{ord(letter):04X} " for letter in missing).strip()
+        fault = f"has characters that the label's font lacks ({letters})" if missing else "is empty"
         raise InputError(f"label text {text!r} {fault}; use one of {', '.join(WORDINGS)}, or plain Latin letters")
     return text
 
@@ -101,9 +102,9 @@ def _lowest(text: str, size: int) -> float:
 
 @lru_cache(maxsize=512)
 def _has(letter: str) -> bool:
-    """Whether the font has a character."""
+    """Whether the font has a character, and draws something for it."""
     font = ImageFont.truetype(FONT, 32)
-    return letter == " " or _drawn(font, letter) != _drawn(font, "\uffff")
+    return letter == " " or (_drawn(font, letter) != _drawn(font, "\uffff") and any(_drawn(font, letter)[1]))
 
 
 def _drawn(font: ImageFont.FreeTypeFont, letter: str) -> tuple[tuple[int, ...], bytes]:

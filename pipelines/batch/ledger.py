@@ -19,6 +19,8 @@ from filelock import FileLock, Timeout
 
 from twinset.common.atomic_files import sync, write_atomic
 from twinset.common.hashing import file_hash
+from twinset.common.paths import file_name
+from twinset.compliance.consent import enter_file
 from twinset.errors import InputError
 from twinset.pipelines.batch.manifest import Item
 
@@ -73,8 +75,14 @@ class Ledger:
         return False
 
     def entry(self, name: str) -> dict[str, Any] | None:
-        """The item's published JSON; None where it is not done."""
-        return _read(self.items / name / ENTRY)
+        """The item's published JSON; None where it is not done, or where it names files that are not beside it."""
+        entry = _read(self.items / name / ENTRY)
+        try:
+            for file in [] if entry is None else [entry["picture"], *entry["formats"].values(), *entry["files"]]:
+                file_name(file)
+        except (InputError, KeyError, TypeError, AttributeError):
+            return None
+        return entry
 
     def failure(self, name: str) -> dict[str, Any] | None:
         """Why an item failed; None where it did not."""
@@ -97,6 +105,7 @@ class Ledger:
         entry = told | {"made_of": item.sha256, "files": {name: file_hash(folder / name) for name in files}}
         (folder / ENTRY).write_text(json.dumps(entry, ensure_ascii=False, indent=1), encoding="utf-8")
         for path in folder.iterdir():
+            enter_file(item.request.consent, self.items / item.name / path.name, path.read_bytes())
             sync(path)
         sync(folder)
         os.replace(folder, self.items / item.name)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +22,11 @@ from twinset.pipelines.named_files import GarmentPicture, LoraChoice
 from twinset.pipelines.request import Request, read_request
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
-MOST_BYTES, MOST_ITEMS = 1_000_000, 100_000
-TAKEN = {"prompt", "selfie", "selfies", "garments", "loras", "pose", "seed", "num", "consent"}
+Words = Annotated[str, Field(max_length=2000)]
+"""For a person, an outfit or a place: they are repeated in the prompt of every item."""
+MOST_BYTES, MOST_ITEMS, MOST_COMBINATIONS, MOST_PROMPT = 1_000_000, 100_000, 1_000_000, 8000
+"""Of a manifest's file, of its pictures, of its people times looks times scenes, and letters of an item's prompt."""
+TAKEN = {"prompt", "selfie", "selfies", "people", "garments", "loras", "pose", "seed", "num", "consent"}
 """Fields of `Request` that the manifest itself says."""
 
 
@@ -41,7 +45,7 @@ class ManifestPerson(_Table):
 
     selfies: tuple[Path, ...] = ()
     consent: str | None = None
-    words: str = ""
+    words: Words = ""
 
     @model_validator(mode="after")
     def _has_consent(self) -> ManifestPerson:
@@ -61,7 +65,7 @@ class Look(_Table):
 
     garments: tuple[GarmentPicture, ...] = ()
     loras: tuple[LoraChoice, ...] = ()
-    words: str = ""
+    words: Words = ""
 
 
 class Manifest(_Table):
@@ -82,15 +86,15 @@ class Manifest(_Table):
         defaults: Fields of `Request` for all items: model, steps, framing, candidates, min_identity, ….
     """
 
-    prompt: str = "$person, $look, $scene"
+    prompt: Words = "$person, $look, $scene"
     people: dict[Name, ManifestPerson] = Field(min_length=1)
     looks: dict[Name, Look] = Field(min_length=1)
-    scenes: dict[Name, str] = Field(min_length=1)
+    scenes: dict[Name, Words] = Field(min_length=1)
     poses: tuple[str, ...] = Field(default=("standing",), min_length=1)
     formats: tuple[str, ...] = ("original",)
     variants: int = Field(default=1, ge=1, le=1000)
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
-    leave_out: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = Field(default=(), max_length=1000)
     defaults: dict[str, Any] = {}
 
     @field_validator("formats")
@@ -172,19 +176,33 @@ def items_of(manifest: Manifest, base: Path) -> list[Item]:
     Raises:
         InputError: an item cannot be drawn, there are too many, or a file is missing.
     """
-    found = list(_items(manifest, base))
+    return list(_items(manifest, base, _combinations(manifest)))
+
+
+def _combinations(manifest: Manifest) -> list[tuple[str, str, str]]:
+    """(person, look, scene) of all that is to be drawn, counted before anything is built.
+
+    Raises:
+        InputError: there are none, or too many.
+    """
+    axes, each = (manifest.people, manifest.looks, manifest.scenes), len(manifest.poses) * manifest.variants
+    patterns = [_pattern(text) for text in manifest.leave_out]
+    if math.prod(map(len, axes)) > MOST_COMBINATIONS:
+        raise InputError(
+            f"the manifest combines {math.prod(map(len, axes))} people, looks and scenes; "
+            f"{MOST_COMBINATIONS} may be looked through, so split it into several"
+        )
+    found = [names for names in itertools.product(*axes) if not any(_matches(one, names) for one in patterns)]
     if not found:
         raise InputError("the manifest leaves out every combination; loosen leave_out")
-    if len(found) > MOST_ITEMS:
-        raise InputError(f"the manifest comes to {len(found)} pictures; a batch may have {MOST_ITEMS} at most")
+    if len(found) * each > MOST_ITEMS:
+        raise InputError(f"the manifest comes to {len(found) * each} pictures; a batch may have {MOST_ITEMS} at most")
     return found
 
 
-def _items(manifest: Manifest, base: Path) -> Iterator[Item]:
-    axes = (manifest.people, manifest.looks, manifest.scenes, range(len(manifest.poses)), range(manifest.variants))
-    for person, look, scene, pose, variant in itertools.product(*axes):
-        if any(_matches(pattern, (person, look, scene)) for pattern in manifest.leave_out):
-            continue
+def _items(manifest: Manifest, base: Path, combinations: Sequence[tuple[str, str, str]]) -> Iterator[Item]:
+    axes = (combinations, range(len(manifest.poses)), range(manifest.variants))
+    for (person, look, scene), pose, variant in itertools.product(*axes):
         name = f"{person}.{look}.{scene}.{pose + 1}.{variant + 1}"
         request = _request(manifest, base, name, person, look, scene, manifest.poses[pose])
         corner = request.label_corner
@@ -194,11 +212,15 @@ def _items(manifest: Manifest, base: Path) -> Iterator[Item]:
         yield Item(name=name, **told, request=request, corner=corner)
 
 
-def _matches(pattern: str, names: tuple[str, str, str]) -> bool:
-    parts = pattern.split("/")
+def _pattern(text: str) -> tuple[str, ...]:
+    parts = tuple(text.split("/"))
     if len(parts) != 3:
-        raise InputError(f"leave_out: {pattern!r} is not person/look/scene; write * for any")
-    return all(part in ("*", name) for part, name in zip(parts, names, strict=True))
+        raise InputError(f"leave_out: {text!r} is not person/look/scene; write * for any")
+    return parts
+
+
+def _matches(pattern: tuple[str, ...], names: tuple[str, str, str]) -> bool:
+    return all(part in ("*", name) for part, name in zip(pattern, names, strict=True))
 
 
 def item_seed(seed: int, name: str) -> int:
@@ -213,6 +235,8 @@ def _request(manifest: Manifest, base: Path, name: str, person: str, look: str, 
         prompt = string.Template(manifest.prompt).substitute(words)
     except (KeyError, ValueError) as error:
         raise InputError(f"prompt {manifest.prompt!r}: {error} is none of $person, $look, $scene") from None
+    if len(prompt) > MOST_PROMPT:
+        raise InputError(f"prompt {manifest.prompt[:40]!r}… comes to {len(prompt)} letters; write a shorter one")
     fields = manifest.defaults | {
         "prompt": ", ".join(part for part in map(str.strip, prompt.split(",")) if part) or "a person",
         "selfies": [_found(base, path) for path in face.selfies],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from PIL import Image
 
 from twinset.common.atomic_files import write_atomic
 from twinset.common.sheets import contact_sheet, in_rows
+from twinset.compliance.consent import ConsentError, enter_file
 from twinset.pipelines.batch.ledger import Ledger
 from twinset.pipelines.batch.manifest import Item
 
@@ -40,13 +43,28 @@ def write_pages(items: Sequence[Item], out: Path, title: str) -> Path:
         for name in dict.fromkeys(row[axis] for row in rows):
             _sheet([row for row in rows if row[axis] == name], out, out / "sheets" / f"{axis}-{name}.png")
     page = out / "index.html"
-    write_atomic(page, _rendered(rows, title))
+    _write(page, _rendered(rows, title).encode(), rows)
     return page
+
+
+def _write(path: Path, content: bytes, rows: Sequence[dict[str, Any]]) -> None:
+    """Write a file of several people's items, entered with the consent of each; the next run makes it anew."""
+    for consent in {row["consent"]: None for row in rows if row["consent"] is not None}:
+        with suppress(ConsentError):  # withdrawn: nothing of that person is there any more
+            enter_file(consent, path, content)
+    write_atomic(path, content)
 
 
 def _row(ledger: Ledger, item: Item) -> dict[str, Any]:
     """What the page tells of an item."""
-    told = {"name": item.name, "person": item.person, "look": item.look, "scene": item.scene, "pose": item.pose}
+    told = {
+        "consent": item.request.consent,
+        "name": item.name,
+        "person": item.person,
+        "look": item.look,
+        "scene": item.scene,
+        "pose": item.pose,
+    }
     entry, failure = ledger.entry(item.name), ledger.failure(item.name)
     if entry is None:
         state = {"state": "waiting", "reason": ""} if failure is None else failure
@@ -64,7 +82,9 @@ def _sheet(rows: Sequence[dict[str, Any]], out: Path, path: Path) -> None:
             with Image.open(out / row["picture"]) as file:
                 pictures.append(np.asarray(file.convert("RGB")))
     if pictures:
-        contact_sheet(in_rows(pictures, COLUMNS)).save(path)
+        file = io.BytesIO()
+        contact_sheet(in_rows(pictures, COLUMNS)).save(file, "PNG")
+        _write(path, file.getvalue(), rows[:SHOWN])
 
 
 def _rendered(rows: Sequence[dict[str, Any]], title: str) -> str:

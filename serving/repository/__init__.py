@@ -10,8 +10,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from twinset.serving.repository.clocks import steady_clock
 from twinset.serving.repository.consents import ConsentTable
-from twinset.serving.repository.database import Database
+from twinset.serving.repository.database import Database, unavailable, uploads_named
 from twinset.serving.repository.entities import (
     Consent,
     Delivery,
@@ -29,7 +30,7 @@ from twinset.serving.repository.uploads import UploadTable
 
 __all__ = [
     "Consent", "Delivery", "Job", "JobResult", "PictureResult", "Progress", "Repository", "State", "Upload", "Webhook",
-    "WebhookState",
+    "WebhookState", "steady_clock", "unavailable", "uploads_named",
 ]  # fmt: skip
 
 
@@ -38,14 +39,17 @@ class Repository:
 
     Args:
         path: the SQLite file, made when missing.
-        clock: seconds since the epoch; must be one clock for all processes.
+        clock: seconds since 1970 for dates; must be one clock for all processes.
+        ticks: seconds for leases, counted by the machine: no date, and the same for all its processes.
 
     Attributes:
         jobs, uploads, consents: the tables.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time):
-        self.database, self.clock = Database(path), clock
+    def __init__(
+        self, path: Path, clock: Callable[[], float] | None = None, ticks: Callable[[], float] = time.monotonic
+    ):
+        self.database, self.clock, self.ticks = Database(path), clock or steady_clock(), ticks
         self.jobs = JobTable(self.database)
         self.uploads = UploadTable(self.database)
         self.consents = ConsentTable(self.database)

@@ -24,3 +24,8 @@ class ConsentTable:
         """A consent that this owner entered; None for another's."""
         rows = self.database.rows("SELECT id, owner FROM consents WHERE id = ? AND owner = ?", consent, owner)
         return Consent(rows[0]["id"], rows[0]["owner"]) if rows else None
+
+    def owner_of(self, consent: str) -> str | None:
+        """Who entered a consent; None where nobody did."""
+        rows = self.database.rows("SELECT owner FROM consents WHERE id = ?", consent)
+        return rows[0]["owner"] if rows else None

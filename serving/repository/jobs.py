@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from twinset.serving.repository.database import Database
@@ -11,7 +13,12 @@ from twinset.serving.repository.entities import Delivery, Job, JobResult, Progre
 
 _OPEN = "state IN ('queued', 'running')"
 _HELD = f"({_OPEN} OR state = 'done')"
-_LOST = "state = 'running' AND lease < ?"
+_LOST = "state = 'running' AND lease NOT BETWEEN ? AND ?"
+"""A lease that is over, or that ends later than one given now: the machine, and its clock, was started anew since."""
+FUTURE = 60.0
+"""Seconds by which a date may lie ahead of the clock before it is taken for that of a clock that was wrong."""
+LATEST = 86_400.0
+"""Seconds from now after which no webhook is ever put off."""
 
 
 class JobTable:
@@ -24,15 +31,18 @@ class JobTable:
     def __init__(self, database: Database):
         self.database = database
 
-    def insert(self, job: Job) -> None:
-        """Append a job that waits to be drawn."""
+    def insert(self, job: Job, uploads: Iterable[str] = ()) -> None:
+        """Append a job that waits to be drawn, and which uploads it uses."""
         url = job.webhook and job.webhook.url
-        self.database.change(
-            "INSERT INTO jobs (id, owner, request, same, pictures, made, idempotency, consent, webhook, webhook_state) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            job.id, job.owner, job.request, job.fingerprint, job.pictures, job.created_at, job.idempotency_key,
-            job.consent, url, url and "pending",
-        )  # fmt: skip
+        with self.database.transaction() as connection:
+            self.database.change(
+                "INSERT INTO jobs (id, owner, request, same, pictures, made, idempotency, consent, webhook, "
+                "webhook_state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                job.id, job.owner, job.request, job.fingerprint, job.pictures, job.created_at, job.idempotency_key,
+                job.consent, url, url and "pending",
+            )  # fmt: skip
+            links = [(job.id, upload) for upload in uploads]
+            connection.executemany("INSERT INTO job_uploads (job, upload) VALUES (?, ?)", links)
 
     def find(self, job: str, owner: str) -> Job | None:
         """A job of this owner; None for another's, which looks like one that never was."""
@@ -45,7 +55,7 @@ class JobTable:
 
     def latest(self, owner: str, limit: int = 100) -> list[Job]:
         """An owner's jobs, the newest first."""
-        query = "SELECT * FROM jobs WHERE owner = ? ORDER BY made DESC LIMIT ?"
+        query = "SELECT * FROM jobs WHERE owner = ? ORDER BY rowid DESC LIMIT ?"
         return [_job(row) for row in self.database.rows(query, owner, limit)]
 
     def last_done(self, limit: int) -> list[Job]:
@@ -62,9 +72,17 @@ class JobTable:
         query = "SELECT * FROM jobs WHERE ended IS NOT NULL AND ended < ?"
         return [_job(row) for row in self.database.rows(query, time)]
 
-    def requests(self) -> list[str]:
-        """The orders of all jobs, JSON: they name the uploads that are still needed."""
-        return [row["request"] for row in self.database.rows("SELECT request FROM jobs")]
+    def own_uploads(self, job: str) -> list[str]:
+        """The uploads that a job uses and no other job does."""
+        query = (
+            "SELECT upload FROM job_uploads AS mine WHERE job = ? AND NOT EXISTS "
+            "(SELECT 1 FROM job_uploads AS other WHERE other.upload = mine.upload AND other.job != mine.job)"
+        )
+        return [row["upload"] for row in self.database.rows(query, job)]
+
+    def date_from_now(self, now: float) -> None:
+        """Jobs that ended in the future, by a clock that was wrong, are kept as if they ended now."""
+        self.database.change("UPDATE jobs SET ended = ? WHERE ended > ?", now, now + FUTURE)
 
     def consents(self) -> list[str]:
         """Ids of the consents that jobs were ordered under."""
@@ -84,22 +102,30 @@ class JobTable:
         rows = self.database.rows("SELECT state, count(*) AS jobs FROM jobs GROUP BY state")
         return {row["state"]: row["jobs"] for row in rows}
 
-    def pictures_waiting(self) -> int:
-        """Pictures of all jobs that wait or are being drawn."""
-        (row,) = self.database.rows(f"SELECT coalesce(sum(pictures), 0) AS pictures FROM jobs WHERE {_OPEN}")
-        return row["pictures"]
+    def pictures_waiting(self, owner: str | None = None) -> int:
+        """Pictures that wait or are being drawn, of one owner or of all."""
+        total = f"SELECT coalesce(sum(pictures), 0) AS pictures FROM jobs WHERE {_OPEN} AND owner = coalesce(?, owner)"
+        return self.database.rows(total, owner)[0]["pictures"]
 
-    def fail_lost(self, now: float, attempts: int, result: JobResult) -> None:
-        """End the jobs whose worker was lost and that were claimed so often."""
+    def fail_lost(self, ticks: float, lease_until: float, attempts: int, ended_at: float, result: JobResult) -> None:
+        """End the jobs whose worker was lost and that were claimed so often.
+
+        Args:
+            ticks, lease_until: of the clock for leases: now, and when a lease ends that is given now.
+            attempts: how often.
+            ended_at: now, seconds since 1970.
+            result: of these jobs.
+        """
         change = f"UPDATE jobs SET state = 'failed', ended = ?, result = ? WHERE {_LOST} AND attempts >= ?"
-        self.database.change(change, now, result.to_json(), now, attempts)
+        self.database.change(change, ended_at, result.to_json(), ticks, lease_until, attempts)
 
-    def claim_oldest(self, worker: str, now: float, lease_until: float) -> Job | None:
+    def claim_oldest(self, worker: str, ticks: float, lease_until: float) -> Job | None:
         """Give a worker the oldest job that waits or whose worker was lost; None when there is none."""
-        oldest = f"SELECT id FROM jobs WHERE state = 'queued' OR ({_LOST}) ORDER BY made, rowid LIMIT 1"
+        oldest = f"SELECT id FROM jobs WHERE state = 'queued' OR ({_LOST}) ORDER BY rowid LIMIT 1"
         claim = "UPDATE jobs SET state = 'running', attempts = attempts + 1, worker = ?, lease = ?"
+        values = (worker, lease_until, ticks, lease_until)
         with self.database.transaction():
-            return _first(self.database.rows(f"{claim} WHERE id = ({oldest}) RETURNING *", worker, lease_until, now))
+            return _first(self.database.rows(f"{claim} WHERE id = ({oldest}) RETURNING *", *values))
 
     def renew(self, job: str, worker: str, lease_until: float, progress: Progress | None) -> bool:
         """Lengthen a worker's lease; the progress stays as it was where none is given. False: the job is not its."""
@@ -113,11 +139,11 @@ class JobTable:
 
     def release(self, job: str, worker: str) -> None:
         """End a worker's lease, so that another claims the job at once."""
-        self._change_claimed("lease = 0", (), job, worker)
+        self._change_claimed("lease = -1", (), job, worker)
 
     def requeue(self, job: str, worker: str) -> None:
         """Let a worker's job wait again as if it had not been claimed."""
-        self._change_claimed("state = 'queued', attempts = attempts - 1, lease = 0", (), job, worker)
+        self._change_claimed("state = 'queued', attempts = attempts - 1, lease = -1", (), job, worker)
 
     def _change_claimed(self, change: str, values: tuple[object, ...], job: str, worker: str) -> bool:
         claimed = "id = ? AND worker = ? AND state = 'running'"
@@ -130,15 +156,19 @@ class JobTable:
 
     def delete(self, job: str) -> None:
         """Drop a job, in whatever state it is."""
-        self.database.change("DELETE FROM jobs WHERE id = ?", job)
+        with self.database.transaction():
+            self.database.change("DELETE FROM jobs WHERE id = ?", job)
+            self.database.change("DELETE FROM job_uploads WHERE job = ?", job)
 
     def claim_deliveries(self, now: float, claimed_until: float, limit: int) -> list[Delivery]:
         """Ends of jobs to be sent now, those tried least first; until the time given nobody else gets them."""
-        due = "webhook_state = 'pending' AND ended IS NOT NULL AND webhook_next <= ?"
+        due = "webhook_state = 'pending' AND ended IS NOT NULL AND webhook_next NOT BETWEEN ? AND ?"
         chosen = f"SELECT id FROM jobs WHERE {due} ORDER BY webhook_tries, ended LIMIT ?"
         claim = "UPDATE jobs SET webhook_tries = webhook_tries + 1, webhook_next = ?"
         with self.database.transaction():
-            rows = self.database.rows(f"{claim} WHERE id IN ({chosen}) RETURNING *", claimed_until, now, limit)
+            later = math.nextafter(now, math.inf)  # what is due now is due
+            values = (claimed_until, later, now + LATEST, limit)
+            rows = self.database.rows(f"{claim} WHERE id IN ({chosen}) RETURNING *", *values)
         return [Delivery(job, job.webhook) for job in map(_job, rows) if job.webhook]
 
     def record_delivery(self, job: str, state: WebhookState, reason: str | None, next_at: float) -> None:

@@ -41,7 +41,7 @@ class Client:
     """
 
     def __init__(self, app: FastAPI, key: str | None = None):
-        headers = {} if key is None else {"X-API-Key": key}
+        self.app, headers = app, {} if key is None else {"X-API-Key": key}
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers, timeout=None)
 
@@ -62,10 +62,18 @@ class Client:
             float(answer.headers.get("retry-after", 0)),
         )  # fmt: skip
 
-    async def upload(self, path: Path) -> str:
-        """Send a picture's bytes; its id."""
+    async def upload(self, path: Path, goes_along: bool = True) -> str:
+        """Send a picture's bytes; its id.
+
+        Args:
+            path: of the page's file.
+            goes_along: whether that file is deleted with the upload.
+        """
         answer = await self._ask("POST", "/v1/uploads", files={"file": (path.name, path.read_bytes())})
-        return answer.json()["id"]
+        upload = answer.json()["id"]
+        if goes_along:
+            await asyncio.to_thread(self.app.state.service.repository.uploads.add_copy, upload, str(path))
+        return upload
 
     async def forget_upload(self, upload: str) -> None:
         """Delete a picture that was sent."""
@@ -111,10 +119,13 @@ class Client:
         await self._ask("DELETE", f"/v1/jobs/{job}")
 
     async def pictures(self, job: dict[str, Any], folder: Path) -> list[Path]:
-        """Fetch a job's pictures as they are, labels and all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        files = [folder / f"{job['id']}-{number}.png" for number in range(len(job["pictures"]))]
+        """Fetch a job's pictures as they are, labels and all, into a folder of the job's own in `folder`."""
+        own = folder / job["id"]
+        own.mkdir(parents=True, exist_ok=True)
+        files = [own / f"{job['id']}-{number}.png" for number in range(len(job["pictures"]))]
         for path, one in zip(files, job["pictures"], strict=True):
             if not path.exists():
-                path.write_bytes((await self._ask("GET", one["url"])).content)
+                content = (await self._ask("GET", one["url"])).content
+                path.touch(0o600)
+                path.write_bytes(content)
         return files

@@ -41,7 +41,7 @@ class DrawTab:
             self.prompt, self.selfie, self.garments, self.kinds, self.pose, self.mirrored, self.own_pose, self.photo,
             *self.consent, *self.knobs.values(),
         }  # fmt: skip
-        outputs = [self.status, self.pictures, self.files, self.told, self.job]
+        outputs = self.outputs = [self.status, self.pictures, self.files, self.told, self.job]
         gr.on(
             [self.draw.click, self.prompt.submit], self.drawn, inputs, outputs, concurrency_limit=None,
             show_progress="hidden", api_visibility="private",
@@ -102,13 +102,37 @@ class DrawTab:
         async with self.desk.client(request) as client:
             try:
                 fields = await self._fields(client, values, request)
-                async for job in client.followed(await client.order(fields)):
-                    yield {self.status: bar(request, job, started), self.job: job["id"]}
-                yield await self._ended(client, job, time.monotonic() - started, request)
+                ordered = await client.order(fields)
+                self.desk.follow(ordered["id"], request)
+                async for shown in self._followed(client, ordered, started, request):
+                    yield shown
             except (MissingError, RefusedError) as error:
                 if isinstance(error, RefusedError) and error.field == "consent":
                     self.desk.forget_consent(fields.get("consent"))
                 yield {self.status: wrong(request, error)}
+
+    async def resumed(self, request: gr.Request) -> AsyncIterator[Values]:
+        """What a page that is loaded anew shows: the job that its session ordered last, as far as it is."""
+        started, job = time.monotonic(), self.desk.followed.get(request.state.page_session)
+        if job is None:
+            yield {}
+            return
+        async with self.desk.client(request) as client:
+            try:
+                async for shown in self._followed(client, await client.job(job), started, request):
+                    yield shown
+            except RefusedError:  # it was deleted
+                self.desk.followed.pop(request.state.page_session, None)
+                yield {}
+
+    async def _followed(
+        self, client: Client, ordered: dict[str, Any], started: float, request: gr.Request
+    ) -> AsyncIterator[Values]:
+        """How a job gets on, and what comes of it."""
+        job = ordered
+        async for job in client.followed(ordered):
+            yield {self.status: bar(request, job, started), self.job: job["id"]}
+        yield await self._ended(client, job, time.monotonic() - started, request)
 
     async def _ended(self, client: Client, job: dict[str, Any], seconds: float, request: gr.Request) -> Values:
         """What is shown of a job that is over."""

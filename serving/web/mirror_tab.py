@@ -12,6 +12,8 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from twinset.common.image_io import read_picture
+from twinset.errors import InputError
 from twinset.serving.web.client import Client, RefusedError
 from twinset.serving.web.controls import picture_field
 from twinset.serving.web.generate_tab import PHOTO_PROMPT
@@ -86,7 +88,7 @@ class MirrorTab:
         frame, garment = _small(Path(values[self.camera])), Path(values[self.garment])
         fields = {
             "prompt": PHOTO_PROMPT, "photo": await client.upload(frame),
-            "garments": [{"upload": await client.upload(garment)}], "consent": consent,
+            "garments": [{"upload": await client.upload(garment, goes_along=False)}], "consent": consent,
             "steps": int(values[self.steps]), "seed": 1, "repair": False, "candidates": 1,
         }  # fmt: skip
         ordered = job = await client.order(fields)
@@ -112,9 +114,17 @@ def _as_html(picture: Image.Image) -> str:
 
 
 def _small(frame: Path) -> Path:
-    """A frame made small, in its own place."""
-    with Image.open(frame) as picture:
-        scale = SIDE / min(picture.size)
-        small = picture.convert("RGB").resize((round(picture.width * scale), round(picture.height * scale)))
+    """A frame made small, in its own place.
+
+    Raises:
+        RefusedError: it is no picture.
+    """
+    try:
+        pixels = read_picture(frame, "frame")
+    except InputError as error:
+        raise RefusedError(422, str(error).replace(str(frame), frame.name)) from None
+    picture = Image.fromarray(pixels)
+    scale = SIDE / min(picture.size)
+    small = picture.resize((round(picture.width * scale), round(picture.height * scale)))
     small.save(frame, "JPEG", quality=92)
     return frame

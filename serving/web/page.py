@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
+from twinset.common.atomic_files import private_folder
 from twinset.serving.api_keys import Keys
 from twinset.serving.storage import PAGE
 
@@ -38,7 +39,6 @@ def add_page(app: FastAPI, keys: Keys | None, root: Path, most: int) -> FastAPI:
         most: pictures of one job.
     """
     cache = (root / PAGE / "files").resolve()
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = os.environ["GRADIO_RUN_HISTORY"] = "False"  # no run goes to a hub
     os.environ["GRADIO_TEMP_DIR"] = str(cache)  # read when Gradio is imported
     import gradio as gr
     from starlette.middleware import Middleware
@@ -49,28 +49,24 @@ def add_page(app: FastAPI, keys: Keys | None, root: Path, most: int) -> FastAPI:
     from twinset.serving.web.history_tab import HistoryTab
     from twinset.serving.web.mirror_tab import MirrorTab
     from twinset.serving.web.session import Desk
-    from twinset.serving.web.session_files import SessionFiles, SessionFilesMiddleware, paths_in
+    from twinset.serving.web.session_files import SessionFiles, SessionFilesMiddleware, SignIns, paths_in
     from twinset.serving.web.translations import TRANSLATIONS, words
 
-    folder = cache / "shown"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    signed_in: dict[str, str] = {}
+    private_folder(root / PAGE)
+    folder = private_folder(cache / "shown")
+    sign_ins = None if keys is None else SignIns(keys)
     files = SessionFiles(cache)
-    desk = Desk(app, folder, most, None if keys is None else signed_in, files)
+    desk = Desk(app, folder, most, keys is not None, files)
     with PageBlocks(title="Twinset", analytics_enabled=False) as blocks:
         gr.Markdown(words("title"), elem_id="title")
-        for name, tab in (
-            ("draw_tab", DrawTab), ("batch_tab", BatchTab), ("history_tab", HistoryTab), ("mirror_tab", MirrorTab)
-        ):  # fmt: skip
+        with gr.Tab(words("draw_tab"), elem_id="draw_tab"):
+            draw = DrawTab(desk)
+        for name, tab in (("batch_tab", BatchTab), ("history_tab", HistoryTab), ("mirror_tab", MirrorTab)):
             with gr.Tab(words(name), elem_id=name):
                 tab(desk)
-
-    def sign_in(name: str, key: str) -> bool:
-        """Whether a key is this name's; remembered as long as the service runs."""
-        if keys is None or keys.owner(key) != name:
-            return False
-        signed_in[name] = key
-        return True
+        blocks.load(
+            draw.resumed, None, draw.outputs, show_progress="hidden", concurrency_limit=None, api_visibility="private"
+        )
 
     @app.get("/", include_in_schema=False)
     def home() -> RedirectResponse:
@@ -79,9 +75,9 @@ def add_page(app: FastAPI, keys: Keys | None, root: Path, most: int) -> FastAPI:
     system = ["system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif"]
     look: Any = gr.themes.Soft(font=system, font_mono=["ui-monospace", "monospace"])
     gr.mount_gradio_app(
-        app, blocks, PATH, auth=None if keys is None else sign_in, i18n=TRANSLATIONS, theme=look, css=CSS,
-        footer_links=["settings"], show_error=False, ssr_mode=False,
-        app_kwargs={"middleware": [Middleware(SessionFilesMiddleware, files=files)]},
+        app, blocks, PATH, auth=None if sign_ins is None else sign_ins.check, i18n=TRANSLATIONS, theme=look, css=CSS,
+        footer_links=["settings"], show_error=False, ssr_mode=False, run_history=False,
+        app_kwargs={"middleware": [Middleware(SessionFilesMiddleware, files=files, sign_ins=sign_ins)]},
     )  # fmt: skip
     files.of_page = frozenset(paths_in([one["props"].get("value") for one in blocks.config["components"]]))
     return app

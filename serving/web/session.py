@@ -17,6 +17,8 @@ from twinset.serving.web.client import Client, RefusedError
 from twinset.serving.web.session_files import SessionFiles
 from twinset.serving.web.translations import WORDS, prefers_chinese, told
 
+MOST_FOLLOWED = 10_000
+"""Sessions whose last job is remembered."""
 BY_STATUS = ("401", "413", "415", "429")
 """Refusals that the page says in its own words."""
 SHOWN = ("identity", "garment_similarity", "garment_colour", "prompt", "light_mismatch", "skin_difference",
@@ -45,21 +47,31 @@ class Desk:
         app: the service's application.
         folder: of what the page shows; emptied as time goes by.
         most: pictures of one job.
-        keys: name → API key of everybody who signed in; None where the service asks for none.
+        keyed: whether the service asks for keys.
         files: which of them a browser's session may use.
     """
 
     app: FastAPI
     folder: Path
     most: int
-    keys: dict[str, str] | None
+    keyed: bool
     files: SessionFiles
     entered: dict[tuple[str | None, str, str], str] = field(default_factory=dict)
     """Consents that were entered here: (who asks, person, until) → id."""
+    followed: dict[str, str] = field(default_factory=dict)
+    """Session → the job that it ordered last, which a page that was loaded anew finds again."""
 
     def client(self, request: gr.Request) -> Client:
         """Asks the service for whoever uses the page."""
-        return Client(self.app, None if self.keys is None else self.keys.get(request.username or "", ""))
+        return Client(self.app, (request.state.page_key or "") if self.keyed else None)
+
+    def follow(self, job: str, request: gr.Request) -> None:
+        """Remember which job a session looks at."""
+        session = request.state.page_session
+        self.followed.pop(session, None)
+        self.followed[session] = job
+        while len(self.followed) > MOST_FOLLOWED:
+            del self.followed[next(iter(self.followed))]
 
     async def pictures(self, client: Client, job: dict[str, Any], request: gr.Request) -> list[Path]:
         """Fetch a job's pictures, to be shown to whoever asks."""

@@ -15,12 +15,14 @@ import stat
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from twinset.serving.api_keys import Keys
 from twinset.serving.problem_details import Problem
 from twinset.serving.web.translations import told
 
@@ -82,27 +84,65 @@ class SessionFiles:
             known[path].add(session)
 
 
+class SignIns:
+    """Who has signed in with which key: a sign-in lasts as long as its key, and no key of the same name revives it.
+
+    Args:
+        keys: of the service.
+    """
+
+    def __init__(self, keys: Keys):
+        self.keys = keys
+        self.current: ContextVar[list[str]] = ContextVar("keys that the request at hand signed in with")
+        self._keys: dict[str, str] = {}
+
+    def check(self, name: str, key: str) -> bool:
+        """Whether a key is this name's; asked by Gradio, which then makes the sign-in."""
+        if self.keys.owner(key) != name:
+            return False
+        self.current.get().append(key)
+        return True
+
+    def begin(self, token: str, key: str) -> None:
+        """Remember the key of a sign-in."""
+        self._keys[token] = key
+
+    def key(self, token: str) -> str | None:
+        """The key of a sign-in; None where there is none, or the key is no longer valid."""
+        key = self._keys.get(token)
+        if key is not None and self.keys.owner(key) is None:
+            self._keys = {known: value for known, value in self._keys.items() if value != key}
+            return None
+        return key
+
+
 class SessionFilesMiddleware:
     """ASGI middleware around Gradio's application: no path of a browser passes that is not its session's.
 
     The session is a random cookie, together with Gradio's own cookie of who has signed in; handlers find it as
-    `request.state.page_session`.
+    `request.state.page_session`, and the key of the sign-in as `request.state.page_key`. A sign-in whose key is gone is
+    taken out of the request, so that Gradio asks for another.
 
     Args:
         app: Gradio's.
         files: of the sessions.
+        sign_ins: None where the service asks for no keys.
     """
 
-    def __init__(self, app: ASGIApp, files: SessionFiles):
-        self.app, self.files = app, files
+    def __init__(self, app: ASGIApp, files: SessionFiles, sign_ins: SignIns | None = None):
+        self.app, self.files, self.sign_ins = app, files, sign_ins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse its paths."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        key = None
+        if self.sign_ins is not None:
+            scope, key = _signed_in(scope, self.sign_ins)
+            send = _beginning(scope, send, self.sign_ins)
         session, send = _session(scope, send)
-        scope.setdefault("state", {})["page_session"] = session
+        scope["state"] = {**scope.get("state", {}), "page_session": session, "page_key": key}
         _, _, call = scope["path"].partition(CALLS)
         try:
             if call == "upload":
@@ -174,13 +214,47 @@ def paths_in(content: Any) -> Iterator[Any]:
             rest.extend(one)
 
 
+def _cookies_of_sign_in(scope: Scope) -> tuple[str, str]:
+    """Names of Gradio's cookies of who has signed in."""
+    return f"access-token-{scope['app'].cookie_id}", f"access-token-unsecure-{scope['app'].cookie_id}"
+
+
+def _signed_in(scope: Scope, sign_ins: SignIns) -> tuple[Scope, str | None]:
+    """A request without sign-ins whose key is gone, and the key of the one that is left."""
+    sent, names = HTTPConnection(scope).cookies, _cookies_of_sign_in(scope)
+    found = {name: sign_ins.key(sent[name]) for name in names if name in sent}
+    key = next((one for one in found.values() if one is not None), None)
+    if None not in found.values():
+        return scope, key
+    left = "; ".join(f"{name}={value}" for name, value in sent.items() if found.get(name, "") is not None)
+    headers = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
+    return {**scope, "headers": [*headers, (b"cookie", left.encode("latin-1", "replace"))]}, key
+
+
+def _beginning(scope: Scope, send: Send, sign_ins: SignIns) -> Send:
+    """Sends an answer, and remembers with which key the sign-in in its cookies was made."""
+    used: list[str] = []
+    sign_ins.current.set(used)
+    names = _cookies_of_sign_in(scope)
+
+    async def remembering(message: Message) -> None:
+        if message["type"] == "http.response.start" and used:
+            for name, value in message["headers"]:
+                cookie, _, token = value.decode("latin-1").partition(";")[0].partition("=")
+                if name == b"set-cookie" and cookie in names:
+                    sign_ins.begin(token, used[-1])
+        await send(message)
+
+    return remembering
+
+
 def _session(scope: Scope, send: Send) -> tuple[str, Send]:
     """Whose request it is, and `send` with the cookie that makes the next one the same session's."""
     known, service = HTTPConnection(scope).cookies, scope["app"].cookie_id  # browsers mix the cookies of all ports
     cookie = f"page-session-{service}"
     sent = known.get(cookie)
     token = sent or secrets.token_urlsafe(32)
-    signed_in = known.get(f"access-token-{service}") or known.get(f"access-token-unsecure-{service}") or ""
+    signed_in = next((known[name] for name in _cookies_of_sign_in(scope) if known.get(name)), "")
     secure = "; Secure" if scope["scheme"] == "https" else ""
     added = (b"set-cookie", f"{cookie}={token}; Path=/; HttpOnly; SameSite=Lax{secure}".encode("latin-1"))
 

@@ -120,7 +120,7 @@ def test_all_inputs_become_the_services_fields(running: Running, host: Host) -> 
         "prompt": "短发，微笑", "seed": 2**32 - 1, "num": 2, "consent": consent_of(service), "garment_2": GARMENT,
         "selfies": SELFIE.repeat(3, 1, 1, 1), "kind_2": "dress", "garment_4": GARMENT, "pose": "walking:mirror",
         "framing": "half", "steps": 7, "guidance": 2.5, "candidates": 1, "min_identity": 0.25,
-        "identity_strength": 0.5, "label_corner": "none", "repair": False,
+        "identity_strength": 0.5, "label_corner": "top_left", "repair": False,
     }  # fmt: skip
     images, report, files = generate(service, **given)
     (request,) = running.requests

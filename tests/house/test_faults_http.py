@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 from tests.serving.test_service import png, sent
 from twinset.compliance.labels import xmp
 from twinset.serving.app import Limits, Service, create_app
-from twinset.serving.http_timeouts import ImpatientProtocol
+from twinset.serving.http_server import ImpatientProtocol
 
 
 class HurriedProtocol(ImpatientProtocol):

@@ -19,7 +19,7 @@ from twinset.serving.repository import Job, JobResult, Progress, Repository
 
 
 def queue(folder: Path, clock: Callable[[], float] = time.time, **more: Any) -> JobQueue:
-    return JobQueue(Repository(folder / "jobs.sqlite", clock), **more)
+    return JobQueue(Repository(folder / "jobs.sqlite", clock, clock), **more)
 
 
 def claim_all(folder: Path, name: str, start: Any, told: Any) -> None:

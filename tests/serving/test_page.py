@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.helpers.orders import orders
 from tests.helpers.page_service import SCRIPT, picture, served
 from tests.helpers.tiny import noise_picture
 from twinset.compliance.labels.verify import verify
@@ -96,7 +97,7 @@ def test_from_a_selfie_to_the_download(browser: Browser, tmp_path: Path) -> None
         download.value.save_as(kept)
         told = verify(kept)
         assert told.mark and told.xmp and told.c2pa, told
-        (request,) = service.repository.jobs.requests()
+        (request,) = orders(service.repository)
         for part in ('"pose": "walking"', '"selfies": ["', '"consent": "'):
             assert part in request, request
         assert request.count('"upload": "') == 2 and foreign == []
@@ -167,7 +168,7 @@ def test_a_batch_draws_each_look_with_each_sentence(browser: Browser, tmp_path: 
         page.click("#draw-all")
         expect(page.locator("#batch-status .good")).to_contain_text("4 of 4 done, 0 failed", timeout=40_000)
         assert service.queue.counts() == {"done": 4}
-        asked = service.repository.jobs.requests()
+        asked = orders(service.repository)
         assert sum('"prompt": "park"' in one for one in asked) == 2 and len(set(asked)) == 4
 
 
@@ -210,7 +211,7 @@ def test_the_mirror_shows_the_camera_and_keeps_nothing(browser: Browser, tmp_pat
         deadline = time.monotonic() + 60
 
         def left() -> list[Any]:
-            return [*service.repository.jobs.requests(), *service.files.uploads.iterdir()]
+            return [*orders(service.repository), *service.files.uploads.iterdir()]
 
         while left() and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from tests.helpers.orders import orders
 from tests.helpers.page_service import served
 from tests.helpers.tiny import noise_picture
 from twinset.serving.api_keys import Keys
@@ -214,6 +215,46 @@ def test_a_new_sign_in_is_a_new_session(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_a_page_that_lost_its_stream_finds_its_job_again(tmp_path: Path) -> None:
+    """The stream is cut in the middle of a job; the page loaded anew shows its end, and nobody else's page does."""
+    with served(tmp_path) as (url, service):
+        one, other = Visitor(url), Visitor(url)
+        ids = {part["props"].get("elem_id"): part["id"] for part in one.config["components"]}
+        pressed = next(event for event in one.config["dependencies"] if ids["prompt"] in event["inputs"])
+        body = one.body(pressed, pressed["inputs"].index(ids["prompt"]), "a hat, 2 seconds")
+        assert one.http.post("/gradio_api/queue/join", json=body).status_code == 200
+        with one.http.stream("GET", "/gradio_api/queue/data", params={"session_hash": one.hash}) as lines:
+            next(line for line in lines.iter_lines() if "process_generating" in line)
+        loading = next(event for event in one.config["dependencies"] if any("load" in t for t in event["targets"]))
+        for visitor, shows in ((one, True), (other, False)):
+            visitor.hash = os.urandom(6).hex()  # as a page that is loaded anew has another one
+            body = {"data": [], "fn_index": loading["id"], "session_hash": visitor.hash, "trigger_id": None}
+            assert visitor.http.post("/gradio_api/queue/join", json=body).status_code == 200
+            assert any(path.endswith("-0.png") for path in paths_in(visitor.outcome())) == shows
+        assert service.queue.counts() == {"done": 1}
+
+
+def test_a_session_ends_with_its_key(tmp_path: Path) -> None:
+    """And does not come back to life with another key of the same name, while somebody else has signed in with that."""
+    keys = Keys(tmp_path / "keys.json")
+    tenant = ("shop", keys.add("shop"))
+    with served(tmp_path, keys, draws=False) as (url, service):
+        visitor = Visitor(url, tenant)
+        path = visitor.upload(png(1))
+        job = service.queue.add("shop", '{"prompt": "x"}', 1)
+        listing = next(one for one in visitor.config["dependencies"] if not one["inputs"])
+        body = {"data": [], "fn_index": listing["id"], "session_hash": visitor.hash, "trigger_id": None}
+        assert visitor.http.post("/gradio_api/queue/join", json=body).status_code == 200
+        keys.remove("shop")
+        assert visitor.fetch(path).status_code == 404 and visitor.http.get("/config").status_code == 401
+        fresh = Visitor(url, ("shop", keys.add("shop")))
+        assert visitor.http.get("/config").status_code == 401 and visitor.fetch(path).status_code == 404
+        assert visitor.http.post("/gradio_api/queue/join", json=body).status_code == 401
+        assert visitor.http.post("/gradio_api/upload", files={"files": ("a.png", png(2))}).status_code == 401
+        assert fresh.http.get("/config").status_code == 200 and service.queue.job(job, "shop")
+
+
+@pytest.mark.long
 def test_own_uploads_go_through_and_come_back_as_pictures(scene: Scene) -> None:
     one = scene.one
     event, place = next(
@@ -224,7 +265,7 @@ def test_own_uploads_go_through_and_come_back_as_pictures(scene: Scene) -> None:
     body["data"][event["inputs"].index(prompt)] = "a dress"
     assert one.http.post("/gradio_api/queue/join", json=body).status_code == 200
     shown = {path for path in paths_in(one.outcome()) if path.endswith(".png")}
-    (order,) = scene.service.files.repository.jobs.requests()
+    (order,) = orders(scene.service.repository)
     (garment,) = json.loads(order)["garments"]
     assert (scene.service.files.uploads / garment["upload"]).read_bytes() == png(1)
 

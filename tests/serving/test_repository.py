@@ -81,6 +81,18 @@ def test_a_database_of_the_version_before_is_read(tmp_path: Path) -> None:
     assert claimed and claimed.id == queued.id and claimed.attempts == 1
 
 
+def test_a_database_of_the_version_before_learns_which_job_uses_which_upload(tmp_path: Path) -> None:
+    earlier_database(tmp_path / "jobs.sqlite")
+    for _ in range(2):  # opened once more, nothing is entered twice
+        repository = Repository(tmp_path / "jobs.sqlite")
+    assert repository.jobs.own_uploads("a" * 32) == []  # two others use it too
+    for job in ("b" * 32, "c" * 32):
+        repository.jobs.delete(job)
+    assert repository.jobs.own_uploads("a" * 32) == ["1" * 32] and repository.uploads.unused_before(1e12) == []
+    repository.jobs.delete("a" * 32)
+    assert [upload.id for upload in repository.uploads.unused_before(1e12)] == ["1" * 32]
+
+
 def test_the_tables_are_those_of_the_version_before(tmp_path: Path) -> None:
     earlier_database(tmp_path / "before.sqlite")
     Repository(tmp_path / "now.sqlite")
@@ -89,7 +101,8 @@ def test_the_tables_are_those_of_the_version_before(tmp_path: Path) -> None:
         base = sqlite3.connect(tmp_path / f"{name}.sqlite")
         tables = [row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
         layouts.append({table: base.execute(f"PRAGMA table_info({table})").fetchall() for table in tables})
-    assert layouts[0] == layouts[1] and set(layouts[0]) == {"jobs", "uploads", "consents"}
+    assert {table: layouts[1][table] for table in layouts[0]} == layouts[0]
+    assert set(layouts[1]) - set(layouts[0]) == {"job_uploads", "copies"}
 
 
 def test_a_job_comes_out_as_it_went_in(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def drawn(request: Request, out: Path, tell: Any) -> tuple[list[Any], list[str]]
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
     keys = Keys(tmp_path / "keys.json")
-    limits = Limits(body=2**20, pictures=4, steps=50, room=6)
+    limits = Limits(body=2**20, pictures=4, steps=50, room=6, share=6)
     made = Service(tmp_path, keys, limits, lease=5.0)
     made.tokens = {name: keys.add(name) for name in ("shop", "other")}  # type: ignore[attr-defined]
     return made

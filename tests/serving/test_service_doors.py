@@ -17,9 +17,11 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from tests.helpers.orders import orders
 from tests.helpers.tiny import noise_picture
 from tests.serving.test_service import listening
 from twinset.common.result_cache import default_folder
+from twinset.serving.api_keys import Keys
 from twinset.serving.app import Limits, Service, create_app
 from twinset.serving.storage import Decoder
 
@@ -77,8 +79,9 @@ def test_a_decoder_that_crashes_costs_one_picture(monkeypatch: pytest.MonkeyPatc
     decoder, path = Decoder(), tmp_path / "a.png"
     path.write_bytes(png())
     decoder.check(path)
-    assert decoder.pool is not None
-    decoder.pool.submit(os._exit, 1)
+    (process,) = [one for one in decoder.processes if one.pool is not None]
+    assert process.pool is not None
+    process.pool.submit(os._exit, 1)
     with pytest.raises(Exception, match=r"could not be decoded|terminated"):
         time.sleep(0.3)
         decoder.check(path)
@@ -127,7 +130,7 @@ def test_one_form_with_pictures_and_fields(client: TestClient, service: Service)
     files = [("selfies", ("me.png", png(1))), ("garments", ("a.png", png(2))), ("garments", ("b.png", png(3)))]
     answer = form(client, fields, files, **{"Idempotency-Key": "one"})
     assert answer.status_code == 202 and answer.headers["location"].endswith(answer.json()["id"]), answer.text
-    (request,) = service.repository.jobs.requests()
+    (request,) = orders(service.repository)
     asked = json.loads(request)
     hashes = {name.name: name.read_bytes() for name in service.files.uploads.iterdir()}
     assert [hashes[one] for one in asked["selfies"]] == [png(1)]
@@ -178,3 +181,37 @@ def test_what_was_made_under_an_ended_consent_goes_by_itself(client: TestClient,
     service.sweep(datetime.now(UTC) + timedelta(days=5))
     assert service.repository.jobs.held() == {ids[1]}
     assert not seen.exists() and len(list(service.files.uploads.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"labels": False}, "labels"),
+        ({"label_corner": "none"}, "label_corner"),
+        ({"label_text": "\u200b"}, "label_text"),
+    ],
+)
+def test_clients_do_not_decide_whether_pictures_are_labelled(
+    fields: dict[str, Any], wrong: str, tmp_path: Path
+) -> None:
+    for optional in (False, True):
+        service = Service(tmp_path / str(optional), None, Limits(optional_labels=optional))
+        with TestClient(create_app(service), base_url="http://localhost") as local:
+            answer = local.post("/v1/jobs", json={"prompt": "x"} | fields)
+            refused = not optional or wrong == "label_text"  # words that draw nothing are no label anywhere
+            assert answer.status_code == (422 if refused else 202), answer.text
+            assert not refused or answer.json()["field"] == wrong
+            assert bool(service.queue.counts()) != refused
+
+
+@pytest.mark.parametrize("host", ["[", "]", "[::1", "a b", "a/b", "a@b", "a:b:c", "[::1]x", "a:99999999"])
+def test_a_host_that_is_none_is_said_to_be_so(host: str, tmp_path: Path) -> None:
+    """With keys, where any name may lead to the service; whatever the body."""
+    keys = Keys(tmp_path / "keys.json")
+    with TestClient(create_app(Service(tmp_path, keys, Limits()))) as client:
+        for path in ("/health", "/v1/jobs", "/v1/jobs/", "/docs"):
+            answer = client.get(path, headers={"Host": host, "X-API-Key": "x"})
+            assert answer.status_code == 400 and answer.json()["detail"].endswith("is not a name or address"), path
+        answer = client.post("/v1/jobs", headers={"Host": host}, content=b"{}")
+        assert answer.status_code == 400 and "Content-Length" not in answer.text
+        assert client.get("/health", headers={"Host": "shop_1.example:8080"}).status_code == 200

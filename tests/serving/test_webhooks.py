@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from tests.helpers.orders import orders
 from twinset import cli
 from twinset.serving.app import Limits, Service, create_app
 from twinset.serving.queue import JobQueue
@@ -211,7 +212,7 @@ def test_through_the_service(tmp_path: Path) -> None:
             while (told := client.get(f"/v1/jobs/{job['id']}").json())["webhook"]["state"] == "pending":
                 time.sleep(0.05)
             assert told["webhook"] == {"state": "delivered", "tries": 1, "reason": None}
-        assert "webhook" not in Service(tmp_path, None).repository.jobs.requests()[0]
+        assert "webhook" not in orders(Service(tmp_path, None).repository)[0]
 
 
 def test_the_secret_is_told_on_the_command_line(

@@ -78,16 +78,19 @@ def show_consent(reference: Reference) -> None:
 def withdraw(
     reference: Reference,
     outputs: Annotated[
-        list[Path] | None, typer.Option(help="Folder whose pictures of the person are deleted too; repeatable.")
+        list[Path] | None, typer.Option(help="Folder to which files were moved or copied; repeatable.")
     ] = None,
 ) -> None:
-    """End a consent and delete what was made of the person's pictures.
+    """End a consent and delete what was made under it: pictures, records, sheets, pages, and what perception found.
+
+    Each file was entered in the book of consents when it was made, and goes if it is still what it was. Folders that
+    are named are searched for the same contents under other names, and for records that refer to the consent.
 
     Example: `twinset consent withdraw 1f0c9a7be2d34568 --outputs out/promo`
     """
     from twinset.compliance.consent import ConsentBook, outputs_of
 
-    deleted = ConsentBook().withdraw(reference)
+    deleted = ConsentBook().withdraw(reference, folders=outputs or ())
     for folder in outputs or ():
         for path in outputs_of(reference, folder):
             path.unlink(missing_ok=True)

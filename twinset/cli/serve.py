@@ -68,6 +68,13 @@ def serve_command(
     commercial: Annotated[bool, typer.Option(help="Only parts that may be used commercially.")] = False,
     offline: Annotated[bool, typer.Option(help="Download nothing.")] = False,
     safety: Safety = "warn",
+    optional_labels: Annotated[
+        bool,
+        typer.Option("--optional-labels", help="Let clients order pictures without labels; the law may forbid it."),
+    ] = False,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0.0, help="When told to stop: seconds for jobs under way; others are put back.")
+    ] = 30.0,
     engine: Annotated[str, typer.Option(help="processes, or ray: replicas of Ray Serve.")] = "processes",
     root: Root = None,
     **fields: Any,
@@ -104,9 +111,10 @@ def serve_command(
         raise InputError(f"--engine {engine!r} is unknown; choose processes or ray")
     _pull_parts(model, commercial, offline)
     settings: dict[str, Any] = {"model": model, "commercial": commercial, "offline": offline, "safety": safety}
-    settings |= {"workers": workers, "engine": engine, "choices": choices}
+    settings |= {"workers": workers, "engine": engine, "choices": choices, "optional_labels": optional_labels}
     say.print(f"page: http://{host}:{port}/  API: http://{host}:{port}/docs", markup=False)
-    run_service(where, host, port, open_, room=room, pictures=most_pictures, keep=keep_hours * 3600, **settings)
+    settings |= {"room": room, "pictures": most_pictures, "keep": keep_hours * 3600, "drain": drain_seconds}
+    run_service(where, host, port, open_, **settings)
 
 
 def _pull_parts(model: str, commercial: bool, offline: bool) -> None:

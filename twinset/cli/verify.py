@@ -25,10 +25,15 @@ def verify_command(
     Each layer is read by itself: a picture sent through a messenger, which takes XMP and manifest away, still has its
     mark. Marks of a key of one's own are found where `TWINSET_MARK_KEY` is set; those of the public key always.
 
-    Exit code: 0 when each picture has at least one layer that holds and no signature is broken, 1 when not, 2 when a
-    file cannot be read.
+    What is proven is told apart from what is only said. XMP anybody can write, a mark of the public key anybody can
+    lay, and a certificate anybody can make, with any name in it. Proof is a mark of your own key, or a signature of
+    your own certificate or of one that `TWINSET_C2PA_TRUST` vouches for.
 
-    JSON: a list of `{picture, mark, xmp, c2pa, notes, layers, broken}`; a layer that is not there is null.
+    Exit code: 0 when each picture has a mark of its own, or a signature that holds, that says that it was generated,
+    and no signature is broken; 1 when not, XMP alone included; 2 when a file cannot be read.
+
+    JSON: a list of `{picture, mark, xmp, c2pa, notes, layers, proven, verdicts, broken}`; a layer that is not there is
+    null.
 
     Examples:
 
@@ -47,18 +52,33 @@ def verify_command(
         for one in found:
             for note in one.notes:
                 say.print(f"{one.picture}: {note}", style="yellow", markup=False)
-    if any(one.broken or not one.layers for one in found):
+    if any(one.broken or not {"mark", "c2pa"} & {*one.layers} for one in found):
         raise typer.Exit(1)
 
 
 def _table(found: list[Verified]) -> Table:
     table = Table("picture", "pixel mark", "XMP", "C2PA", "generated?")
     for one in found:
-        mark = "-" if one.mark is None else f"{one.mark['payload']} ({one.mark['key']} key)"
-        answer = f"yes, by {', '.join(one.layers)}" if one.layers else "no label says so"
-        style = "red" if one.broken else None if one.layers else "yellow"
-        table.add_row(one.picture, mark, _xmp(one), _manifest(one), answer, style=style)
+        style = "red" if one.broken else None if one.proven else "yellow"
+        table.add_row(one.picture, _mark(one), _xmp(one), _manifest(one), _answer(one), style=style)
     return table
+
+
+def _answer(one: Verified) -> str:
+    """What may be said of the picture, and no more."""
+    if one.broken:
+        return "not proven: the signature is broken"
+    if one.proven:
+        return f"proven, by {' and '.join(one.proven)}"
+    return f"said, not proven, by {', '.join(one.layers)}" if one.layers else "no label says so"
+
+
+def _mark(one: Verified) -> str:
+    """The pixel mark in short."""
+    if one.mark is None:
+        return "-"
+    told = {"own key": "your own key", "public key": "public key: anybody's", "another picture's": "ANOTHER PICTURE'S"}
+    return f"{one.mark['payload']}, {told[str(one.mark_verdict)]}"
 
 
 def _xmp(one: Verified) -> str:
@@ -75,7 +95,15 @@ def _manifest(one: Verified) -> str:
     """The manifest in short."""
     if one.c2pa is None:
         return "-"
-    if one.broken:
-        return "BROKEN: changed since it was signed"
-    by = "a development certificate" if one.c2pa["development"] else str(one.c2pa["issuer"])
-    return f"{str(one.c2pa['state']).lower()}, by {by}"
+    issuer = str(one.c2pa["issuer"])
+    if one.c2pa["development"]:
+        return "signed with this machine's development certificate"
+    told = {
+        "own": f"signed with your own certificate ({issuer})",
+        "trusted": f"signed by {issuer}, whom your trust list vouches for",
+        "unknown": f"signed by somebody who calls themselves {issuer!r}, which proves nothing",
+        "changed": "BROKEN: changed since it was signed",
+        "invalid": f"BROKEN: {', '.join(one.c2pa['faults'])[:120]}",
+        "elsewhere": "not in the file",
+    }
+    return told[str(one.manifest_verdict)]

@@ -1,10 +1,51 @@
-"""Closes connections whose request headers do not arrive in time: uvicorn itself waits for them for ever."""
+"""uvicorn, but for two things: request heads have a time limit, and a signal to stop is heard by more than itself."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Callable
+from types import FrameType
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+def serve_until_told(
+    app: Callable[..., object], host: str, port: int, drain: float, on_stop: Callable[[], None]
+) -> None:
+    """Answer requests until SIGTERM or SIGINT comes, and return: what is left to do is the caller's.
+
+    Args:
+        app: the application.
+        host, port: to listen on.
+        drain: seconds for which answers under way are waited for, those of open streams included.
+        on_stop: called as soon as the signal comes, in its handler.
+    """
+
+    def ignore(number: int, frame: FrameType | None) -> None:
+        """uvicorn raises the signal once more at its end, which would end the process before its workers."""
+
+    before = {number: signal.signal(number, ignore) for number in (signal.SIGTERM, signal.SIGINT)}
+    config = uvicorn.Config(
+        app, host=host, port=port, access_log=False, timeout_keep_alive=10, http=ImpatientProtocol,
+        timeout_graceful_shutdown=max(1, round(drain)),
+    )  # fmt: skip
+    try:
+        _Server(config, on_stop).run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]):
+        super().__init__(config)
+        self.on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.on_stop()
+        super().handle_exit(sig, frame)
 
 
 class ImpatientProtocol(H11Protocol):
