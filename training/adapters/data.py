@@ -37,7 +37,7 @@ class AdapterData(PictureData):
         super().__init__(rows, [row for row in rows if row.validation], options, store, texts)
         self.silent, self.absent = options.caption_dropout, options.condition_dropout
 
-    def caption(self, row: EncodedPicture, rng: np.random.Generator) -> str:
+    def caption(self, row: EncodedPicture, rng: np.random.Generator, epoch: int) -> str:
         """A row's caption; now and then the empty one."""
         return "" if rng.random() < self.silent else row.caption
 

@@ -36,6 +36,7 @@ class EncodedPicture:
         keys: of its tensors in the store, one for each way it may be seen.
         repeats: how often it comes in an epoch.
         validation: whether it is only measured on.
+        batch: pictures per step with it; the training's own number when None.
     """
 
     caption: str
@@ -43,6 +44,7 @@ class EncodedPicture:
     keys: tuple[str, ...]
     repeats: int = 1
     validation: bool = False
+    batch: int | None = None
 
     @property
     def content(self) -> tuple[Any, ...]:
@@ -124,10 +126,10 @@ class PictureData:
         self.rows: list[Any] = [row for row in rows if not row.validation]
         self.checked: list[Any] = list(checked)
         self.buckets = self._by_bucket()
-        self.length = sum(-(-len(places) // self.size) for places in self.buckets)
+        self.length = sum(-(-len(places) // size) for size, places in self.buckets)
 
-    def caption(self, row: Any, rng: np.random.Generator) -> str:
-        """A row's caption as a step sees it."""
+    def caption(self, row: Any, rng: np.random.Generator, epoch: int) -> str:
+        """A row's caption as a step of an epoch sees it."""
         return row.caption
 
     def keeps(self, row: Any) -> bool:
@@ -140,31 +142,26 @@ class PictureData:
         """The batch with what a kind of training adds; `rng` is None in a validation, where nothing is drawn."""
         return batch
 
-    def _by_bucket(self) -> list[np.ndarray]:
-        """Row numbers by bucket, as often as they are repeated."""
-        places: dict[Size, list[int]] = {}
+    def _by_bucket(self) -> list[tuple[int, np.ndarray]]:
+        """For each bucket the pictures per step, and its rows' numbers as often as they are repeated."""
+        places: dict[tuple[Size, int], list[int]] = {}
         for number, row in enumerate(self.rows):
-            places.setdefault(row.bucket, []).extend([number] * row.repeats)
-        return [np.array(places[bucket]) for bucket in sorted(places)]
+            places.setdefault((row.bucket, row.batch or self.size), []).extend([number] * row.repeats)
+        return [(key[1], np.array(places[key])) for key in sorted(places)]
 
     def chosen(self, number: int) -> list[int]:
         """Row numbers of a batch: every epoch sees every row, shuffled within and over buckets."""
         epoch, place = divmod(number, self.length)
         rng = np.random.default_rng([BY_EPOCH, self.seed, epoch])
-        batches = [one for bucket in self.buckets for one in self._cut(rng.permutation(bucket))]
+        batches = [one for size, bucket in self.buckets for one in _cut(rng.permutation(bucket), size)]
         return batches[rng.permutation(len(batches))[place]].tolist()
-
-    def _cut(self, places: np.ndarray) -> list[np.ndarray]:
-        """Batches of full size; the last is completed from the front."""
-        count = -(-len(places) // self.size)
-        return list(np.resize(places, count * self.size).reshape(count, self.size))
 
     def batch(self, number: int) -> Batch:
         """Batch `number`: latents (B, C, h, w), noise, weights, levels in [0, 1], texts, and what was stored."""
         rng = np.random.default_rng([BY_ROW, self.seed, number])
         rows = [self.rows[k] for k in self.chosen(number)]
         keys = [row.keys[int(rng.integers(len(row.keys)))] for row in rows]
-        captions = [self.caption(row, rng) for row in rows]
+        captions = [self.caption(row, rng, number // self.length) for row in rows]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         # stratified levels: every batch covers the schedule evenly
         count = len(rows)
@@ -198,3 +195,9 @@ class PictureData:
             return {"captions": captions}
         states = [self.texts(caption, self.keeps(row)) for row, caption in zip(rows, captions, strict=True)]
         return {name: torch.stack([tensors[name] for tensors in states]) for name in states[0]}
+
+
+def _cut(places: np.ndarray, size: int) -> list[np.ndarray]:
+    """Batches of full size; the last is completed from the front."""
+    count = -(-len(places) // size)
+    return list(np.resize(places, count * size).reshape(count, size))

@@ -77,6 +77,7 @@ class DenoisingOptions(TrainOptions):
         preserve: Weight of the distance to the base model's own prediction; 0 for none.
         resolution: Side, in px, of a square with as many pixels as a training picture; the model's own when absent.
         bucket_step: Sides of pictures are multiples of it, px.
+        bucket_no_upscale: Learn a picture smaller than `resolution` at its own size instead of blurring it larger.
         caption_dropout: Share of samples that see the empty text.
         save_every: Steps between checkpoints.
         sample_every: Steps between sample pictures and validation losses; 0 for the end alone.
@@ -113,6 +114,7 @@ class DenoisingOptions(TrainOptions):
     preserve: float = Field(default=0.0, ge=0)
     resolution: int | None = Field(default=None, ge=64, le=4096)
     bucket_step: int = Field(default=64, ge=8)
+    bucket_no_upscale: bool = False
     caption_dropout: float = Field(default=0.05, ge=0, le=1)
     save_every: int = Field(default=100, ge=1)
     sample_every: int = Field(default=250, ge=0)

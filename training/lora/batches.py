@@ -10,7 +10,8 @@ import torch
 from twinset.training.core.batches import PictureData, TextStates
 from twinset.training.core.forward import Batch
 from twinset.training.core.tensor_cache import TensorCache
-from twinset.training.lora.captions import calls, varied_caption, without_trigger
+from twinset.training.lora.caption_rules import varied_caption
+from twinset.training.lora.captions import calls, without_trigger
 from twinset.training.lora.options import LoraOptions
 from twinset.training.lora.prepare import EncodedExample
 
@@ -34,15 +35,18 @@ class LoraData(PictureData):
         super().__init__(rows, _checked(rows), options, store, texts)
         self.options = options
 
-    def caption(self, row: EncodedExample, rng: np.random.Generator) -> str:
+    def caption(self, row: EncodedExample, rng: np.random.Generator, epoch: int) -> str:
         """A row's caption as a step sees it; with `preserve` some lack the trigger word."""
-        caption, uncalled = varied_caption(row.caption, row.example, rng), rng.random() < self.options.uncalled
+        caption, uncalled = (
+            varied_caption(row.caption, row.example.words, rng, epoch),
+            rng.random() < self.options.uncalled,
+        )
         held = self.options.preserve and not row.example.regularisation
         return without_trigger(caption, self.options.word) if held and uncalled else caption
 
     def keeps(self, row: EncodedExample) -> bool:
-        """Shuffled captions are too many to keep."""
-        return not row.example.shuffle
+        """Captions that vary are too many to keep."""
+        return not row.example.words.varies
 
     def completed(
         self, batch: Batch, rows: Sequence[EncodedExample], captions: Sequence[str], rng: np.random.Generator | None

@@ -11,6 +11,8 @@ from pydantic import Field, field_validator, model_validator
 
 from twinset.figure.labels import ALL_KINDS
 from twinset.training.core.options import DenoisingOptions, checked
+from twinset.training.lora.caption_rules import CaptionRule
+from twinset.training.lora.folders import first_words
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 PERCEPTRONS = ("ff.net.0.proj", "ff.net.2", "proj_in", "proj_out")
@@ -51,6 +53,16 @@ class LoraOptions(DenoisingOptions):
         flip: Mirror every other picture; off, since letters and logos are not symmetric.
         shuffle: Shuffle a caption's comma-separated parts at every step.
         keep_tokens: Number of parts at a caption's start that are not shuffled.
+        keep_tokens_separator: Text, such as "|||", before which a caption's parts are neither shuffled nor left out.
+        tag_dropout: Share of a caption's parts left out at a step, so that none is needed to call the garment.
+        wildcards: Take one of {a|b} in a caption, and one of its lines, at every step.
+        caption_prefix: Text before every caption, such as "a photo of".
+        caption_suffix: Text behind every caption.
+        caption_dropout_epochs: Every so many epochs all captions are empty; 0 for never.
+        more_resolutions: Further sides, in px, such as "768,512", at each of which every picture is learnt too: large
+            ones teach stitches and prints, small ones the whole garment as it is seen from afar.
+        validation_split: Share of the pictures that are only measured on, to see when the garment is learnt by heart.
+        skip_bad: Leave out pictures that cannot be read, and go on; they are named.
         identity_dropout: Share of samples that do not see the face as a condition ("studio" alone).
         sample_prompt: Prompt of the sample pictures; the trigger word in a plain sentence when absent.
         sample_selfie: Selfie for the sample pictures.
@@ -81,6 +93,15 @@ class LoraOptions(DenoisingOptions):
     flip: bool = False
     shuffle: bool = False
     keep_tokens: int = Field(default=1, ge=0)
+    keep_tokens_separator: str | None = None
+    tag_dropout: float = Field(default=0.0, ge=0, lt=1)
+    wildcards: bool = False
+    caption_prefix: str = ""
+    caption_suffix: str = ""
+    caption_dropout_epochs: int = Field(default=0, ge=0)
+    more_resolutions: str = ""
+    validation_split: float = Field(default=0.0, ge=0, lt=1)
+    skip_bad: bool = False
     identity_dropout: float = Field(default=0.3, ge=0, le=1)
     sample_prompt: str | None = None
     sample_selfie: Path | None = None
@@ -118,11 +139,36 @@ class LoraOptions(DenoisingOptions):
             raise ValueError("preserve counts outside the garment's mask; leave masked on, or preserve at 0")
         return self
 
+    @field_validator("more_resolutions")
+    @classmethod
+    def _are_sides(cls, text: str) -> str:
+        for side in filter(None, text.split(",")):
+            if not side.strip().isdigit() or int(side) % 8 or not 64 <= int(side) <= 4096:
+                raise ValueError("write sides of 64 to 4096 px in multiples of 8, such as 768,512")
+        return text
+
+    @property
+    def more_sides(self) -> tuple[int, ...]:
+        """Further sides that every picture is learnt at, px."""
+        return tuple(int(side) for side in filter(None, self.more_resolutions.split(",")))
+
+    @property
+    def caption_rule(self) -> CaptionRule:
+        """What is done to captions where a data set does not say it."""
+        return CaptionRule(
+            shuffle=self.shuffle, keep=self.keep_tokens, keep_separator=self.keep_tokens_separator,
+            wildcards=self.wildcards, prefix=self.caption_prefix, suffix=self.caption_suffix,
+            dropout=self.caption_dropout, dropout_epochs=self.caption_dropout_epochs, tag_dropout=self.tag_dropout,
+        )  # fmt: skip
+
     @property
     def word(self) -> str:
-        """The trigger word: as given, or made of the data's name."""
-        folder = self.data.parent if self.data.suffix == ".toml" else self.data
-        return self.trigger or re.sub(r"[^\w]|_", "", folder.absolute().name) or "garment"
+        """The trigger word: as given, the first of a folder such as `10_jckt hoodie`, or made of the data's name."""
+        if self.trigger:
+            return self.trigger
+        folder = self.data.parent if self.data.suffix in (".toml", ".json") else self.data
+        named = first_words(folder) if folder.is_dir() else None
+        return (named or "").split(" ")[0] or re.sub(r"[^\w]|_", "", folder.absolute().name) or "garment"
 
     @property
     def scale(self) -> float:
