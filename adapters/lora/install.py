@@ -318,14 +318,14 @@ def _options(layers: Layers) -> dict[str, Any]:
     """PEFT's LoraConfig: the commonest rank and alpha, and patterns for the layers that have others."""
     lows = {layer: low for layer, low in layers.items() if isinstance(low, LowRank)}
     whole = {layer: 1 for layer, low in layers.items() if isinstance(low, WeightChange)}
-    rank, ranks = _patterns({**{layer: low.rank for layer, low in lows.items()}, **whole})
-    alpha, alphas = _patterns({**{layer: low.alpha for layer, low in lows.items()}, **whole})
+    rank, ranks = patterns_of({**{layer: low.rank for layer, low in lows.items()}, **whole})
+    alpha, alphas = patterns_of({**{layer: low.alpha for layer, low in lows.items()}, **whole})
     dora = any(low.magnitude is not None for low in lows.values())
     common = {"r": int(rank), "lora_alpha": alpha, "target_modules": list(layers), "use_dora": dora}
     return common | {"rank_pattern": ranks, "alpha_pattern": alphas}
 
 
-def _patterns(values: Mapping[str, float]) -> tuple[float, dict[str, float]]:
+def patterns_of(values: Mapping[str, float]) -> tuple[float, dict[str, float]]:
     """The commonest value, and one anchored pattern for each other value: PEFT tries each on every layer."""
     common = Counter(values.values()).most_common(1)[0][0]
     names: dict[float, list[str]] = {}

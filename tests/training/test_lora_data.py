@@ -48,7 +48,7 @@ def test_options_and_recipe_are_the_same(tmp_path: Path) -> None:
         ({"zzzzz": 4}, "option 'zzzzz' is unknown; there are learning_rate, seed, model"),
         ({"rank": 0}, "rank = 0: Input should be greater than or equal to 1"),
         ({"kind": "sock"}, "kind = 'sock': is unknown; choose one of t_shirt"),
-        ({"optimiser": "lion"}, "optimiser = 'lion'"),
+        ({"optimiser": "sgd"}, "optimiser = 'sgd'"),
         ({"masked": False, "preserve": 1.0}, "leave masked on"),
         ({"data": None}, "data = None"),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.denoising.locks import unet_lock
@@ -123,6 +124,7 @@ class PictureData:
     ):
         self.store, self.texts = store, texts
         self.size, self.seed, self.noise_offset = options.batch, options.seed, options.noise_offset
+        self.coarser, self.discount = options.multires_noise, options.multires_discount
         self.rows: list[Any] = [row for row in rows if not row.validation]
         self.checked: list[Any] = list(checked)
         self.buckets = self._by_bucket()
@@ -184,7 +186,7 @@ class PictureData:
 
         found = [self.store(key, missing) for key in keys]
         batch: Batch = {name: torch.stack([tensors[name] for tensors in found]) for name in found[0]}
-        batch["noise"] = torch.randn(batch["latents"].shape, generator=generator)
+        batch["noise"] = pyramid_noise(batch["latents"].shape, self.coarser, self.discount, generator)
         offset = torch.randn(*batch["latents"].shape[:2], 1, 1, generator=generator)
         batch["noise"] = batch["noise"] + self.noise_offset * offset
         batch["level"], batch["weight"] = levels, torch.ones(len(rows))
@@ -195,6 +197,26 @@ class PictureData:
             return {"captions": captions}
         states = [self.texts(caption, self.keeps(row)) for row, caption in zip(rows, captions, strict=True)]
         return {name: torch.stack([tensors[name] for tensors in states]) for name in states[0]}
+
+
+def pyramid_noise(shape: Sequence[int], coarser: int, discount: float, generator: torch.Generator) -> Tensor:
+    """Gaussian noise with ever coarser noises laid over it, of variance 1 (Whitaker 2023, "Multi-resolution noise").
+
+    Args:
+        shape: (B, C, h, w).
+        coarser: number of noises laid over the first.
+        discount: strength of each by the one before.
+        generator: of all of them.
+    """
+    noise, (height, width) = torch.randn(*shape, generator=generator), shape[2:]
+    for level in range(1, coarser + 1):
+        shrink = (2 + 2 * float(torch.rand((), generator=generator))) ** level
+        size = max(1, round(height / shrink)), max(1, round(width / shrink))
+        coarse = torch.randn(*shape[:2], *size, generator=generator)
+        noise = noise + F.interpolate(coarse, (height, width), mode="bilinear") * discount**level
+        if size == (1, 1):
+            break
+    return noise / noise.std() if coarser else noise
 
 
 def _cut(places: np.ndarray, size: int) -> list[np.ndarray]:

@@ -38,8 +38,22 @@ class LoraOptions(DenoisingOptions):
             absent.
         rank: Rank of each layer's addition.
         alpha: The addition is multiplied by alpha / rank; the rank when absent.
-        dora: Train the magnitude of every row of the weights apart from its direction (Liu et al. 2024).
+        dora: Train the length of every input's weights apart from their direction (Liu et al. 2024), as ComfyUI, A1111
+            and OneTrainer read it alike.
+        conv_rank: Rank of the additions to convolutions larger than one pixel, which hold cloth and prints; `rank`
+            when absent. Counts where `targets` names convolutions.
+        conv_alpha: Their alpha; their rank when absent, or `alpha` where they have no rank of their own.
+        block_ranks: Ranks of parts of the UNet in place of `rank`, by the start of their names, such as
+            "mid_block=4, up_blocks.1=32": the middle decides the cut, the upper blocks the surface.
+        block_rates: Factors of the learning rate of parts of the UNet, such as "down_blocks=0.5"; 0 leaves one out.
+        algorithm: "lora"; "loha" and "lokr" are LyCORIS' ways of holding more of a garment in a smaller file.
+        factor: Size of LoKr's small matrix: larger means a smaller file; -1 for the squarest.
+        start: A LoRA file to go on from, of the same ranks.
+        max_norm: Largest norm of an addition (sd-scripts' scale_weight_norms), 1 is usual: keeps the garment from being
+            burnt in.
         dropout: Share of each addition's inputs left out at a step, 0 to 1.
+        rank_dropout: Share of each addition's ranks left out at a step, so that no rank holds the garment alone.
+        module_dropout: Share of the layers whose addition is left out at a step.
         targets: "attention", "attention-mlp", "all", or endings of layers' names, separated by commas.
         text_encoder: Also train additions to the text encoders; their embeddings are then not cached on disk.
         text_learning_rate: Learning rate of the text encoders; half of `learning_rate` when absent.
@@ -69,11 +83,15 @@ class LoraOptions(DenoisingOptions):
         sample_garment: Picture of another garment for the sample pictures, to check that it stays as it is.
         sample_pose: Pose of the sample pictures.
         samples: Number of sample pictures; 0 for none.
+        sample_prompts: File with a prompt in each line in place of `sample_prompt`, as sd-scripts reads it
+            ("… --n negative --d seed --s steps --l guidance"), and with "--selfie", "--garment" and "--pose".
+        write_every: Steps between LoRA files on the way, jacket-000200.safetensors; 0 for the end alone.
         form: Layout of the result's keys: "kohya" (ComfyUI, A1111 and diffusers) or "diffusers".
     """
 
     free: ClassVar[frozenset[str]] = DenoisingOptions.free | {
-        "sample_prompt", "sample_selfie", "sample_garment", "sample_pose", "samples", "form"
+        "sample_prompt", "sample_selfie", "sample_garment", "sample_pose", "samples", "sample_prompts", "form",
+        "write_every"
     }  # fmt: skip
 
     data: Path
@@ -82,8 +100,18 @@ class LoraOptions(DenoisingOptions):
     kind: str | None = None
     rank: int = Field(default=16, ge=1, le=1024)
     alpha: float | None = Field(default=None, gt=0, le=1e6)
+    conv_rank: int | None = Field(default=None, ge=1, le=1024)
+    conv_alpha: float | None = Field(default=None, gt=0, le=1e6)
+    block_ranks: str = ""
+    block_rates: str = ""
+    algorithm: Literal["lora", "loha", "lokr"] = "lora"
+    factor: int = Field(default=-1, ge=-1)
+    start: Path | None = None
+    max_norm: float | None = Field(default=None, gt=0)
     dora: bool = False
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    rank_dropout: float = Field(default=0.0, ge=0, lt=1)
+    module_dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: str = "attention-mlp"
     text_encoder: bool = False
     text_learning_rate: float | None = Field(default=None, gt=0, le=10)
@@ -108,6 +136,8 @@ class LoraOptions(DenoisingOptions):
     sample_garment: Path | None = None
     sample_pose: str = "standing"
     samples: int = Field(default=2, ge=0, le=16)
+    sample_prompts: Path | None = None
+    write_every: int = Field(default=0, ge=0)
     form: Literal["kohya", "diffusers"] = "kohya"
 
     @model_validator(mode="before")
@@ -137,6 +167,10 @@ class LoraOptions(DenoisingOptions):
     def _fit_together(self) -> LoraOptions:
         if self.preserve and not self.masked:
             raise ValueError("preserve counts outside the garment's mask; leave masked on, or preserve at 0")
+        if self.form == "diffusers" and (self.dora or self.algorithm != "lora"):
+            raise ValueError("diffusers' form has no place for DoRA, LoHa and LoKr; leave form at kohya")
+        if self.dropout and (self.dora or self.algorithm != "lora"):
+            raise ValueError("dropout of inputs needs a plain LoRA; take rank_dropout or module_dropout")
         return self
 
     @field_validator("more_resolutions")
@@ -170,15 +204,53 @@ class LoraOptions(DenoisingOptions):
         named = first_words(folder) if folder.is_dir() else None
         return (named or "").split(" ")[0] or re.sub(r"[^\w]|_", "", folder.absolute().name) or "garment"
 
-    @property
-    def scale(self) -> float:
-        """Alpha, the rank where none is given."""
-        return float(self.rank if self.alpha is None else self.alpha)
+    @field_validator("block_ranks", "block_rates")
+    @classmethod
+    def _are_blocks(cls, text: str) -> str:
+        _blocks(text)
+        return text
+
+    def size_of(self, layer: str, kernel: bool) -> tuple[int, float]:
+        """Rank and alpha of a layer's addition.
+
+        Args:
+            layer: its name in the UNet or text encoder.
+            kernel: whether it is a convolution of more than one pixel.
+        """
+        own = _of_block(layer, self.block_ranks)
+        rank = int(own) if own else self.conv_rank if kernel and self.conv_rank else self.rank
+        if kernel and self.conv_rank:
+            return rank, float(self.conv_alpha or rank)
+        alpha = self.conv_alpha if kernel and self.conv_alpha else self.alpha
+        return rank, float(rank if alpha is None else alpha)
+
+    def rate_of(self, layer: str) -> float:
+        """Factor of the learning rate of a layer of the UNet."""
+        own = _of_block(layer, self.block_rates)
+        return 1.0 if own is None else own
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Endings of the names of the UNet's layers that are trained."""
         return TARGETS.get(self.targets) or tuple(part.strip() for part in self.targets.split(",") if part.strip())
+
+
+def _blocks(text: str) -> dict[str, float]:
+    """ "mid_block=4, up_blocks.1=32" → starts of names and numbers."""
+    found = {}
+    for pair in filter(str.strip, text.split(",")):
+        name, _, number = (part.strip() for part in pair.partition("="))
+        known = re.fullmatch(r"(down_blocks|mid_block|up_blocks|conv_in|conv_out)[\w.]*", name)
+        if not known or not re.fullmatch(r"\d+(\.\d+)?", number):
+            raise ValueError("write blocks and numbers, such as mid_block=4, up_blocks.1=32")
+        found[name] = float(number)
+    return found
+
+
+def _of_block(layer: str, text: str) -> float | None:
+    """The number of the longest start of a layer's name; None without one."""
+    starts = {name: number for name, number in _blocks(text).items() if f"{layer}.".startswith(f"{name}.")}
+    return starts[max(starts, key=len)] if starts else None
 
 
 def read_options(fields: Mapping[str, Any], where: str = "train lora") -> LoraOptions:
