@@ -44,6 +44,7 @@ def load_pipeline(
     announce: Announce | None = None,
     device: str | None = None,
     memory: str | None = None,
+    parts: Sequence[str] = (),
 ) -> JointPass:
     """The pipeline of a model, on the GPU where there is one.
 
@@ -56,22 +57,24 @@ def load_pipeline(
         say: called with one line on what comes next.
         announce: called with what will be downloaded, before the first byte, where anything is.
         device, memory: as of `twinset.pipelines.loading.placement.choose_placement`.
+        parts: of a profile, beside its base; all that are not optional when empty.
 
     Raises:
         InputError: there is no such model, or a part is missing, damaged or not allowed; the line names the remedy.
     """
     if model in ON_HUB:
         profile, where = ON_HUB[model], choose_placement(ON_HUB[model].family, device, memory)
-        parts = load_parts(
+        loaded = load_parts(
             profile,
             dtype=where.dtype,
+            names=[name for name in parts if any(part.name == name for part in profile.parts)],
             commercial=commercial,
             offline=offline,
             endpoint=endpoint,
             progress=say,
             announce=announce,
         )
-        return assembled(profile, parts, where, commercial)
+        return assembled(profile, loaded, where, commercial)
     if commercial and model != "studio":
         raise InputError(f"model {model!r} states no licence; with --commercial use studio, {', '.join(ON_HUB)}")
     base = None if model == "studio" else own_base(model)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +22,12 @@ from twinset.errors import InputError
 from twinset.training.core.batches import pyramid_noise
 from twinset.training.core.denoising import denoising_loss, noise_schedule
 from twinset.training.core.optimisers import optimiser_of, rate_of
+from twinset.training.core.tensor_cache import TensorCache
+from twinset.training.lora.batches import LoraData
+from twinset.training.lora.caption_rules import CaptionRule
 from twinset.training.lora.networks import LoraNetworks
 from twinset.training.lora.sample_prompts import sample_requests
-from twinset.training.lora.train import check_before_loading, train_lora
+from twinset.training.lora.train import LoraTraining, check_before_loading, train_lora
 
 STEP = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
 
@@ -333,3 +337,33 @@ def test_what_can_be_told_without_the_model_is_told_before(data: Path, tmp_path:
     for more, message in cases:
         with pytest.raises(InputError, match=message):
             check_before_loading(small(**{"data": data} | more), out, run)
+
+
+@pytest.mark.long
+def test_no_step_needs_the_vae_or_the_text_encoders(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They leave the device's memory once everything is encoded; captions that vary keep the text encoders."""
+    own = ours("sd15")
+    training = LoraTraining(own, small(data, uncalled=0.5, preserve=1.0, caption_dropout=0.3, steps=6))
+    rows = training.encode(TensorCache(tmp_path / "cache"), lambda line: None)
+    batches = training.data(rows, TensorCache(tmp_path / "cache"))
+    assert {"vae", "text_encoder", "controlnet"} <= set(training.unused(batches))
+    monkeypatch.setattr(type(own), "encode_prompt", lambda *_: pytest.fail("read by a step"))
+    for part in (own.vae, own.text_encoder):
+        monkeypatch.setattr(part, "forward", lambda *_, **__: pytest.fail("used by a step"))
+    assert all(len(batches.batch(number)["states"]) == 2 for number in range(30))
+    shuffled = LoraTraining(own, small(data, shuffle=True))
+    assert "text_encoder" not in shuffled.unused(
+        LoraData(rows_of(rows, shuffle=True), shuffled.options, batches.store, batches.texts)
+    )
+
+
+def rows_of(rows: Any, **words: Any) -> list[Any]:
+    return [replace(row, example=replace(row.example, words=CaptionRule(**words))) for row in rows]
+
+
+def test_only_the_parts_that_a_training_needs_are_loaded(data: Path) -> None:
+    assert small(data, samples=0).needed_parts == ("vae",)
+    assert small(data, samples=2).needed_parts == ("vae", "pose_controlnet")
+    assert small(data, samples=2, sample_selfie=Path("me.png")).needed_parts == ()  # all

@@ -53,7 +53,7 @@ class AdapterPreviews(Validation):
     """The validation loss, and validation pictures drawn beside the truth, from the same noise each time."""
 
     def __init__(self, networks: AdapterNetworks, data: AdapterData, loss_fn: Loss, options: AdapterOptions, run: Path):
-        super().__init__(networks, data, loss_fn, options, run, networks.pipe.device)
+        super().__init__(networks, data, loss_fn, options, run, networks.pipe.unet.device)
         self.networks, self.count = networks, options.samples
 
     def __call__(self, step: int) -> dict[str, float | np.ndarray]:

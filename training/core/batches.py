@@ -95,8 +95,8 @@ def text_states(pipe: Any, captions: Sequence[str]) -> Tensors:
     """
     prompts = list(captions)
     if getattr(pipe, "text_encoder_2", None) is None:
-        return {"states": pipe.encode_prompt(prompts, pipe.device, 1, False)[0]}
-    states, _, pooled, _ = pipe.encode_prompt(prompts, None, pipe.device, 1, False)
+        return {"states": pipe.encode_prompt(prompts, pipe.text_encoder.device, 1, False)[0]}
+    states, _, pooled, _ = pipe.encode_prompt(prompts, None, pipe.text_encoder.device, 1, False)
     if pipe.config.force_zeros_for_empty_prompt:
         spoken = torch.tensor([bool(caption) for caption in prompts], device=states.device)
         states, pooled = states * spoken[:, None, None], pooled * spoken[:, None]

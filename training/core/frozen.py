@@ -86,6 +86,32 @@ class PipelineNetworks(DenoisingNetworks):
         """Take out of the pipeline's networks what was put into them."""
 
 
+class ParkedParts:
+    """Networks that the steps of a training do not use, out of the device's memory but while they are drawn with.
+
+    Args:
+        pipe: the pipeline.
+        names: of its parts; those that it lacks, or that something else moves, are left alone.
+    """
+
+    def __init__(self, pipe: Any, names: Sequence[str]):
+        self.device = pipe.unet.device
+        found = [getattr(pipe, name, None) for name in names] if self.device.type != "cpu" else []
+        self.parts = [part for part in found if isinstance(part, nn.Module) and not hasattr(part, "_hf_hook")]
+
+    def away(self) -> None:
+        """Into the computer's own memory."""
+        for part in self.parts:
+            part.to("cpu")
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def back(self) -> None:
+        """Onto the device again."""
+        for part in self.parts:
+            part.to(self.device)
+
+
 def freeze(pipe: JointPass, precision: str) -> torch.dtype:
     """Freeze a pipeline for a training; on a GPU its weights take the precision.
 
@@ -104,9 +130,9 @@ def freeze(pipe: JointPass, precision: str) -> torch.dtype:
         if isinstance(part, nn.Module):
             part.requires_grad_(False).eval()
     dtype, before = DTYPES.get(precision, torch.float32), pipe.unet.dtype
-    if dtype is torch.float16 and pipe.device.type != "cuda":
-        raise InputError(f"precision 'fp16' does not train on {pipe.device.type!r}; take bf16, or no")
-    if pipe.device.type == "cuda" and dtype != before:
+    if dtype is torch.float16 and pipe.unet.device.type != "cuda":
+        raise InputError(f"precision 'fp16' does not train on {pipe.unet.device.type!r}; take bf16, or no")
+    if pipe.unet.device.type == "cuda" and dtype != before:
         whole.to(dtype)
     return before
 

@@ -16,7 +16,7 @@ from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.batches import EncodedPicture, PictureData
 from twinset.training.core.denoising import Loss, denoising_loss, noise_schedule
-from twinset.training.core.frozen import PipelineNetworks
+from twinset.training.core.frozen import ParkedParts, PipelineNetworks
 from twinset.training.core.loop import FitResult, fit
 from twinset.training.core.optimisers import fit_settings, optimiser_of, rate_of
 from twinset.training.core.options import DenoisingOptions, recipe_text
@@ -83,6 +83,10 @@ class PipelineTraining(ABC):
     def networks(self) -> PipelineNetworks:
         """What is trained, in place around the pipeline."""
 
+    def unused(self, data: Any) -> Sequence[str]:
+        """The pipeline's parts that no step needs once everything is encoded."""
+        return ()
+
     @abstractmethod
     def previews(self, networks: Any, data: Any, loss_fn: Loss, run: Path) -> Validation:
         """What is measured and drawn between steps."""
@@ -113,7 +117,7 @@ def run_training(training: PipelineTraining, out: Path, run: Path | None, report
         OSError: the disk is full; earlier checkpoints are kept.
     """
     run, pipe = run or out.with_suffix(".run"), training.pipe
-    options = training.options = settled(training.options, pipe.device)
+    options = training.options = settled(training.options, pipe.unet.device)
     optimiser_of(options)  # says what is missing before anything is encoded
     with claimed(run):
         store, state = TensorCache(run / "cache"), processes()
@@ -126,10 +130,13 @@ def run_training(training: PipelineTraining, out: Path, run: Path | None, report
             steps = -(-options.epochs * data.length // options.accumulate)
             training.options = options.model_copy(update={"steps": steps})
             report(f"{options.epochs} epoch(s) of {data.length} batch(es) are {steps} steps")
+        parked = ParkedParts(pipe, training.unused(data))
         networks = training.networks()
         try:
-            result = _fit(training, networks, data, run, Learnt(rows, content, FitResult(0, 0.0, {})), out)
+            parked.away()
+            result = _fit(training, networks, data, run, Learnt(rows, content, FitResult(0, 0.0, {})), out, parked)
         finally:
+            parked.back()
             networks.take_off()
         recipe = out.with_suffix(".toml")
         if state.is_main_process:
@@ -148,13 +155,15 @@ def settled(options: DenoisingOptions, device: torch.device) -> Any:
 
 
 def _fit(
-    training: PipelineTraining, networks: PipelineNetworks, data: PictureData, run: Path, learnt: Learnt, out: Path
-) -> FitResult:
+    training: PipelineTraining, networks: PipelineNetworks, data: PictureData, run: Path, learnt: Learnt, out: Path,
+    parked: ParkedParts,
+) -> FitResult:  # fmt: skip
     options: DenoisingOptions = training.options
     loss_fn = denoising_loss(noise_schedule(networks.pipe.scheduler, options), options)
     previews = training.previews(networks, data, loss_fn, run)
+    previews.parked = parked
     # fused attention is slow backwards on a CPU
-    kernel = nullcontext() if networks.pipe.device.type == "cuda" else sdpa_kernel(SDPBackend.MATH)
+    kernel = nullcontext() if networks.pipe.unet.device.type == "cuda" else sdpa_kernel(SDPBackend.MATH)
     with kernel:
         return fit(
             networks, data.batch, loss_fn, fit_settings(options, run),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -43,6 +44,23 @@ class LoraData(PictureData):
         )
         held = self.options.preserve and not row.example.regularisation
         return without_trigger(caption, self.options.word) if held and uncalled else caption
+
+    @property
+    def texts_vary(self) -> bool:
+        """Whether captions are read anew at every step."""
+        return any(row.example.words.varies for row in self.rows)
+
+    def encode_texts(self) -> None:
+        """Every caption that a step can see, encoded and kept, so that the text encoders can go."""
+        if self.texts is None or self.texts_vary:
+            return
+        rng, plain = np.random.default_rng(0), {"dropout": 0.0, "dropout_epochs": 0}
+        captions = {row.caption for row in self.checked} | {""}
+        for row in self.rows:
+            caption = varied_caption(row.caption, replace(row.example.words, **plain), rng)
+            captions |= {caption, without_trigger(caption, self.options.word)}
+        for caption in sorted(captions):
+            self.texts(caption)
 
     def keeps(self, row: EncodedExample) -> bool:
         """Captions that vary are too many to keep."""

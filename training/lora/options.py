@@ -182,6 +182,13 @@ class LoraOptions(DenoisingOptions):
         return text
 
     @property
+    def needed_parts(self) -> tuple[str, ...]:
+        """Parts of a full-size profile beside its base: samples need the pose's ControlNet, faces and garments all."""
+        if self.sample_prompts or self.sample_selfie or self.sample_garment:
+            return ()
+        return ("vae", "pose_controlnet") if self.samples else ("vae",)
+
+    @property
     def more_sides(self) -> tuple[int, ...]:
         """Further sides that every picture is learnt at, px."""
         return tuple(int(side) for side in filter(None, self.more_resolutions.split(",")))

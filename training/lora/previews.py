@@ -35,7 +35,7 @@ class LoraPreviews(Validation):
     """
 
     def __init__(self, networks: LoraNetworks, data: LoraData, loss_fn: Loss, options: LoraOptions, run: Path):
-        super().__init__(networks, data, loss_fn, options, run, networks.pipe.device)
+        super().__init__(networks, data, loss_fn, options, run, networks.pipe.unet.device)
         self.networks, self.options = networks, options
 
     def __call__(self, step: int) -> dict[str, float | np.ndarray]:
@@ -46,7 +46,8 @@ class LoraPreviews(Validation):
 
     def samples(self, step: int) -> np.ndarray | None:
         """Pictures of fixed seeds, in one row, written as a PNG; None where the model has no way to draw people."""
-        pictures = [np.asarray(one) for one in self._drawn()]
+        with self.whole_pipeline():
+            pictures = [np.asarray(one) for one in self._drawn()]
         if not pictures:
             return None
         sheet = contact_sheet(in_rows(pictures, columns=8))

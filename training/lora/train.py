@@ -30,7 +30,7 @@ from twinset.training.lora.batches import LoraData
 from twinset.training.lora.dataset import read_examples
 from twinset.training.lora.networks import LoraNetworks
 from twinset.training.lora.options import LoraOptions
-from twinset.training.lora.prepare import EncodedExample, encode_examples
+from twinset.training.lora.prepare import EncodedExample, encode_examples, sees_layouts
 from twinset.training.lora.previews import LoraPreviews
 from twinset.training.lora.sample_prompts import sample_requests
 from twinset.training.reports.trackers import wandb
@@ -90,7 +90,16 @@ class LoraTraining(PipelineTraining):
     def data(self, rows: Sequence[EncodedExample], store: TensorCache) -> LoraData:
         """Captions are read by text encoders that are trained, else encoded once."""
         texts = None if self.options.text_encoder else TextStates(self.pipe, store)
-        return LoraData(rows, self.options, store, texts)
+        data = LoraData(rows, self.options, store, texts)
+        data.encode_texts()
+        return data
+
+    def unused(self, data: LoraData) -> tuple[str, ...]:
+        """The VAE, what reads faces and garments, ControlNets that the training does not see; text encoders as well
+        where every caption is encoded."""
+        encoders = () if data.texts is None or data.texts_vary else ("text_encoder", "text_encoder_2")
+        controls = () if sees_layouts(self.pipe) else ("controlnet",)
+        return ("vae", "image_encoder", "safety_checker", *controls, *encoders)
 
     def networks(self) -> LoraNetworks:
         """The additions."""

@@ -53,8 +53,9 @@ def load(
     offline: bool = False,
     device: str | None = None,
     memory: str | None = None,
+    parts: Sequence[str] = (),
 ) -> JointPass:
-    """The pipeline of a profile or a folder, with one status line while it loads."""
+    """The pipeline of a profile or a folder, with one status line while it loads; of a profile, perhaps some parts."""
     import diffusers
     import transformers
     from huggingface_hub.utils import enable_progress_bars, logging
@@ -73,7 +74,7 @@ def load(
             announce_downloads(pending)
 
         told = status.update if model != "studio" else None
-        where = {"device": device, "memory": memory}
+        where: dict[str, Any] = {"device": device, "memory": memory} | ({"parts": parts} if parts else {})
         pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, say=told, announce=announce, **where)
     say_licences(pipe.licences)
     pipe.set_progress_bar_config(disable=True)  # the command shows its own

@@ -111,7 +111,8 @@ def train_lora_command(
 
     check_before_loading(options, out, folder)
     with _stoppable(folder):
-        trained = train_lora(load(options.model, commercial, offline), options, out, folder, _print_line)
+        pipe = load(options.model, commercial, offline, parts=options.needed_parts)
+        trained = train_lora(pipe, options, out, folder, _print_line)
     result = _result(trained.out, trained.recipe, folder, trained.fit) | {"trigger": options.word}
     called = " ".join(filter(None, (options.word, (options.kind or "").replace("_", " "))))
     _report(result, f'twinset generate --prompt "wearing {called}" --lora {trained.out}', as_json)
