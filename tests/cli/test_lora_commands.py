@@ -139,6 +139,8 @@ def test_every_option_is_an_option_of_the_command(capsys: pytest.CaptureFixture[
     known = {parameter.name: parameter for parameter in command.commands["train"].commands["lora"].params}
     assert set(LoraOptions.model_fields) <= set(known)
     assert all(known[name].help for name in LoraOptions.model_fields)
+    assert known["learning_rate"].help.endswith("[default: 0.0002; studio: 0.001]")
+    assert known["targets"].help.endswith("[default: attention-mlp; studio: all]")
 
 
 # Files

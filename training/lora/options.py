@@ -94,6 +94,9 @@ class LoraOptions(DenoisingOptions):
         "write_every"
     }  # fmt: skip
 
+    of_studio: ClassVar[dict[str, Any]] = STUDIO
+    """Defaults for the bundled model in place of the usual ones."""
+
     data: Path
     learning_rate: float = Field(default=2e-4, gt=0, le=10)
     trigger: str | None = None
