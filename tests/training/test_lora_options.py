@@ -367,3 +367,26 @@ def test_only_the_parts_that_a_training_needs_are_loaded(data: Path) -> None:
     assert small(data, samples=0).needed_parts == ("vae",)
     assert small(data, samples=2).needed_parts == ("vae", "pose_controlnet")
     assert small(data, samples=2, sample_selfie=Path("me.png")).needed_parts == ()  # all
+
+
+def test_a_base_of_eight_bits_is_small_trains_and_comes_back_whole(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twinset.training.core.frozen.FEWEST_WEIGHTS", 16)
+    own = ours("sd15")
+    before, base = {name: weight.clone() for name, weight in own.unet.state_dict().items()}, drawn(own)
+
+    def size() -> int:
+        return sum(p.numel() * p.element_size() for name, p in own.unet.named_parameters() if ".lora_" not in name)
+
+    whole = size()
+    made = networks(own, data, fp8_base=True, gradient_checkpointing=True)
+    assert size() < 0.4 * whole  # of float32
+    found = drawn(own)
+    assert 0 < float((found - base).abs().max()) < 0.2 * float(base.abs().max())
+    latents, text = torch.randn(1, 4, 8, 8), torch.randn(1, 5, own.unet.config["cross_attention_dim"])
+    own.unet(latents, 10, text).sample.square().mean().backward()
+    assert any(weight.grad is not None and weight.grad.any() for weight in made.weights.values())
+    made.take_off()
+    assert torch.equal(drawn(own), base)
+    assert all(torch.equal(weight, before[name]) for name, weight in own.unet.state_dict().items())
+    with pytest.raises(InputError, match="fp8_base is for a plain LoRA"):
+        small(data, fp8_base=True, dora=True)

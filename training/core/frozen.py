@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,9 @@ from twinset.training.core.batches import text_states
 from twinset.training.core.forward import Batch, ControlInput, DenoisingNetworks, paint_regions
 from twinset.training.core.options import DenoisingOptions
 from twinset.training.core.validation import DTYPES
+
+FEWEST_WEIGHTS = 1024
+"""Of a layer that is worth keeping in eight bits."""
 
 
 class PipelineNetworks(DenoisingNetworks):
@@ -110,6 +114,43 @@ class ParkedParts:
         """Onto the device again."""
         for part in self.parts:
             part.to(self.device)
+
+
+class EightBitWeights:
+    """A frozen network's large weights in eight bits; each layer widens its own while it computes.
+
+    Args:
+        network: whose linear and convolution layers have at least `FEWEST_WEIGHTS` weights each; as before after
+            `widen`, to the bit: the originals wait in the computer's own memory.
+    """
+
+    def __init__(self, network: nn.Module):
+        self.originals: dict[nn.Module, Tensor] = {}
+        for name, layer in network.named_modules():
+            own = isinstance(layer, nn.Linear | nn.Conv2d) and ".lora_" not in name and "conv_in" not in name
+            if own and layer.weight.numel() >= FEWEST_WEIGHTS:  # type: ignore[operator]
+                self._narrow(layer)  # type: ignore[arg-type]
+
+    def _narrow(self, layer: nn.Linear | nn.Conv2d) -> None:
+        self.originals[layer] = layer.weight.data.cpu()
+        layer.weight.data = layer.weight.data.to(torch.float8_e4m3fn)
+        layer.forward = partial(_widened, layer)  # type: ignore[method-assign]
+
+    def widen(self) -> None:
+        """Give every layer its own weights and its own way to compute back."""
+        for layer, weight in self.originals.items():
+            own: Any = layer
+            own.weight.data = weight.to(own.weight.device)
+            del own.forward
+        self.originals.clear()
+
+
+def _widened(layer: Any, inputs: Tensor) -> Tensor:
+    """A layer's result with its weight in the dtype of its input."""
+    weight = layer.weight.to(inputs.dtype)
+    if isinstance(layer, nn.Linear):
+        return nn.functional.linear(inputs, weight, None if layer.bias is None else layer.bias.to(inputs.dtype))
+    return layer._conv_forward(inputs, weight, None if layer.bias is None else layer.bias.to(inputs.dtype))
 
 
 def freeze(pipe: JointPass, precision: str) -> torch.dtype:

@@ -17,7 +17,7 @@ from twinset.adapters.lora.install import remove_lora
 from twinset.errors import InputError
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.forward import Batch, ControlInput
-from twinset.training.core.frozen import PipelineNetworks
+from twinset.training.core.frozen import EightBitWeights, PipelineNetworks
 from twinset.training.lora.additions import NAME, Additions, additions, peft_layers, started
 from twinset.training.lora.options import TEXT_TARGETS, LoraOptions
 
@@ -47,9 +47,11 @@ class LoraNetworks(PipelineNetworks):
         self.weights = nn.ParameterDict({name.replace(".", "|"): p for name, p in named.items()})
         if options.start is not None:
             self._start(options.start)
+        self.__dict__["narrow"] = EightBitWeights(pipe.unet) if options.fp8_base else None
         self.attention.inject()
 
     parts: dict[str, Additions]
+    narrow: EightBitWeights | None
 
     def _text_encoders(self) -> list[str]:
         return [name for name in COMPONENTS[1:] if getattr(self.pipe, name, None) is not None]
@@ -142,6 +144,8 @@ class LoraNetworks(PipelineNetworks):
         """Take the additions out."""
         self._checkpoint_gradients("disable")
         pipe: Any = self.pipe
+        if self.__dict__.get("narrow") is not None:
+            self.narrow.widen()
         for part in self.parts.values():
             part.remove()
         if any(peft_layers(getattr(pipe, component)) for component in self.parts):

@@ -78,6 +78,8 @@ class LoraOptions(DenoisingOptions):
         validation_split: Share of the pictures that are only measured on, to see when the garment is learnt by heart.
         skip_bad: Leave out pictures that cannot be read, and go on; they are named.
         identity_dropout: Share of samples that do not see the face as a condition ("studio" alone).
+        fp8_base: Keep the base model's UNet in eight bits while training: half its memory, a little of its precision.
+            For a plain LoRA; give `gradient_checkpointing` too.
         sample_prompt: Prompt of the sample pictures; the trigger word in a plain sentence when absent.
         sample_selfie: Selfie for the sample pictures.
         sample_garment: Picture of another garment for the sample pictures, to check that it stays as it is.
@@ -134,6 +136,7 @@ class LoraOptions(DenoisingOptions):
     validation_split: float = Field(default=0.0, ge=0, lt=1)
     skip_bad: bool = False
     identity_dropout: float = Field(default=0.3, ge=0, le=1)
+    fp8_base: bool = False
     sample_prompt: str | None = None
     sample_selfie: Path | None = None
     sample_garment: Path | None = None
@@ -172,6 +175,8 @@ class LoraOptions(DenoisingOptions):
             raise ValueError("preserve counts outside the garment's mask; leave masked on, or preserve at 0")
         if self.form == "diffusers" and (self.dora or self.algorithm != "lora"):
             raise ValueError("diffusers' form has no place for DoRA, LoHa and LoKr; leave form at kohya")
+        if self.fp8_base and (self.dora or self.algorithm != "lora"):
+            raise ValueError("fp8_base is for a plain LoRA: DoRA, LoHa and LoKr compute with the weights themselves")
         if self.dropout and (self.dora or self.algorithm != "lora"):
             raise ValueError("dropout of inputs needs a plain LoRA; take rank_dropout or module_dropout")
         return self
