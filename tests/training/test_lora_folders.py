@@ -142,7 +142,8 @@ def test_the_folders_of_sd_scripts_say_repeats_and_words(tmp_path: Path) -> None
         (10, "jckt hoodie", False), (10, "jckt hoodie", False), (3, "jckt", False), (23, "hoodie", True)
     ]  # fmt: skip
     assert len(examples(tmp_path / "img")) == 3
-    assert LoraOptions(data=tmp_path).word == LoraOptions(data=tmp_path / "img").word == "jckt"
+    options = LoraOptions(data=tmp_path / "img")
+    assert LoraOptions(data=tmp_path).word == options.word == "jckt" and options.garment_kind == "hoodie"
 
 
 @pytest.mark.parametrize(

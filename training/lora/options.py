@@ -225,6 +225,14 @@ class LoraOptions(DenoisingOptions):
         _blocks(text)
         return text
 
+    @property
+    def garment_kind(self) -> str | None:
+        """The kind: as given, else what a folder such as `10_jckt hoodie` calls it where that is one."""
+        if self.kind is not None or not self.data.is_dir():
+            return self.kind
+        named = "_".join((first_words(self.data) or "").lower().replace("-", " ").split()[1:])
+        return named if named in ALL_KINDS else None
+
     def size_of(self, layer: str, kernel: bool) -> tuple[int, float]:
         """Rank and alpha of a layer's addition.
 

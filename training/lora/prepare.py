@@ -77,9 +77,10 @@ def encode_examples(
     looks = [read_parsed(example, people) for example in read_examples(options, report)]
     learnt = [look for look in looks if not look.example.regularisation]
     found = likeliest_class(learnt)
-    if options.kind is None and found is not None:
+    told = options.garment_kind
+    if told is None and found is not None:
         report(f"the garment was recognised as {found}, which covers most of the pictures; use --kind to override")
-    owned, kind = owned_labels(options.kind, found), said_kind(options.kind, found)
+    owned, kind = owned_labels(told, found), said_kind(told, found)
     encoder = ExampleEncoder(pipe, options, store)
     if encoder.one_frame and any(look.example.frame for look in looks):
         width, height = encoder.rule.size

@@ -35,7 +35,8 @@ def sample_requests(options: LoraOptions) -> list[Request]:
     """
     if options.sample_prompts is None:
         sentence = (
-            options.sample_prompt or f"a photo of a person wearing {options.word} {noun(options.kind or 'clothes')}"
+            options.sample_prompt
+            or f"a photo of a person wearing {options.word} {noun(options.garment_kind or 'clothes')}"
         )
         fields: dict[str, Any] = {"prompt": sentence}
         if options.sample_selfie is not None:

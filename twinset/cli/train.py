@@ -114,7 +114,7 @@ def train_lora_command(
         pipe = load(options.model, commercial, offline, parts=options.needed_parts)
         trained = train_lora(pipe, options, out, folder, _print_line)
     result = _result(trained.out, trained.recipe, folder, trained.fit) | {"trigger": options.word}
-    called = " ".join(filter(None, (options.word, (options.kind or "").replace("_", " "))))
+    called = " ".join(filter(None, (options.word, (options.garment_kind or "").replace("_", " "))))
     _report(result, f'twinset generate --prompt "wearing {called}" --lora {trained.out}', as_json)
 
 
