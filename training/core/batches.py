@@ -134,6 +134,10 @@ class PictureData:
         """A row's caption as a step of an epoch sees it."""
         return row.caption
 
+    def plain_caption(self, row: Any) -> str:
+        """A row's caption as a validation sees it, always the same."""
+        return row.caption
+
     def keeps(self, row: Any) -> bool:
         """Whether the hidden states of a row's caption are worth caching."""
         return True
@@ -175,8 +179,9 @@ class PictureData:
         row = self.checked[number]
         generator = torch.Generator().manual_seed(int(np.random.default_rng([BY_CHECK, number, level]).integers(2**62)))
         levels = torch.tensor([(level + 0.5) / LEVELS])
-        batch = self._gathered([row], [row.keys[0]], [row.caption], levels, generator)
-        return self.completed(batch, [row], [row.caption], None)
+        captions = [self.plain_caption(row)]
+        batch = self._gathered([row], [row.keys[0]], captions, levels, generator)
+        return self.completed(batch, [row], captions, None)
 
     def _gathered(
         self, rows: Sequence[Any], keys: Sequence[str], captions: list[str], levels: Tensor, generator: torch.Generator

@@ -286,6 +286,9 @@ class _Run:
     @contextmanager
     def _result_weights(self) -> Iterator[None]:
         """What a schedule-free optimiser would end with; afterwards, to the bit, the weights that learn."""
+        if not hasattr(getattr(self.optimiser, "optimizer", self.optimiser), "eval"):
+            yield
+            return
         learning = [parameter.detach().clone() for parameter in self.bare.parameters() if parameter.requires_grad]
         self.learning(False)
         yield

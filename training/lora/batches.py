@@ -45,6 +45,11 @@ class LoraData(PictureData):
         held = self.options.preserve and not row.example.regularisation
         return without_trigger(caption, self.options.word) if held and uncalled else caption
 
+    def plain_caption(self, row: EncodedExample) -> str:
+        """With its prefix and suffix, in its own order, nothing left out."""
+        still = {"dropout": 0.0, "dropout_epochs": 0, "tag_dropout": 0.0, "shuffle": False}
+        return varied_caption(row.caption, replace(row.example.words, **still), np.random.default_rng(0))  # type: ignore[arg-type]
+
     @property
     def texts_vary(self) -> bool:
         """Whether captions are read anew at every step."""
@@ -54,11 +59,8 @@ class LoraData(PictureData):
         """Every caption that a step can see, encoded and kept, so that the text encoders can go."""
         if self.texts is None or self.texts_vary:
             return
-        rng, plain = np.random.default_rng(0), {"dropout": 0.0, "dropout_epochs": 0}
-        captions = {row.caption for row in self.checked} | {""}
-        for row in self.rows:
-            caption = varied_caption(row.caption, replace(row.example.words, **plain), rng)
-            captions |= {caption, without_trigger(caption, self.options.word)}
+        captions = {self.plain_caption(row) for row in (*self.rows, *self.checked)} | {""}
+        captions |= {without_trigger(caption, self.options.word) for caption in captions}
         for caption in sorted(captions):
             self.texts(caption)
 

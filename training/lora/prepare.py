@@ -51,7 +51,7 @@ class EncodedExample(EncodedPicture):
     @property
     def content(self) -> tuple[Any, ...]:
         """What tells one data set from another, for a run that goes on."""
-        return *super().content, self.repeats, self.example.regularisation
+        return *super().content, self.repeats, self.example.regularisation, self.example.words, self.batch
 
 
 def sees_layouts(pipe: JointPass) -> bool:
