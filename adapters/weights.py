@@ -33,6 +33,8 @@ DTYPES = {
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
     "I64": torch.int64,
     "I32": torch.int32,
     "I16": torch.int16,
@@ -40,6 +42,7 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 Weights = dict[str, Tensor]
 
@@ -63,6 +66,8 @@ def read_weights(path: str | Path) -> Weights:
     """
     weights = open_weights(path)
     for key, tensor in weights.items():
+        if tensor.dtype in EIGHT_BITS:  # nothing calculates with them
+            weights[key] = tensor = tensor.to(torch.float16)
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise LayoutError(f"{path}: tensor {key!r} holds NaN or infinity; download the file again")
     return weights

@@ -9,10 +9,16 @@ from . import fields
 from .drawing import PictureFiles, draw
 from .fields import Input
 from .host import output_place
-from .service import USUAL_URL, Service, ServiceError, service_at
+from .service import USUAL_URL, AnswerError, Service, ServiceError, service_at
 
 Inputs = dict[str, dict[str, Input]]
 CATEGORY = "Twinset"
+UNTIL = "YYYY-MM-DD"
+"""Stands where a day is to be written."""
+_ENTERED: dict[tuple[Any, ...], str] = {}
+"""Words of a consent → its id."""
+_ENDED: set[str] = set()
+"""Consents that the service refused: withdrawn, ended, or of another person."""
 PICTURES = ("IMAGE", "STRING", "TWINSET_FILES")
 PICTURE_NAMES = ("images", "report", "files")
 PICTURE_TOOLTIPS = (
@@ -65,20 +71,30 @@ class TwinsetConsent:
         statement: dict[str, Input] = {
             "person": ("STRING", {"default": "", "tooltip": "Who agrees."}),
             **purposes,
-            "until": (
-                "STRING",
-                {"default": "", "placeholder": "2027-12-31", "tooltip": "The last day on which it is valid."},
-            ),
+            # ComfyUI shows no placeholder in a single line, so the form stands in the field
+            "until": ("STRING", {"default": UNTIL, "tooltip": "The last day on which it is valid, as 2027-12-31."}),
             "agreed": ("BOOLEAN", {"default": False, "tooltip": "The person has agreed."}),
         }
         return {"required": {"service": fields.SERVICE, **statement}}
+
+    @classmethod
+    def IS_CHANGED(cls, **statement: Any) -> float | str:
+        """ComfyUI keeps the id of the same words, but not one that the service has refused since."""
+        entered = _ENTERED.get(_words_of(statement))
+        return float("nan") if entered in _ENDED else ""
 
     def enter(self, service: Service, person: str, until: str, agreed: bool, **purposes: bool) -> tuple[str]:
         """The consent's id."""
         if not agreed:
             raise ServiceError("agreed: is not ticked; ask the person, and tick it when they agree")
+        if until.strip() in ("", UNTIL):
+            raise ServiceError(f"until: is {until!r}; write the last day on which it is valid, as 2027-12-31")
+        words = _words_of({"person": person, "until": until, **purposes})
+        if _ENTERED.get(words) in _ENDED:
+            raise ServiceError("consent: it was withdrawn or has ended; ask the person anew, and write a new last day")
         told = [purpose for purpose in fields.PURPOSES if purposes.get(_switch_of(purpose))]
-        return (service.consent({"person": person, "purposes": told, "until": until, "agreed": True}),)
+        _ENTERED[words] = service.consent({"person": person, "purposes": told, "until": until, "agreed": True})
+        return (_ENTERED[words],)
 
 
 class TwinsetGenerate:
@@ -165,8 +181,18 @@ class TwinsetSave:
 def _drawn(service: Service, inputs: dict[str, Any]) -> tuple[Any, str, PictureFiles]:
     from .pictures import to_batch
 
-    report, files = draw(service, inputs)
+    try:
+        report, files = draw(service, inputs)
+    except AnswerError as error:
+        if inputs.get("consent") and "consent" in str(error):
+            _ENDED.add(inputs["consent"])
+        raise
     return to_batch(files.pngs), report, files
+
+
+def _words_of(statement: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells one consent from another."""
+    return tuple(statement.get(name) for name in ("person", "until", *map(_switch_of, fields.PURPOSES)))
 
 
 def _switch_of(purpose: str) -> str:

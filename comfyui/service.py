@@ -12,6 +12,7 @@ import http.client
 import ipaddress
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 import uuid
@@ -144,6 +145,26 @@ class Service:
         return data
 
 
+#: How the service's checks put it, and how a person would.
+_WORDS = (
+    (r"(Input|Value|String) should be a valid ", "must be a "),
+    (r"(Input|Value) should be ", "must be "),
+    (r"(String|List|Value) should have at least 1 (character|item)", "is empty"),
+    (r"(String|List|Value) should have ", "must have "),
+    (r"String should match pattern \S+", "has another form than the service's ids"),
+    (r"Field required", "is missing"),
+    (r"Extra inputs are not permitted", "is not known to this service; update one of both"),
+    (r"(Value|Assertion) error, ", ""),
+)
+
+
+def plain_words(said: str) -> str:
+    """A refusal in a person's words, not in those of the library that checks requests."""
+    for pattern, words in _WORDS:
+        said = re.sub(pattern, words, said)
+    return said
+
+
 def service_at(url: str, wait: float) -> Service:
     """A service by its address.
 
@@ -221,7 +242,7 @@ def _refusal(url: str, status: int, headers: Message, body: bytes) -> AnswerErro
     """The service's problem details as a message."""
     try:
         problem = json.loads(body)
-        said = "; ".join(part for part in (problem["detail"], problem.get("remedy")) if part)
+        said = plain_words("; ".join(part for part in (problem["detail"], problem.get("remedy")) if part))
     except (ValueError, KeyError, TypeError):
         said = f"answers with status {status}, and not as Twinset's service does; check the address"
     if status == 401:

@@ -1,9 +1,10 @@
 """LoRA files of SD1.5 and SDXL in the public layouts, read strictly.
 
 A file's keys name a layer and a part of its low-rank addition `W + alpha / rank · up · down` (Hu et al. 2021, "LoRA",
-section 4.1). Three spellings are in use: diffusers (`unet.….lora_A.weight`, older `.lora.down.weight` and
-`.processor.to_q_lora.down.weight`), PEFT (`base_model.model.…`) and kohya (`lora_unet_…`, SDXL's in the block names of
-Stability's own UNet). Here a file becomes pairs by layer; `install` finds the layers in a base model.
+section 4.1), or of what LyCORIS makes of it (see `changes`). Three spellings are in use: diffusers
+(`unet.….lora_A.weight`, older `.lora.down.weight` and `.processor.to_q_lora.down.weight`), PEFT (`base_model.model.…`)
+and kohya (`lora_unet_…`, SDXL's in the block names of Stability's own UNet). Here a file becomes pairs by layer;
+`install` finds the layers in a base model.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from twinset.adapters.lora.changes import CHANGE_PARTS, WeightChange, algorithm_of
+from twinset.adapters.lora.foreign import refuse_foreign
 from twinset.adapters.state_tables import SHOWN
-from twinset.adapters.weights import LayoutError, Weights, open_weights
+from twinset.adapters.weights import EIGHT_BITS, LayoutError, Weights, open_weights
 
 LoraForm = Literal["diffusers", "peft", "kohya"]
 RANK_LIMIT = 1024
@@ -34,6 +37,8 @@ PREFIXES: dict[str, tuple[LoraForm, str]] = {
     "lora_te1_": ("kohya", "text_encoder"),
     "lora_te2_": ("kohya", "text_encoder_2"),
     "base_model.model.": ("peft", "unet"),
+    "lycoris_": ("kohya", "unet"),  # SimpleTuner
+    "diffusion_model.": ("diffusers", "unet"),  # ComfyUI's own trainer
     **{f"{component}.": ("diffusers", component) for component in COMPONENTS},
 }
 PARTS = {
@@ -42,8 +47,10 @@ PARTS = {
     ".lora_B.weight": "up", ".lora.up.weight": "up", ".lora_linear_layer.up.weight": "up",
     "_lora.up.weight": "up", ".lora_up.weight": "up",
     ".lora_magnitude_vector.weight": "magnitude", ".lora_magnitude_vector": "magnitude", ".dora_scale": "magnitude",
-    ".alpha": "alpha",
+    ".alpha": "alpha", **CHANGE_PARTS,
 }  # fmt: skip
+EMBEDDING = re.compile(r"bundle_emb\.([^.]{1,80})\.")
+"""Of A1111: an embedding in the same file."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,13 @@ class LowRank:
         """How many directions the addition has."""
         return self.down.shape[0]
 
+    @property
+    def kind(self) -> str:
+        """What it is called."""
+        return "LoRA" if self.magnitude is None else "DoRA"
 
-Layers = dict[str, LowRank]
+
+Layers = dict[str, LowRank | WeightChange]
 
 
 @dataclass(frozen=True)
@@ -80,12 +92,14 @@ class LoraFile:
         form: the spelling of its keys.
         components: "unet", "text_encoder" or "text_encoder_2" → layer as the file spells it → addition.
         metadata: the strings of the safetensors header (`ss_…` of kohya, `modelspec.…`), as they are.
+        embeddings: words of embeddings that the file brings along; they are left aside.
     """
 
     path: Path
     form: LoraForm
     components: dict[str, Layers]
     metadata: dict[str, str]
+    embeddings: tuple[str, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -104,13 +118,14 @@ def read_lora(path: str | Path) -> LoraFile:
     `text_encoder`, all others for `unet`.
 
     Raises:
-        LayoutError: the file is damaged or unsafe (see `read_weights`), is not a LoRA, holds keys that are not of a
-            LoRA (LoHa, LoKr, whole weights), half a pair, shapes that do not pair, a rank over 1,024, NaN or infinity,
-            or a DoRA over input channels, which PEFT does not have.
+        LayoutError: the file is damaged or unsafe (see `read_weights`), is not a LoRA or one of another model, holds
+            keys that are not of a LoRA, half a pair, shapes that do not pair, a rank over 1,024, NaN or infinity.
     """
     path = Path(path)
     weights = open_weights(path)  # mapped: nothing is copied before ranks and shapes are known to be sound
-    form, found = _sorted(weights, path)
+    refuse_foreign(weights, path)
+    words = tuple(dict.fromkeys(match[1] for key in weights if (match := EMBEDDING.match(key))))
+    form, found = _sorted({key: tensor for key, tensor in weights.items() if not EMBEDDING.match(key)}, path)
     metadata = _metadata(path)
     configs = _configs(form, path, metadata)
     components: dict[str, Layers] = {component: {} for component in COMPONENTS}
@@ -119,9 +134,21 @@ def read_lora(path: str | Path) -> LoraFile:
     for (component, layer), parts in found.items():
         own = {part: finite_copy(tensor, f"{path}: {part} of layer {layer!r}") for part, tensor in parts.items()}
         alpha = _alpha(own, layer, configs.get(component, {}), path)
-        magnitude = own["magnitude"].flatten() if "magnitude" in own else None
-        components[component][layer] = LowRank(own["down"], own["up"], alpha, magnitude)
-    return LoraFile(path, form, {c: layers for c, layers in components.items() if layers}, metadata)
+        components[component][layer] = _change(own, alpha, form)
+    return LoraFile(path, form, {c: layers for c, layers in components.items() if layers}, metadata, words)
+
+
+def _change(own: Weights, alpha: float, form: LoraForm) -> LowRank | WeightChange:
+    """A plain product where it is one, since that takes least memory."""
+    if "mid" in own and own["mid"].ndim == 4:  # LoCon in Tucker's form: one kernel for all ranks
+        own["down"] = torch.einsum("mnkl,ni->mikl", own.pop("mid").float(), own["down"].flatten(1).float())
+    algorithm = algorithm_of(own) or ""
+    if algorithm in ("LoRA", "DoRA") and "diff_b" not in own:
+        magnitude = own.get("magnitude")
+        if magnitude is None or tuple(magnitude.shape) in _rows(tuple(own["up"].shape), form):
+            return LowRank(own["down"], own["up"], alpha, None if magnitude is None else magnitude.flatten())
+    parts = {name: tensor.float() for name, tensor in own.items() if name != "alpha"}
+    return WeightChange(algorithm, parts, alpha if "alpha" in own else None)
 
 
 def _sorted(weights: Weights, path: Path) -> tuple[LoraForm, dict[tuple[str, str], Weights]]:
@@ -141,8 +168,10 @@ def _sorted(weights: Weights, path: Path) -> tuple[LoraForm, dict[tuple[str, str
             raise LayoutError(f"{path}: key {key!r} gives {PARTS[ending]} of {layer!r} again; get another copy of it")
         parts[PARTS[ending]] = tensor
     if unknown:
-        remedy = "only LoRA, LoCon and DoRA can be used: convert LoHa, LoKr and whole weights to LoRA (kohya's resize)"
+        remedy = "LoRA, LoCon, DoRA, LoHa, LoKr, OFT, GLoRA and differences can be used: get the file in one of these"
         raise LayoutError(f"{path} is not a LoRA file, or not only: keys {some(unknown)}; {remedy}")
+    if not found:
+        raise LayoutError(f"{path} holds embeddings and no LoRA; get the file of the LoRA")
     if len(forms) > 1:
         raise LayoutError(f"{path} mixes the keys of {' and '.join(sorted(forms))}; save it in one form")
     return forms.pop(), found
@@ -161,22 +190,37 @@ def _layer(stem: str) -> tuple[LoraForm, str, str]:
 
 
 def _check_parts(parts: Weights, form: LoraForm, where: str) -> None:
-    """Both halves, of shapes that pair, of a sane rank; read from shapes alone."""
+    """All parts of an algorithm; both halves of shapes that pair, of a sane rank; read from shapes alone."""
+    algorithm = algorithm_of(parts)
+    if algorithm is not None and any(tensor.ndim > 5 or not tensor.is_floating_point() for tensor in _own(parts)):
+        raise LayoutError(f"{where} holds whole numbers or too many dimensions; convert it to float16")
+    if "alpha" in parts and parts["alpha"].numel() != 1:
+        shape = tuple(parts["alpha"].shape)
+        raise LayoutError(f"{where}: alpha of shape {shape} is not one number; download the file again")
+    if algorithm not in (None, "LoRA", "DoRA"):
+        return
+    if found := sorted(parts.keys() & set(CHANGE_PARTS.values()) - {"mid", "diff_b"}):
+        raise LayoutError(f"{where} has {', '.join(found)} and lacks the rest of it; download the file again")
     if missing := {"down", "up"} - parts.keys():
         raise LayoutError(f"{where} has no {' and no '.join(sorted(missing))}; download the file again")
     shapes = {part: tuple(tensor.shape) for part, tensor in parts.items()}
-    if any(not tensor.is_floating_point() for part, tensor in parts.items() if part != "alpha"):
-        raise LayoutError(f"{where} holds whole numbers ({parts['down'].dtype}); convert it to float16")
     down, up = shapes["down"], shapes["up"]
     if len(down) not in (2, 4) or len(up) != len(down) or up[1] != down[0] or set(up[2:]) - {1}:
         raise LayoutError(f"{where}: down of shape {down} and up of shape {up} do not pair; download the file again")
     if down[0] > RANK_LIMIT:
         raise LayoutError(f"{where} has rank {down[0]}, over {RANK_LIMIT}; resize the file with its trainer's tools")
-    if "alpha" in parts and parts["alpha"].numel() != 1:
-        raise LayoutError(f"{where}: alpha of shape {shapes['alpha']} is not one number; download the file again")
-    if "magnitude" in parts and shapes["magnitude"] not in _rows(up, form):
-        remedy = "PEFT supports only DoRA over output rows: train with wd_on_output, or merge the file into the model"
-        raise LayoutError(f"{where}: DoRA scale of shape {shapes['magnitude']} for up of shape {up}; {remedy}")
+    if "mid" in parts and (shapes["mid"][:2] != (down[0], down[0]) or set(down[2:]) - {1} or len(shapes["mid"]) != 4):
+        raise LayoutError(
+            f"{where}: mid of shape {shapes['mid']} does not go with down of shape {down}; get another copy"
+        )
+    columns = (1, down[1], *[1] * (len(down) - 2))
+    if "magnitude" in parts and shapes["magnitude"] not in _rows(up, form) | {columns}:
+        fault = f"DoRA scale of shape {shapes['magnitude']} for down of shape {down} and up of shape {up}"
+        raise LayoutError(f"{where}: {fault}; download the file again")
+
+
+def _own(parts: Weights) -> list[Tensor]:
+    return [tensor for part, tensor in parts.items() if part != "alpha"]
 
 
 def _rows(up: tuple[int, ...], form: LoraForm) -> set[tuple[int, ...]]:
@@ -187,7 +231,9 @@ def _rows(up: tuple[int, ...], form: LoraForm) -> set[tuple[int, ...]]:
 
 
 def finite_copy(tensor: Tensor, what: str) -> Tensor:
-    """A copy in memory of its own, so that later changes of the file do not reach it."""
+    """A copy in memory of its own, so that later changes of the file do not reach it; of eight bits in sixteen."""
+    if tensor.dtype in EIGHT_BITS:  # nothing calculates with them
+        tensor = tensor.to(torch.float16)
     own = tensor.clone(memory_format=torch.contiguous_format)
     if not bool(own.isfinite().all()):
         raise LayoutError(f"{what} holds NaN or infinity; download the file again")
@@ -240,7 +286,7 @@ def _checked(config: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _alpha(parts: Weights, layer: str, config: dict[str, Any], path: Path) -> float:
     """Alpha of a layer: the file's own, else its options', else the rank."""
-    rank = parts["down"].shape[0]
+    rank = parts["down"].shape[0] if "down" in parts else 1
     alpha: Any = config.get("lora_alpha", rank)
     for pattern, value in (config.get("alpha_pattern") or {}).items():  # taken literally: a stranger's regex may hang
         if layer == pattern.removeprefix("^") or layer.endswith(f".{pattern}"):

@@ -21,7 +21,9 @@ from diffusers.utils import delete_adapter_layers
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from twinset.adapters.lora.changes import WeightChange
 from twinset.adapters.lora.files import COMPONENTS, Layers, LoraFile, LowRank, finite_copy, some
+from twinset.adapters.lora.whole_change import put_whole
 from twinset.adapters.weights import LayoutError
 from twinset.errors import InputError
 
@@ -105,16 +107,44 @@ def fitted_layers(layers: Layers, model: nn.Module, component: str, path: Path) 
         if name is None or name in fitted:
             faults.append(f"{spelled} is not there" if name is None else f"{spelled} is given twice")
             continue
+        if isinstance(low, WeightChange):
+            faults += _change_faults(low, plain[name], spelled)
+            fitted[name] = low
+            continue
+        low = _shaped(low, plain[name])
         halves, needed = (tuple(low.down.shape), tuple(low.up.shape)), _shapes(plain[name], low.rank)
         if halves != needed:
             faults.append(f"{spelled} has down, up of {halves} instead of {needed}")
         fitted[name] = _cast(low, plain[name].weight.dtype, f"{path}: layer {spelled!r}")
-    if len({low.magnitude is None for low in fitted.values()}) > 1:
+    if len({low.magnitude is None for low in fitted.values() if isinstance(low, LowRank)}) > 1:
         faults.append("some layers have a DoRA scale and some have none")
     if faults:
         remedy = "use a base model of the family it was trained for"
         raise LayoutError(f"{path} does not fit this {component}: {some(faults)}; {remedy}")
     return fitted
+
+
+def _change_faults(change: WeightChange, layer: nn.Linear | nn.Conv2d, spelled: str) -> list[str]:
+    """What does not fit, told by shapes alone."""
+    needed = tuple(layer.weight.shape)
+    try:
+        with torch.device("meta"):
+            found = tuple(change.difference(torch.empty(needed)).shape)
+    except (RuntimeError, ValueError, IndexError) as error:
+        return [f"{spelled} cannot change a weight of {needed} ({str(error).splitlines()[0][:80]})"]
+    plain = [length for length in found if length != 1] == [length for length in needed if length != 1]
+    faults = [] if plain else [f"{spelled} changes a weight of {found} instead of {needed}"]
+    bias = () if change.bias is None else tuple(change.bias.shape)
+    wrong = change.bias is not None and (layer.bias is None or bias != tuple(layer.bias.shape))
+    return [*faults, f"{spelled} changes a bias of {bias} that is not there"] if wrong else faults
+
+
+def _shaped(low: LowRank, layer: nn.Linear | nn.Conv2d) -> LowRank:
+    """The halves with or without the 1 × 1 kernel that a projection has as a convolution: files differ in it."""
+    down, up = _shapes(layer, low.rank)
+    if low.down.ndim == len(down) or low.down.numel() != math.prod(down) or low.up.numel() != math.prod(up):
+        return low
+    return LowRank(low.down.reshape(down), low.up.reshape(up), low.alpha, low.magnitude)
 
 
 def _shapes(layer: nn.Linear | nn.Conv2d, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -259,8 +289,13 @@ def _load(pipe: DiffusionPipeline, component: str, layers: Layers, name: str, we
     model, state = getattr(pipe, component), {}
     active = _active(model)
     down, up = ("lora_A", "lora_B") if component == "unet" else ("lora_linear_layer.down", "lora_linear_layer.up")
+    plain = _plain_layers(model)
     for layer, low in layers.items():
         key = f"{component}.{layer}"
+        if isinstance(low, WeightChange):  # a place for it, which `put_whole` fills
+            shapes = _shapes(plain[layer], 1)
+            state |= {f"{key}.{half}.weight": torch.zeros(s) for half, s in zip((down, up), shapes, strict=True)}
+            continue
         state |= {f"{key}.{down}.weight": low.down, f"{key}.{up}.weight": low.up}
         if low.magnitude is not None:
             rows = (1, -1, 1, 1) if low.up.ndim == 4 else (-1,)
@@ -273,19 +308,24 @@ def _load(pipe: DiffusionPipeline, component: str, layers: Layers, name: str, we
         else:
             loader = StableDiffusionLoraLoaderMixin.load_lora_into_text_encoder
             loader(state, None, text_encoder=model, prefix=component, **shared)
+        for layer, low in layers.items():
+            if isinstance(low, WeightChange):
+                put_whole(model.get_submodule(layer), name, low)
         _weigh(model, name, weight, active)
 
 
 def _options(layers: Layers) -> dict[str, Any]:
     """PEFT's LoraConfig: the commonest rank and alpha, and patterns for the layers that have others."""
-    rank, ranks = _patterns({layer: low.rank for layer, low in layers.items()})
-    alpha, alphas = _patterns({layer: low.alpha for layer, low in layers.items()})
-    dora = any(low.magnitude is not None for low in layers.values())
+    lows = {layer: low for layer, low in layers.items() if isinstance(low, LowRank)}
+    whole = {layer: 1 for layer, low in layers.items() if isinstance(low, WeightChange)}
+    rank, ranks = patterns_of({**{layer: low.rank for layer, low in lows.items()}, **whole})
+    alpha, alphas = patterns_of({**{layer: low.alpha for layer, low in lows.items()}, **whole})
+    dora = any(low.magnitude is not None for low in lows.values())
     common = {"r": int(rank), "lora_alpha": alpha, "target_modules": list(layers), "use_dora": dora}
     return common | {"rank_pattern": ranks, "alpha_pattern": alphas}
 
 
-def _patterns(values: Mapping[str, float]) -> tuple[float, dict[str, float]]:
+def patterns_of(values: Mapping[str, float]) -> tuple[float, dict[str, float]]:
     """The commonest value, and one anchored pattern for each other value: PEFT tries each on every layer."""
     common = Counter(values.values()).most_common(1)[0][0]
     names: dict[float, list[str]] = {}

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from twinset.adapters.lora.changes import WeightChange, low_rank
 from twinset.adapters.lora.files import Layers, LowRank
 from twinset.adapters.lora.install import stability_blocks, stability_name
 from twinset.common.atomic_files import atomic_path, plain_reason
@@ -86,6 +87,9 @@ def kohya_state(components: Mapping[str, Layers], models: Mapping[str, nn.Module
         for name, low in layers.items():
             spelled = stability_name(name, blocks) if blocks else _text_name(name, component)
             stem = f"{prefixes[component]}_{spelled.replace('.', '_')}"
+            if isinstance(low, WeightChange):
+                state |= low.state(stem)
+                continue
             state |= {f"{stem}.lora_down.weight": low.down, f"{stem}.lora_up.weight": low.up}
             state[f"{stem}.alpha"] = torch.tensor(low.alpha)
             if low.magnitude is not None:
@@ -99,6 +103,9 @@ def diffusers_state(components: Mapping[str, Layers], models: Mapping[str, nn.Mo
     for component, layers in components.items():
         for name, low in layers.items():
             stem = f"{component}.{_text_name(name, component)}"
+            if isinstance(low, WeightChange):
+                remedy = "write kohya's form, or bring it to a rank first: twinset lora merge FILE --rank 32 -o NEW"
+                raise InputError(f"layer {name} is a {low.kind}, which diffusers' form has no place for; {remedy}")
             state |= {
                 f"{stem}.lora_A.weight": low.down,
                 f"{stem}.lora_B.weight": low.up.float() * (low.alpha / low.rank),
@@ -129,11 +136,16 @@ def standard_metadata(
         more: further entries, as they are.
     """
     lows = [low for layers in components.values() for low in layers.values()]
+    changes = {low.algorithm.lower() for low in lows if isinstance(low, WeightChange)}
     ranks, alphas = sorted({low.rank for low in lows}), sorted({low.alpha for low in lows})
-    convolutions = any(low.down.ndim == 4 and low.down.shape[2] > 1 for low in lows)
-    args = {"conv_dim": ranks[-1], "conv_alpha": alphas[-1]} if convolutions else {}
+    kernels = [low for low in lows if isinstance(low, LowRank) and low.down.ndim == 4 and low.down.shape[2] > 1]
+    args: dict[str, object] = {}
+    if kernels:
+        args = {"conv_dim": max(low.rank for low in kernels), "conv_alpha": max(low.alpha for low in kernels)}
+    if changes:
+        args["algo"] = {"dora": "locon", "difference": "full"}.get(name := min(changes), name)
     own = {
-        "ss_network_module": "networks.lora",
+        "ss_network_module": "lycoris.kohya" if changes else "networks.lora",
         "ss_network_dim": str(ranks[-1]) if len(ranks) == 1 else "Dynamic",
         "ss_network_alpha": str(alphas[-1]) if len(alphas) == 1 else "Dynamic",
         "ss_network_args": json.dumps({key: str(value) for key, value in args.items()}),
@@ -148,26 +160,44 @@ def standard_metadata(
     return own | said | more
 
 
-def merged(components: list[tuple[float, Mapping[str, Layers]]], rank: int | None = None) -> dict[str, Layers]:
+def merged(
+    components: list[tuple[float, Mapping[str, Layers]]],
+    rank: int | None = None,
+    models: Mapping[str, nn.Module] | None = None,
+) -> dict[str, Layers]:
     """Merge LoRAs with their weights into one: exact at the sum of their ranks, else the best of a lower rank.
 
     Args:
         components: (weight, components) of each, under the same names.
         rank: largest rank of the result, by singular values (Eckart & Young 1936); None joins the ranks.
+        models: of the components, whose layers' shapes a LoHa, LoKr or difference needs.
 
     Raises:
-        InputError: one of them is a DoRA, whose lengths cannot be added.
+        InputError: one of them is a DoRA, whose lengths cannot be added, or another change that a sum of low rank is
+            not, or not without a rank.
     """
     parts: dict[str, dict[str, list[tuple[float, LowRank]]]] = {}
     for weight, one in components:
         for component, layers in one.items():
             for name, low in layers.items():
+                if isinstance(low, WeightChange):
+                    low = _lowered(low, name, (models or {})[component].get_submodule(name), rank)
                 if low.magnitude is not None:
                     raise InputError(
                         f"layer {name} is a DoRA's, whose magnitudes cannot be added; merge LoRAs without DoRA"
                     )
                 parts.setdefault(component, {}).setdefault(name, []).append((weight, low))
     return {c: {name: _joined(lows, rank) for name, lows in layers.items()} for c, layers in parts.items()}
+
+
+def _lowered(change: WeightChange, name: str, layer: nn.Module, rank: int | None) -> LowRank:
+    """The nearest low-rank product to a change that stands by itself."""
+    if change.of_the_weight or change.bias is not None:
+        raise InputError(f"layer {name} is a {change.kind}, which depends on the model; use it as it is: --lora FILE")
+    if rank is None:
+        raise InputError(f"layer {name} is a {change.kind}, which has no low rank; give one: --rank 32")
+    down, up = low_rank(change, layer.weight, rank)  # type: ignore[arg-type]
+    return LowRank(down, up, float(len(down)))
 
 
 def _joined(lows: list[tuple[float, LowRank]], rank: int | None) -> LowRank:

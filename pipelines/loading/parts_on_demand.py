@@ -20,6 +20,7 @@ from twinset.pipelines.families.photo_pose import PhotoReader
 from twinset.pipelines.joint_pass import JointPass, several
 from twinset.pipelines.loading.assembly import DETECTORS, RECOGNISERS, Parts, load_parts
 from twinset.pipelines.loading.needed_parts import (
+    BASE,
     FAST,
     NET_ROLES,
     PERCEPTION,
@@ -79,15 +80,17 @@ class PartsOnDemand:
         if (names, chosen) != self.in_use:
             self._bring_in(names, chosen, f"model {self.model!r} with {asked(request)}")
 
-    def prepare_usual(self) -> None:
-        """Bring in everything that the profile usually draws and measures with.
+    def prepare_parts(self, names: Sequence[str] | None = None) -> None:
+        """Bring in the parts that are named, as far as the profile has them, or all that it usually works with.
 
         Raises:
             InputError: as `prepare`.
         """
         usual = usual_parts(self.profile, self.pulling.commercial)
-        names = [name for name in usual if not (self.own_net is not None and name in NET_ROLES)]
-        self._bring_in(names, choose_adapters(None, None, self.pulling.commercial), f"model {self.model!r}")
+        known = {part.name for part in self.profile.parts}
+        wanted = usual if names is None else [name for name in names if name in known and name not in BASE]
+        kept = [name for name in wanted if not (self.own_net is not None and name in NET_ROLES)]
+        self._bring_in(kept, choose_adapters(None, None, self.pulling.commercial), f"model {self.model!r}")
 
     def stay_with_usual(self) -> None:
         """Download what is usually needed now, and nothing from then on: users of a service may not order gigabytes.

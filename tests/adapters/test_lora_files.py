@@ -1,5 +1,7 @@
 """LoRA files of strangers: what is read from them, and what is refused before it is used."""
 
+# pyright: reportAttributeAccessIssue=false
+# (a file's layers may be changes of other kinds)
 from __future__ import annotations
 
 import json
@@ -40,15 +42,15 @@ UNREADABLE: dict[str, tuple[dict[str, Tensor | None], str]] = {
     "alpha NaN": ({f"{Q}.alpha": torch.tensor(math.nan)}, "alpha of layer .* holds NaN"),
     "alpha large": ({f"{Q}.alpha": torch.tensor(1e9)}, "is '1000000000.0'; write a number"),
     "alphas": ({f"{Q}.alpha": torch.ones(2)}, r"alpha of shape \(2,\) is not one number"),
-    "LoHa": ({f"{Q}.hada_w1_a": torch.ones(2, 2)}, rf"keys \(1\) {Q}.hada_w1_a; only LoRA"),
-    "six unknown": ({f"k{i}": torch.ones(1) for i in range(6)}, r"keys \(6\) k0, k1, k2, k3, k4 …; only LoRA"),
-    "tucker": ({f"{Q}.lora_mid.weight": torch.ones(3, 3, 3, 3)}, "lora_mid"),
+    "LoHa": ({f"{Q}.hada_w1_a": torch.ones(2, 2)}, "has hada_w1_a and lacks the rest of it; download"),
+    "six unknown": ({f"k{i}": torch.ones(1) for i in range(6)}, r"keys \(6\) k0, k1, k2, k3, k4 …; LoRA, LoCon"),
+    "tucker": ({f"{Q}.lora_mid.weight": torch.ones(2, 2, 3, 3)}, r"mid of shape \(2, 2, 3, 3\) does not go with"),
     "two forms": ({"unet.conv_out.lora_A.weight": torch.ones(1, 4, 3, 3)}, "mixes the keys of diffusers and kohya"),
     "two names": (
         {DOWN.replace("lora_unet", t): torch.ones(3, 16) for t in ("lora_te", "lora_te1")},
         "gives down of .* again",
     ),
-    "DoRA over inputs": ({f"{Q}.dora_scale": torch.ones(1, 16)}, r"DoRA scale of shape \(1, 16\) .* wd_on_output"),
+    "DoRA": ({f"{Q}.dora_scale": torch.ones(1, 15)}, r"DoRA scale of shape \(1, 15\) for down of shape \(3, 16\)"),
 }
 
 

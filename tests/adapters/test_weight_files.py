@@ -48,7 +48,7 @@ BAD_SAFETENSORS: dict[str, tuple[bytes, str]] = {
     "no tensors": (raw({}, b""), "holds no tensors"),
     "entry is no table": (raw(GOOD | {"b": 3}), "entry of tensor 'b' needs exactly"),
     "extra field": (raw(changed("b", code="import os")), "entry of tensor 'b' needs exactly"),
-    "unknown dtype": (raw(changed("b", dtype="F8_E4M3")), "tensor 'b' has dtype 'F8_E4M3'; convert it to one of F64"),
+    "unknown dtype": (raw(changed("b", dtype="F4")), "tensor 'b' has dtype 'F4'; convert it to one of F64"),
     "cut off": (raw(GOOD)[:-1], "tensor 'b' ends at byte 12 of 11: the file is cut off"),
     "trailing bytes": (raw(GOOD) + b"\0" * 5, "5 trailing bytes after the last tensor"),
     "overlap": (raw(changed("b", data_offsets=[4, 8]), DATA[:8]), "overlaps the one before"),

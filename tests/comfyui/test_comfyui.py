@@ -247,9 +247,9 @@ def test_an_order_whose_answer_was_lost_is_made_once(running: Running, monkeypat
         ({"selfies": SELFIE.repeat(5, 1, 1, 1), "consent": "0" * 16}, "5 pictures are more than 4"),
         ({"garment_1": GARMENT.repeat(2, 1, 1, 1)}, "garment_1: is a batch of 2 pictures"),
         ({"pose_picture": GARMENT, "pose": "walking"}, "pose: is 'walking' and a picture too"),
-        ({"prompt": ""}, "prompt: String should have at least 1 character"),
+        ({"prompt": ""}, "prompt: is empty"),
         ({"num": 17}, "num: 17 is over this service's 16; ask for fewer"),
-        ({"consent": "x"}, "consent: String should match pattern"),
+        ({"consent": "x"}, "consent: has another form than the service's ids"),
         (
             {"garment_1": torch.rand(1, 800, 800, 3)},
             "send smaller pictures|or send a smaller one: the picture has 2 MB",
@@ -275,10 +275,28 @@ def test_consent_needs_its_tick_and_a_day(running: Running) -> None:
     service = running.node()
     with pytest.raises(ServiceError, match="agreed: is not ticked"):
         consent_of(service, agreed=False)
-    with pytest.raises(ServiceError, match="until: Input should be a valid date"):
+    with pytest.raises(ServiceError, match="until: is ''; write the last day on which it is valid, as 2027-12-31"):
         consent_of(service, until="")
+    with pytest.raises(ServiceError, match="until: must be a date"):
+        consent_of(service, until="tomorrow")
     (entry,) = running.service.book.root.glob(f"{consent_of(service, promotion=True)}.json")
     assert json.loads(entry.read_text())["statement"]["purposes"] == ["try-on", "promotion"]
+
+
+def test_a_withdrawn_consent_is_not_kept(running: Running) -> None:
+    """ComfyUI runs a node again only if `IS_CHANGED` is another than before; NaN is another than itself."""
+    node, words = running.node(), {"person": "Ada", "until": "2999-12-31", "try_on": True, "promotion": False}
+    words |= {"training": False, "agreed": True}
+    entering = NODES["TwinsetConsent"]
+    (consent,) = entering().enter(node, **words)
+    assert entering.IS_CHANGED(**words) == entering.IS_CHANGED(**words)
+    running.service.book.withdraw(consent)
+    with pytest.raises(ServiceError, match="consent"):
+        generate(node, selfies=SELFIE, consent=consent)
+    assert entering.IS_CHANGED(**words) != entering.IS_CHANGED(**words)
+    with pytest.raises(ServiceError, match="it was withdrawn or has ended; ask the person anew"):
+        entering().enter(node, **words)
+    assert entering().enter(node, **words | {"until": "2999-12-30"})[0] != consent
 
 
 def test_keys_come_from_the_environment(tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

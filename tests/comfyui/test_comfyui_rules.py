@@ -86,7 +86,7 @@ def test_nodes_are_of_comfyuis_form(name: str) -> None:
     assert name.startswith("Twinset") and pack.NODE_DISPLAY_NAME_MAPPINGS[name].replace(" ", "") == name
     assert callable(getattr(node, node.FUNCTION)) and node.CATEGORY == "Twinset" and node.DESCRIPTION
     assert len(getattr(node, "RETURN_NAMES", node.RETURN_TYPES)) == len(node.RETURN_TYPES)
-    assert not hasattr(node, "IS_CHANGED")  # the inputs say all: the same inputs are not drawn again
+    assert (name == "TwinsetConsent") == hasattr(node, "IS_CHANGED")  # a withdrawn consent is not kept
     for field, given in inputs_of(node).items():
         assert given[1]["tooltip"], field
         assert is_widget(given) or given[0] in ("IMAGE", *HANDED_OVER), field

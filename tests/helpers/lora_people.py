@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from PIL import Image
 from tests.helpers.tiny import tiny_pipeline
 from twinset.figure.labels import UPPER
 from twinset.training.core.training_run import Trained
+from twinset.training.lora.dataset import Example
+from twinset.training.lora.masks import ParsedPicture, read_parsed
 from twinset.training.lora.options import LoraOptions, read_options
 from twinset.training.lora.train import train_lora
 from twinset.training.mannequin.render import render_parsing, render_picture
@@ -45,6 +48,12 @@ def write_people(folder: Path, count: int = 4, masks: bool = True) -> Path:
             mask = (render_parsing(person(seed)) == UPPER).astype(np.uint8) * 255
             Image.fromarray(mask).save(folder / f"{seed:02d}.mask.png")
     return folder
+
+
+def parsed(path: Path, labels: np.ndarray | None = None, **more: Any) -> ParsedPicture:
+    """A picture in which somebody wears what a parsing map says, or nobody anything."""
+    people: Any = SimpleNamespace(worn=lambda picture: labels)
+    return read_parsed(Example(path, **more), people)
 
 
 def options(data: Path, **more: Any) -> LoraOptions:

@@ -37,7 +37,7 @@ class AdapterData(PictureData):
         super().__init__(rows, [row for row in rows if row.validation], options, store, texts)
         self.silent, self.absent = options.caption_dropout, options.condition_dropout
 
-    def caption(self, row: EncodedPicture, rng: np.random.Generator) -> str:
+    def caption(self, row: EncodedPicture, rng: np.random.Generator, epoch: int) -> str:
         """A row's caption; now and then the empty one."""
         return "" if rng.random() < self.silent else row.caption
 
@@ -53,7 +53,7 @@ class AdapterPreviews(Validation):
     """The validation loss, and validation pictures drawn beside the truth, from the same noise each time."""
 
     def __init__(self, networks: AdapterNetworks, data: AdapterData, loss_fn: Loss, options: AdapterOptions, run: Path):
-        super().__init__(networks, data, loss_fn, options, run, networks.pipe.device)
+        super().__init__(networks, data, loss_fn, options, run, networks.pipe.unet.device)
         self.networks, self.count = networks, options.samples
 
     def __call__(self, step: int) -> dict[str, float | np.ndarray]:

@@ -23,7 +23,6 @@ import numpy as np
 from PIL import Image
 
 from twinset.common.atomic_files import plain_reason
-from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.keypoints import Keypoints
@@ -31,7 +30,7 @@ from twinset.figure.labels import ALL_KINDS, DRESS, FACE, PALETTE, UPPER
 from twinset.perception.people.keypoint_files import read_keypoints
 from twinset.perception.people.parsing import LIP
 from twinset.training.adapters.options import AdapterOptions
-from twinset.training.core.captions import PICTURES, caption_beside
+from twinset.training.core.picture_files import PICTURES, caption_beside, read_training_picture
 from twinset.training.mannequin import render
 from twinset.training.mannequin.captions import captions
 from twinset.training.mannequin.spec import draw_spec
@@ -105,20 +104,23 @@ def drawn_shown(seed: int) -> Shown:
 def folder(root: Path) -> Iterator[Source]:
     """Pictures of one's own."""
     for path in sorted(root.iterdir()):
-        if path.suffix.lower() in PICTURES and not path.stem.endswith((".parsing", ".mask")):
+        if path.suffix.lower() not in PICTURES or path.name.startswith("."):  # macOS's doubles are called ._1.jpg
+            continue
+        if not path.stem.endswith((".parsing", ".mask")):
             yield partial(_own, root, path)
 
 
 def _own(root: Path, path: Path) -> Shown:
-    picture = read_picture(path)
+    picture = read_training_picture(path)
     selfie = next(iter(_named(root / "selfies", path.stem)), None)
     parsing, pose = path.with_suffix(".parsing.png"), path.with_suffix(".keypoints.json")
     return Shown(
         str(path),
         picture,
-        caption_beside(path, ".txt") or WORDS,
-        None if selfie is None else read_picture(selfie, "selfie"),
-        {_kind_of(each): read_picture(each, "garment") for each in _named(root / "garments", path.stem)} or None,
+        caption_beside(path) or WORDS,
+        None if selfie is None else read_training_picture(selfie, "selfie"),
+        {_kind_of(each): read_training_picture(each, "garment") for each in _named(root / "garments", path.stem)}
+        or None,
         _labels(parsing, picture) if parsing.is_file() else None,
         read_keypoints(pose, _size(picture)) if pose.is_file() else None,
     )
@@ -132,7 +134,7 @@ def viton_hd_shown(root: Path) -> Iterator[Source]:
 
 
 def _of_viton(half: Path, path: Path) -> Shown:
-    picture = read_picture(path)
+    picture = read_training_picture(path)
     parsing = half / "image-parse-v3" / f"{path.stem}.png"
     labels = _labels(parsing, picture) if parsing.is_file() else None
     kind = "dress" if labels is not None and (labels == DRESS).sum() > (labels == UPPER).sum() else "t_shirt"
@@ -153,7 +155,7 @@ def dresscode_shown(root: Path) -> Iterator[Source]:
 
 def _of_dresscode(category: Path, person: str, garment: str, kind: str) -> Shown:
     path = category / "images" / person
-    picture, stem = read_picture(path), path.stem.rpartition("_")[0]
+    picture, stem = read_training_picture(path), path.stem.rpartition("_")[0]
     parsing = category / "label_maps" / f"{stem}_4.png"
     labels = _labels(parsing, picture) if parsing.is_file() else None
     pose = category / "keypoints" / f"{stem}_2.json"
@@ -168,7 +170,7 @@ LAYOUTS: dict[str, Callable[[Path], Iterator[Source]]] = {
 def _paired(picture: np.ndarray, path: Path, cloth: Path, kind: str, labels: np.ndarray | None, pose: Path) -> Shown:
     keypoints = read_keypoints(pose, _size(picture)) if pose.is_file() else None
     words = f"{WORDS} wearing a {kind.replace('_', '-')}"
-    return Shown(str(path), picture, words, None, {kind: read_picture(cloth, "garment")}, labels, keypoints)
+    return Shown(str(path), picture, words, None, {kind: read_training_picture(cloth, "garment")}, labels, keypoints)
 
 
 def _named(where: Path, stem: str) -> Sequence[Path]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.denoising.locks import unet_lock
@@ -36,6 +37,7 @@ class EncodedPicture:
         keys: of its tensors in the store, one for each way it may be seen.
         repeats: how often it comes in an epoch.
         validation: whether it is only measured on.
+        batch: pictures per step with it; the training's own number when None.
     """
 
     caption: str
@@ -43,6 +45,7 @@ class EncodedPicture:
     keys: tuple[str, ...]
     repeats: int = 1
     validation: bool = False
+    batch: int | None = None
 
     @property
     def content(self) -> tuple[Any, ...]:
@@ -92,8 +95,8 @@ def text_states(pipe: Any, captions: Sequence[str]) -> Tensors:
     """
     prompts = list(captions)
     if getattr(pipe, "text_encoder_2", None) is None:
-        return {"states": pipe.encode_prompt(prompts, pipe.device, 1, False)[0]}
-    states, _, pooled, _ = pipe.encode_prompt(prompts, None, pipe.device, 1, False)
+        return {"states": pipe.encode_prompt(prompts, pipe.text_encoder.device, 1, False)[0]}
+    states, _, pooled, _ = pipe.encode_prompt(prompts, None, pipe.text_encoder.device, 1, False)
     if pipe.config.force_zeros_for_empty_prompt:
         spoken = torch.tensor([bool(caption) for caption in prompts], device=states.device)
         states, pooled = states * spoken[:, None, None], pooled * spoken[:, None]
@@ -121,13 +124,18 @@ class PictureData:
     ):
         self.store, self.texts = store, texts
         self.size, self.seed, self.noise_offset = options.batch, options.seed, options.noise_offset
+        self.coarser, self.discount = options.multires_noise, options.multires_discount
         self.rows: list[Any] = [row for row in rows if not row.validation]
         self.checked: list[Any] = list(checked)
         self.buckets = self._by_bucket()
-        self.length = sum(-(-len(places) // self.size) for places in self.buckets)
+        self.length = sum(-(-len(places) // size) for size, places in self.buckets)
 
-    def caption(self, row: Any, rng: np.random.Generator) -> str:
-        """A row's caption as a step sees it."""
+    def caption(self, row: Any, rng: np.random.Generator, epoch: int) -> str:
+        """A row's caption as a step of an epoch sees it."""
+        return row.caption
+
+    def plain_caption(self, row: Any) -> str:
+        """A row's caption as a validation sees it, always the same."""
         return row.caption
 
     def keeps(self, row: Any) -> bool:
@@ -140,31 +148,26 @@ class PictureData:
         """The batch with what a kind of training adds; `rng` is None in a validation, where nothing is drawn."""
         return batch
 
-    def _by_bucket(self) -> list[np.ndarray]:
-        """Row numbers by bucket, as often as they are repeated."""
-        places: dict[Size, list[int]] = {}
+    def _by_bucket(self) -> list[tuple[int, np.ndarray]]:
+        """For each bucket the pictures per step, and its rows' numbers as often as they are repeated."""
+        places: dict[tuple[Size, int], list[int]] = {}
         for number, row in enumerate(self.rows):
-            places.setdefault(row.bucket, []).extend([number] * row.repeats)
-        return [np.array(places[bucket]) for bucket in sorted(places)]
+            places.setdefault((row.bucket, row.batch or self.size), []).extend([number] * row.repeats)
+        return [(key[1], np.array(places[key])) for key in sorted(places)]
 
     def chosen(self, number: int) -> list[int]:
         """Row numbers of a batch: every epoch sees every row, shuffled within and over buckets."""
         epoch, place = divmod(number, self.length)
         rng = np.random.default_rng([BY_EPOCH, self.seed, epoch])
-        batches = [one for bucket in self.buckets for one in self._cut(rng.permutation(bucket))]
+        batches = [one for size, bucket in self.buckets for one in _cut(rng.permutation(bucket), size)]
         return batches[rng.permutation(len(batches))[place]].tolist()
-
-    def _cut(self, places: np.ndarray) -> list[np.ndarray]:
-        """Batches of full size; the last is completed from the front."""
-        count = -(-len(places) // self.size)
-        return list(np.resize(places, count * self.size).reshape(count, self.size))
 
     def batch(self, number: int) -> Batch:
         """Batch `number`: latents (B, C, h, w), noise, weights, levels in [0, 1], texts, and what was stored."""
         rng = np.random.default_rng([BY_ROW, self.seed, number])
         rows = [self.rows[k] for k in self.chosen(number)]
         keys = [row.keys[int(rng.integers(len(row.keys)))] for row in rows]
-        captions = [self.caption(row, rng) for row in rows]
+        captions = [self.caption(row, rng, number // self.length) for row in rows]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         # stratified levels: every batch covers the schedule evenly
         count = len(rows)
@@ -176,8 +179,9 @@ class PictureData:
         row = self.checked[number]
         generator = torch.Generator().manual_seed(int(np.random.default_rng([BY_CHECK, number, level]).integers(2**62)))
         levels = torch.tensor([(level + 0.5) / LEVELS])
-        batch = self._gathered([row], [row.keys[0]], [row.caption], levels, generator)
-        return self.completed(batch, [row], [row.caption], None)
+        captions = [self.plain_caption(row)]
+        batch = self._gathered([row], [row.keys[0]], captions, levels, generator)
+        return self.completed(batch, [row], captions, None)
 
     def _gathered(
         self, rows: Sequence[Any], keys: Sequence[str], captions: list[str], levels: Tensor, generator: torch.Generator
@@ -187,7 +191,7 @@ class PictureData:
 
         found = [self.store(key, missing) for key in keys]
         batch: Batch = {name: torch.stack([tensors[name] for tensors in found]) for name in found[0]}
-        batch["noise"] = torch.randn(batch["latents"].shape, generator=generator)
+        batch["noise"] = pyramid_noise(batch["latents"].shape, self.coarser, self.discount, generator)
         offset = torch.randn(*batch["latents"].shape[:2], 1, 1, generator=generator)
         batch["noise"] = batch["noise"] + self.noise_offset * offset
         batch["level"], batch["weight"] = levels, torch.ones(len(rows))
@@ -198,3 +202,29 @@ class PictureData:
             return {"captions": captions}
         states = [self.texts(caption, self.keeps(row)) for row, caption in zip(rows, captions, strict=True)]
         return {name: torch.stack([tensors[name] for tensors in states]) for name in states[0]}
+
+
+def pyramid_noise(shape: Sequence[int], coarser: int, discount: float, generator: torch.Generator) -> Tensor:
+    """Gaussian noise with ever coarser noises laid over it, of variance 1 (Whitaker 2023, "Multi-resolution noise").
+
+    Args:
+        shape: (B, C, h, w).
+        coarser: number of noises laid over the first.
+        discount: strength of each by the one before.
+        generator: of all of them.
+    """
+    noise, (height, width) = torch.randn(*shape, generator=generator), shape[2:]
+    for level in range(1, coarser + 1):
+        shrink = (2 + 2 * float(torch.rand((), generator=generator))) ** level
+        size = max(1, round(height / shrink)), max(1, round(width / shrink))
+        coarse = torch.randn(*shape[:2], *size, generator=generator)
+        noise = noise + F.interpolate(coarse, (height, width), mode="bilinear") * discount**level
+        if size == (1, 1):
+            break
+    return noise / noise.std() if coarser else noise
+
+
+def _cut(places: np.ndarray, size: int) -> list[np.ndarray]:
+    """Batches of full size; the last is completed from the front."""
+    count = -(-len(places) // size)
+    return list(np.resize(places, count * size).reshape(count, size))

@@ -32,6 +32,41 @@ def bucket_sizes(resolution: int, step: int) -> list[Size]:
     return sorted(sizes) or [(step, step)]
 
 
+@dataclass(frozen=True)
+class BucketRule:
+    """Which bucket a picture goes to; names and meanings of sd-scripts' data sets stand in brackets.
+
+    Attributes:
+        size: (width, height) of the bucket that others have the area of (`resolution`).
+        step: multiple of the sides, px (`bucket_reso_steps`).
+        several: whether there are others at all (`enable_bucket`).
+        shortest, longest: limits of a side, px (`min_bucket_reso`, `max_bucket_reso`); None for none.
+        upscale: whether a smaller picture is enlarged; else its bucket is as large as it is (not `bucket_no_upscale`).
+    """
+
+    size: Size
+    step: int = 64
+    several: bool = True
+    shortest: int | None = None
+    longest: int | None = None
+    upscale: bool = True
+
+    def bucket(self, size: Size) -> Size:
+        """The bucket of a picture of (width, height)."""
+        if not self.several:
+            return self.size
+        area = self.size[0] * self.size[1]
+        if not self.upscale and size[0] * size[1] <= area:
+            width, height = (max(self.step, side // self.step * self.step) for side in size)
+            return width, height
+        return nearest_bucket(size, self._sizes(round(math.sqrt(area))))
+
+    def _sizes(self, side: int) -> list[Size]:
+        sizes = bucket_sizes(side, self.step)
+        least, most = self.shortest or 0, self.longest or math.inf
+        return [each for each in sizes if least <= min(each) and max(each) <= most] or [self.size]
+
+
 def nearest_bucket(size: Size, buckets: Sequence[Size]) -> Size:
     """The bucket whose aspect ratio is nearest on a log scale; of several the largest."""
     ratio = math.log(size[0] / size[1])

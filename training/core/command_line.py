@@ -42,10 +42,19 @@ def command_options(options: type[BaseModel]) -> list[CommandOption]:
     found = []
     for name in sorted(options.model_fields, key=lambda name: sum(name in base.model_fields for base in bases)):
         field = options.model_fields[name]
-        default = "" if field.default is None or field.is_required() else f" [default: {field.default}]"
+        default = _shown_default(options, name)
         kind = _plain(field.annotation)
         found.append(CommandOption(name, kind, field.is_required(), described[name] + default))
     return found
+
+
+def _shown_default(options: type[BaseModel], name: str) -> str:
+    """E.g. " [default: 0.0002; studio: 0.001]", where the bundled model has its own."""
+    field, own = options.model_fields[name], getattr(options, "of_studio", {})
+    if field.is_required() or (field.default in (None, "") and name not in own):
+        return ""
+    bundled = f"; studio: {own[name]}" if name in own else ""
+    return f" [default: {field.default}{bundled}]"
 
 
 def options_from_command_line(

@@ -42,7 +42,7 @@ def denoising_loss(schedule: DDPMScheduler, options: DenoisingOptions) -> Loss:
         mask, step = batch["mask"], noisy_step(schedule, batch)
         base = _base(networks, step, batch) if options.preserve else None
         predicted = networks(step.latents, step.timestep, batch).float()
-        error = (predicted - step.target).square()
+        error = _error(predicted - step.target, options)
         level = weights.to(mask.device)[step.timestep]
         loss = (level * batch["weight"].to(mask.device) * _on_mask(error, mask, options)).mean()
         figures = {"inside": (error.detach() * mask).sum() / (mask.sum() * error.shape[1]).clamp_min(1e-6)}
@@ -53,6 +53,15 @@ def denoising_loss(schedule: DDPMScheduler, options: DenoisingOptions) -> Loss:
         return loss, figures
 
     return loss_fn
+
+
+def _error(difference: Tensor, options: DenoisingOptions) -> Tensor:
+    """Squared, or bounded as sd-scripts does it: smooth in the middle, a line from `huber_c` on."""
+    if options.loss == "l2":
+        return difference.square()
+    c = options.huber_c
+    bounded = 2 * ((difference.square() + c * c).sqrt() - c)
+    return bounded * c if options.loss == "huber" else bounded
 
 
 @torch.no_grad()

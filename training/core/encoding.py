@@ -12,7 +12,7 @@ from twinset.errors import InputError
 from twinset.models.vae import encode_picture
 from twinset.pipelines.compose import backend_of
 from twinset.pipelines.joint_pass import JointPass
-from twinset.training.core.buckets import Fit, Size, bucket_sizes, fitted, nearest_bucket
+from twinset.training.core.buckets import BucketRule, Fit, Size, fitted
 from twinset.training.core.options import DenoisingOptions
 from twinset.training.core.tensor_cache import TensorCache, Tensors
 
@@ -29,7 +29,13 @@ class PictureEncoder:
 
     def __init__(self, pipe: JointPass, options: DenoisingOptions, store: TensorCache, one_frame: bool):
         self.pipe, self.people, self.store = pipe, backend_of(pipe), store
-        self.buckets = [self.people.size] if one_frame else bucket_sizes(self._side(options), options.bucket_step)
+        side = self._side(options)
+        self.one_frame = one_frame
+        self.rule = (
+            BucketRule(self.people.size, several=False)
+            if one_frame
+            else BucketRule((side, side), options.bucket_step, upscale=not options.bucket_no_upscale)
+        )
 
     def _side(self, options: DenoisingOptions) -> int:
         """Side of a square with the pixels of a picture, px."""
@@ -37,10 +43,16 @@ class PictureEncoder:
         side = size if isinstance(size, int) else max(size)
         return options.resolution or side * self.pipe.vae_scale_factor
 
-    def fit(self, picture: np.ndarray, mask: np.ndarray | None = None) -> Fit:
-        """How a picture (H, W, 3) is brought to the bucket nearest to it, around a mask (H, W) where there is one."""
+    def fit(self, picture: np.ndarray, mask: np.ndarray | None = None, rule: BucketRule | None = None) -> Fit:
+        """How a picture (H, W, 3) is brought to its bucket, around a mask (H, W) where there is one.
+
+        Args:
+            picture: uint8.
+            mask: of what should stay in the frame.
+            rule: in place of the training's own.
+        """
         size = (picture.shape[1], picture.shape[0])
-        return fitted(size, nearest_bucket(size, self.buckets), mask)
+        return fitted(size, (rule or self.rule).bucket(size), mask)
 
     def picture_tensors(self, picture: np.ndarray, size: Size, fit: Fit) -> Tensors:
         """`latents` (C, h, w), and the `sizes` (6,) that SDXL is told (Podell et al. 2023, section 2.2).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,9 @@ from twinset.training.core.batches import text_states
 from twinset.training.core.forward import Batch, ControlInput, DenoisingNetworks, paint_regions
 from twinset.training.core.options import DenoisingOptions
 from twinset.training.core.validation import DTYPES
+
+FEWEST_WEIGHTS = 1024
+"""Of a layer that is worth keeping in eight bits."""
 
 
 class PipelineNetworks(DenoisingNetworks):
@@ -86,6 +90,69 @@ class PipelineNetworks(DenoisingNetworks):
         """Take out of the pipeline's networks what was put into them."""
 
 
+class ParkedParts:
+    """Networks that the steps of a training do not use, out of the device's memory but while they are drawn with.
+
+    Args:
+        pipe: the pipeline.
+        names: of its parts; those that it lacks, or that something else moves, are left alone.
+    """
+
+    def __init__(self, pipe: Any, names: Sequence[str]):
+        self.device = pipe.unet.device
+        found = [getattr(pipe, name, None) for name in names] if self.device.type != "cpu" else []
+        self.parts = [part for part in found if isinstance(part, nn.Module) and not hasattr(part, "_hf_hook")]
+
+    def away(self) -> None:
+        """Into the computer's own memory."""
+        for part in self.parts:
+            part.to("cpu")
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def back(self) -> None:
+        """Onto the device again."""
+        for part in self.parts:
+            part.to(self.device)
+
+
+class EightBitWeights:
+    """A frozen network's large weights in eight bits; each layer widens its own while it computes.
+
+    Args:
+        network: whose linear and convolution layers have at least `FEWEST_WEIGHTS` weights each; as before after
+            `widen`, to the bit: the originals wait in the computer's own memory.
+    """
+
+    def __init__(self, network: nn.Module):
+        self.originals: dict[nn.Module, Tensor] = {}
+        for name, layer in network.named_modules():
+            own = isinstance(layer, nn.Linear | nn.Conv2d) and ".lora_" not in name and "conv_in" not in name
+            if own and layer.weight.numel() >= FEWEST_WEIGHTS:  # type: ignore[operator]
+                self._narrow(layer)  # type: ignore[arg-type]
+
+    def _narrow(self, layer: nn.Linear | nn.Conv2d) -> None:
+        self.originals[layer] = layer.weight.data.cpu()
+        layer.weight.data = layer.weight.data.to(torch.float8_e4m3fn)
+        layer.forward = partial(_widened, layer)  # type: ignore[method-assign]
+
+    def widen(self) -> None:
+        """Give every layer its own weights and its own way to compute back."""
+        for layer, weight in self.originals.items():
+            own: Any = layer
+            own.weight.data = weight.to(own.weight.device)
+            del own.forward
+        self.originals.clear()
+
+
+def _widened(layer: Any, inputs: Tensor) -> Tensor:
+    """A layer's result with its weight in the dtype of its input."""
+    weight = layer.weight.to(inputs.dtype)
+    if isinstance(layer, nn.Linear):
+        return nn.functional.linear(inputs, weight, None if layer.bias is None else layer.bias.to(inputs.dtype))
+    return layer._conv_forward(inputs, weight, None if layer.bias is None else layer.bias.to(inputs.dtype))
+
+
 def freeze(pipe: JointPass, precision: str) -> torch.dtype:
     """Freeze a pipeline for a training; on a GPU its weights take the precision.
 
@@ -104,9 +171,9 @@ def freeze(pipe: JointPass, precision: str) -> torch.dtype:
         if isinstance(part, nn.Module):
             part.requires_grad_(False).eval()
     dtype, before = DTYPES.get(precision, torch.float32), pipe.unet.dtype
-    if dtype is torch.float16 and pipe.device.type != "cuda":
-        raise InputError(f"precision 'fp16' does not train on {pipe.device.type!r}; take bf16, or no")
-    if pipe.device.type == "cuda" and dtype != before:
+    if dtype is torch.float16 and pipe.unet.device.type != "cuda":
+        raise InputError(f"precision 'fp16' does not train on {pipe.unet.device.type!r}; take bf16, or no")
+    if pipe.unet.device.type == "cuda" and dtype != before:
         whole.to(dtype)
     return before
 

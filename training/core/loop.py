@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -28,13 +28,12 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast, send_to_device
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.utils.tensorboard.writer import SummaryWriter
 
 from twinset.training.core.checkpoints import Checkpoints, WeightAverage, restore, snapshot
 from twinset.training.core.fused import FusedBackward
+from twinset.training.reports.bar import progress_of
+from twinset.training.reports.trackers import Tracker, TrackerName, trackers
 
 BatchFn = Callable[[int], Any]
 LossFn = Callable[[Any, Any], tuple[Tensor, Mapping[str, "float | Tensor"]]]
@@ -66,6 +65,8 @@ class FitSettings:
             `checkpoint_steps` asks for one.
         preview_every: Steps between previews (0 = only at the end).
         threads: Threads that prepare batches ahead of the optimiser.
+        tracker: Where figures go.
+        described: What a tracker shows of the run's options.
     """
 
     out: Path
@@ -88,6 +89,8 @@ class FitSettings:
     preview_every: int = 0
     threads: int = 1
     seed: int = 0
+    tracker: TrackerName = "tensorboard"
+    described: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
@@ -122,6 +125,7 @@ def fit(
     optimiser: OptimiserFn | None = None,
     schedule: Callable[[int], float] | None = None,
     until: Callable[[], bool] = lambda: False,
+    after_step: Callable[[int], None] = lambda step: None,
 ) -> FitResult:
     """Trains `model` in place, resuming from the newest good checkpoint below ``settings.out``.
 
@@ -138,6 +142,7 @@ def fit(
         optimiser: Parameter groups → optimiser, in place of AdamW.
         schedule: Step → factor of the learning rates, in place of warm-up and cosine.
         until: Asked before each step; true ends the run early.
+        after_step: Called with the number of steps done after each; may change the weights.
 
     Raises:
         FloatingPointError: The loss or a weight is not finite; no checkpoint was written since it was.
@@ -145,10 +150,12 @@ def fit(
     run = _Run(model, loss_fn, settings, groups, preview, optimiser or partial(_adamw, settings), schedule)
     start = run.step * settings.accumulate
     batches = _ahead(lambda at: batch_fn(at * run.world + run.rank), start, settings.threads)
-    with _bar(settings, run.first) as advance:
+    with progress_of(settings.out.stem, settings.steps, shown=run.first) as advance:
         model.train()
+        run.learning(True)
         while (done := run.done(until)) < 1:
             run.learn(batches, done)
+            after_step(run.step)
             saves = bool(settings.checkpoint_steps) and run.step % settings.checkpoint_steps == 0
             if saves or run.step % settings.log_every == 0 or run.step == settings.steps:
                 advance(run.done(), run.step, run.report())
@@ -192,7 +199,8 @@ class _Run:
         self.average = WeightAverage(model, settings.ema)
         self.checkpoints = Checkpoints(settings.out / "checkpoints")
         self.step, spent, self.figures = restore(self.checkpoints, model, self.optimiser, self.average, self.scaler)
-        self.writer = SummaryWriter(str(settings.out / "tensorboard"), purge_step=self.step) if self.first else None
+        where = (settings.tracker, settings.out, self.step, settings.described)
+        self.trackers: list[Tracker] = list(trackers(*where)) if self.first else []
         self.began, self.saved_at, self.reported = time.monotonic() - spent, time.monotonic(), self.step
         self.total, self.named = torch.zeros((), device=self.accelerator.device), {}
 
@@ -241,10 +249,18 @@ class _Run:
         _require_finite(mean, self.step, self.checkpoints)
         self.total, self.reported = torch.zeros_like(self.total), self.step
         self.figures = {"loss": mean, **{name: _number(value) for name, value in self.named.items()}}
-        log_step(
-            self.writer, "train", {**self.figures, "learning_rate": self.optimiser.param_groups[0]["lr"]}, self.step
-        )
+        self._track("train", {**self.figures, "learning_rate": self.optimiser.param_groups[0]["lr"]})
         return self.figures
+
+    def _track(self, room: str, figures: Mapping[str, float | np.ndarray]) -> None:
+        for tracker in self.trackers:
+            tracker.write(room, figures, self.step)
+
+    def learning(self, on: bool) -> None:
+        """Schedule-free optimisers keep two sets of weights: those that learn, and those that are the result."""
+        switch = getattr(getattr(self.optimiser, "optimizer", self.optimiser), "train" if on else "eval", None)
+        if switch is not None:
+            switch()
 
     def save(self, every: float = 0.0) -> None:
         """Writes a checkpoint if the last one is `every` seconds old."""
@@ -260,20 +276,35 @@ class _Run:
         """Calls the preview on the averaged weights and logs what it returns; its numbers."""
         if self.preview is None or not self.first:
             return {}
-        with self.average.applied(self.bare), torch.random.fork_rng(), torch.no_grad():
+        with self._result_weights(), self.average.applied(self.bare), torch.random.fork_rng(), torch.no_grad():
             self.bare.eval()
             measured = self.preview(self.step) or {}
         self.bare.train()
-        log_step(self.writer, "held_out", measured, self.step)
+        self._track("held_out", measured)
         return {name: float(value) for name, value in measured.items() if np.ndim(value) == 0}
+
+    @contextmanager
+    def _result_weights(self) -> Iterator[None]:
+        """What a schedule-free optimiser would end with; afterwards, to the bit, the weights that learn."""
+        if not hasattr(getattr(self.optimiser, "optimizer", self.optimiser), "eval"):
+            yield
+            return
+        learning = [parameter.detach().clone() for parameter in self.bare.parameters() if parameter.requires_grad]
+        self.learning(False)
+        yield
+        self.learning(True)
+        with torch.no_grad():
+            for parameter, own in zip((p for p in self.bare.parameters() if p.requires_grad), learning, strict=True):
+                parameter.copy_(own)
 
     def finish(self) -> FitResult:
         """Last checkpoint and preview; leaves the averaged weights in the model."""
         _require_finite(float(self.total), self.step, self.checkpoints)
         self.save()
         measured = self.show()
-        if self.writer:
-            self.writer.close()
+        for tracker in self.trackers:
+            tracker.close()
+        self.learning(False)
         self.average.put_into(self.bare)
         self.bare.eval()
         if self.fused:
@@ -302,17 +333,6 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
-
-
-def log_step(writer: SummaryWriter | None, room: str, figures: Mapping[str, float | np.ndarray], step: int) -> None:
-    """Writes numbers as tensorboard scalars and uint8 arrays (H, W, 3) as pictures; nothing without a writer."""
-    if writer is None:
-        return
-    for name, value in figures.items():
-        if isinstance(value, np.ndarray) and value.ndim == 3:
-            writer.add_image(f"{room}/{name}", value, step, dataformats="HWC")
-        else:
-            writer.add_scalar(f"{room}/{name}", float(value), step)
 
 
 def _number(value: float | Tensor) -> float:
@@ -351,23 +371,3 @@ def _ahead(batch_fn: BatchFn, start: int, threads: int) -> Generator[Any, None, 
             yield batch
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-@contextmanager
-def _bar(settings: FitSettings, shown: bool) -> Iterator[Callable[[float, int, Mapping[str, float]], None]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[line]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=not shown, refresh_per_second=1) as bar:
-        task = bar.add_task(settings.out.name, total=1.0, line="")
-
-        def advance(done: float, step: int, figures: Mapping[str, float]) -> None:
-            numbers = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            bar.update(task, completed=min(done, 1.0), line=f"step {step}  {numbers}")
-
-        yield advance

@@ -62,18 +62,30 @@ def same_run(run: Path, options: DenoisingOptions, content: Mapping[str, str]) -
         text = "".join(f"# {name} {value}\n" for name, value in content.items())
         write_atomic(path, text + recipe_text(options))
         return
-    kind = type(options)
-    begun = checked(kind, read_recipe(path, kind), str(path))
-    for name in kind.model_fields:
-        now, then = getattr(options, name), getattr(begun, name)
-        if now != then and name not in kind.free:
-            raise InputError(
-                f"run {str(run)!r} was started with {name} = {then}, not {now}; use that, another --run, or --fresh"
-            )
+    same_options(run, options)
     lines = path.read_text(encoding="utf-8").splitlines()
     for name, value in content.items():
         if f"# {name} {value}" not in lines:
             raise InputError(f"run {str(run)!r} was started with another {name}; use another --run, or --fresh")
+
+
+def same_options(run: Path, options: DenoisingOptions) -> None:
+    """Compare with the options that the run was started with, if it was.
+
+    Raises:
+        InputError: it was started with others.
+    """
+    path, kind = run / RECIPE, type(options)
+    if not path.is_file():
+        return
+    begun = checked(kind, read_recipe(path, kind), str(path))
+    for name in kind.model_fields:
+        now, then = getattr(options, name), getattr(begun, name)
+        longer = name in ("steps", "epochs") and now is not None and then is not None and now > then
+        if now != then and name not in kind.free and not longer:
+            raise InputError(
+                f"run {str(run)!r} was started with {name} = {then}, not {now}; use that, another --run, or --fresh"
+            )
 
 
 def forget_run(run: Path) -> None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from twinset.pipelines.denoising.condition_cache import weights_hash
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.batches import EncodedPicture, PictureData
 from twinset.training.core.denoising import Loss, denoising_loss, noise_schedule
-from twinset.training.core.frozen import PipelineNetworks
+from twinset.training.core.frozen import ParkedParts, PipelineNetworks
 from twinset.training.core.loop import FitResult, fit
 from twinset.training.core.optimisers import fit_settings, optimiser_of, rate_of
 from twinset.training.core.options import DenoisingOptions, recipe_text
@@ -82,9 +83,17 @@ class PipelineTraining(ABC):
     def networks(self) -> PipelineNetworks:
         """What is trained, in place around the pipeline."""
 
+    def unused(self, data: Any) -> Sequence[str]:
+        """The pipeline's parts that no step needs once everything is encoded."""
+        return ()
+
     @abstractmethod
     def previews(self, networks: Any, data: Any, loss_fn: Loss, run: Path) -> Validation:
         """What is measured and drawn between steps."""
+
+    def after_step(self, networks: Any, learnt: Learnt, out: Path, step: int) -> None:
+        """What is done between two steps; nothing if a kind does not say it."""
+        return None
 
     @abstractmethod
     def publish(self, networks: Any, out: Path, learnt: Learnt) -> None:
@@ -107,7 +116,8 @@ def run_training(training: PipelineTraining, out: Path, run: Path | None, report
         FloatingPointError: the loss is not finite; earlier checkpoints are kept.
         OSError: the disk is full; earlier checkpoints are kept.
     """
-    run, pipe, options = run or out.with_suffix(".run"), training.pipe, training.options
+    run, pipe = run or out.with_suffix(".run"), training.pipe
+    options = training.options = settled(training.options, pipe.unet.device)
     optimiser_of(options)  # says what is missing before anything is encoded
     with claimed(run):
         store, state = TensorCache(run / "cache"), processes()
@@ -115,10 +125,18 @@ def run_training(training: PipelineTraining, out: Path, run: Path | None, report
             rows = training.encode(store, report if state.is_main_process else lambda line: None)
             content = {"data": tensor_key(*(row.content for row in rows)), "base": weights_hash(pipe.unet)}
             same_run(run, options, content)
-        data, networks = training.data(rows, store), training.networks()
+        data = training.data(rows, store)
+        if options.epochs is not None:
+            steps = -(-options.epochs * data.length // options.accumulate)
+            training.options = options.model_copy(update={"steps": steps})
+            report(f"{options.epochs} epoch(s) of {data.length} batch(es) are {steps} steps")
+        parked = ParkedParts(pipe, training.unused(data))
+        networks = training.networks()
         try:
-            result = _fit(training, networks, data, run)
+            parked.away()
+            result = _fit(training, networks, data, run, Learnt(rows, content, FitResult(0, 0.0, {})), out, parked)
         finally:
+            parked.back()
             networks.take_off()
         recipe = out.with_suffix(".toml")
         if state.is_main_process:
@@ -128,15 +146,28 @@ def run_training(training: PipelineTraining, out: Path, run: Path | None, report
         return Trained(out, recipe, run, result)
 
 
-def _fit(training: PipelineTraining, networks: PipelineNetworks, data: PictureData, run: Path) -> FitResult:
+def settled(options: DenoisingOptions, device: torch.device) -> Any:
+    """The options with "auto" decided: half the memory where the device computes with it as fast."""
+    if options.precision != "auto":
+        return options
+    half = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return options.model_copy(update={"precision": "bf16" if half else "no"})
+
+
+def _fit(
+    training: PipelineTraining, networks: PipelineNetworks, data: PictureData, run: Path, learnt: Learnt, out: Path,
+    parked: ParkedParts,
+) -> FitResult:  # fmt: skip
     options: DenoisingOptions = training.options
     loss_fn = denoising_loss(noise_schedule(networks.pipe.scheduler, options), options)
     previews = training.previews(networks, data, loss_fn, run)
+    previews.parked = parked
     # fused attention is slow backwards on a CPU
-    kernel = nullcontext() if networks.pipe.device.type == "cuda" else sdpa_kernel(SDPBackend.MATH)
+    kernel = nullcontext() if networks.pipe.unet.device.type == "cuda" else sdpa_kernel(SDPBackend.MATH)
     with kernel:
         return fit(
             networks, data.batch, loss_fn, fit_settings(options, run),
             groups=networks.groups(), preview=previews, optimiser=optimiser_of(options), schedule=rate_of(options),
             until=stops(previews) if options.patience else lambda: False,
+            after_step=lambda step: training.after_step(networks, learnt, out, step),
         )  # fmt: skip

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from torch import nn
 from twinset.common.atomic_files import write_atomic
 from twinset.training.core.denoising import Loss
 from twinset.training.core.options import DenoisingOptions
+
+if TYPE_CHECKING:
+    from twinset.training.core.frozen import ParkedParts
 
 BETTER = 1e-4
 """Share by which a validation loss must fall to count as better."""
@@ -57,6 +61,7 @@ class Validation:
     ):
         self.trained, self.data, self.loss_fn, self.run, self.device = networks, data, loss_fn, run, device
         self.dtype, self.patience = DTYPES.get(options.precision), options.patience
+        self.parked: ParkedParts | None = None
 
     def __call__(self, step: int) -> dict[str, float | np.ndarray]:
         """The validation loss."""
@@ -74,6 +79,17 @@ class Validation:
                 with self.autocast():
                     losses.append(float(self.loss_fn(self.trained, batch)[0]))
         return float(np.mean(losses))
+
+    @contextmanager
+    def whole_pipeline(self) -> Iterator[None]:
+        """While open, the parts that no step needs are on the device too."""
+        if self.parked is not None:
+            self.parked.back()
+        try:
+            yield
+        finally:
+            if self.parked is not None:
+                self.parked.away()
 
     def autocast(self) -> torch.autocast:
         """The training's own precision, for what is computed between its steps."""

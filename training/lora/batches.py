@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ import torch
 from twinset.training.core.batches import PictureData, TextStates
 from twinset.training.core.forward import Batch
 from twinset.training.core.tensor_cache import TensorCache
-from twinset.training.lora.captions import calls, varied_caption, without_trigger
+from twinset.training.lora.caption_rules import varied_caption
+from twinset.training.lora.captions import calls, without_trigger
 from twinset.training.lora.options import LoraOptions
 from twinset.training.lora.prepare import EncodedExample
 
@@ -34,15 +36,37 @@ class LoraData(PictureData):
         super().__init__(rows, _checked(rows), options, store, texts)
         self.options = options
 
-    def caption(self, row: EncodedExample, rng: np.random.Generator) -> str:
+    def caption(self, row: EncodedExample, rng: np.random.Generator, epoch: int) -> str:
         """A row's caption as a step sees it; with `preserve` some lack the trigger word."""
-        caption, uncalled = varied_caption(row.caption, row.example, rng), rng.random() < self.options.uncalled
+        caption, uncalled = (
+            varied_caption(row.caption, row.example.words, rng, epoch),
+            rng.random() < self.options.uncalled,
+        )
         held = self.options.preserve and not row.example.regularisation
         return without_trigger(caption, self.options.word) if held and uncalled else caption
 
+    def plain_caption(self, row: EncodedExample) -> str:
+        """With its prefix and suffix, in its own order, nothing left out."""
+        still = {"dropout": 0.0, "dropout_epochs": 0, "tag_dropout": 0.0, "shuffle": False}
+        return varied_caption(row.caption, replace(row.example.words, **still), np.random.default_rng(0))  # type: ignore[arg-type]
+
+    @property
+    def texts_vary(self) -> bool:
+        """Whether captions are read anew at every step."""
+        return any(row.example.words.varies for row in self.rows)
+
+    def encode_texts(self) -> None:
+        """Every caption that a step can see, encoded and kept, so that the text encoders can go."""
+        if self.texts is None or self.texts_vary:
+            return
+        captions = {self.plain_caption(row) for row in (*self.rows, *self.checked)} | {""}
+        captions |= {without_trigger(caption, self.options.word) for caption in captions}
+        for caption in sorted(captions):
+            self.texts(caption)
+
     def keeps(self, row: EncodedExample) -> bool:
-        """Shuffled captions are too many to keep."""
-        return not row.example.shuffle
+        """Captions that vary are too many to keep."""
+        return not row.example.words.varies
 
     def completed(
         self, batch: Batch, rows: Sequence[EncodedExample], captions: Sequence[str], rng: np.random.Generator | None

@@ -8,7 +8,6 @@ import numpy as np
 from skimage.color import rgb2lab
 
 from twinset.perception.garments.colours import colour_names
-from twinset.training.lora.dataset import Example
 
 FEWEST = 24
 """Smallest side of a garment whose pattern is named, px."""
@@ -73,8 +72,9 @@ def _banded(lightness: np.ndarray, inside: np.ndarray, axis: int) -> float:
 
 
 def with_trigger(caption: str, trigger: str) -> str:
-    """A caption that says the trigger word: as it is, or behind it."""
-    return caption if calls(caption, trigger) else f"{trigger}, {caption}"
+    """A caption whose every line says the trigger word: as it is, or behind it."""
+    lines = caption.splitlines() or [""]
+    return "\n".join(line if calls(line, trigger) else f"{trigger}, {line}" for line in lines)
 
 
 def without_trigger(caption: str, trigger: str) -> str:
@@ -86,21 +86,3 @@ def without_trigger(caption: str, trigger: str) -> str:
 def calls(caption: str, trigger: str) -> bool:
     """Whether a caption says the trigger word."""
     return re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE) is not None
-
-
-def varied_caption(caption: str, example: Example, rng: np.random.Generator) -> str:
-    """The caption as a step sees it: empty, shuffled behind its first parts, or as it is.
-
-    Args:
-        caption: of the picture.
-        example: says how often it is dropped, and whether and behind which part it is shuffled.
-        rng: of the step.
-    """
-    dropped, order = rng.random() < example.caption_dropout, rng.permutation(caption.count(",") + 1)
-    if dropped:
-        return ""
-    if not example.shuffle:
-        return caption
-    parts = [part.strip() for part in caption.split(",")]
-    front, rest = parts[: example.keep_tokens], parts[example.keep_tokens :]
-    return ", ".join([*front, *(rest[k] for k in order if k < len(rest))])

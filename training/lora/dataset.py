@@ -1,75 +1,39 @@
 """The pictures of a training: which files, with which captions and masks, how often each.
 
-A folder holds pictures and, as far as somebody wrote them, captions: `name.txt` beside `name.jpg`, or one
-`metadata.jsonl` with a line `{"file_name": "name.jpg", "text": "…"}` per picture (the layout of Hugging Face's image
-folders). `name.mask.png` is white on the garment. The sub-folders `regularisation` and `validation` hold pictures of
-other garments of the kind, and pictures that are only measured on.
+A folder holds pictures and, as far as somebody wrote them, captions: `name.txt` or `name.caption` beside `name.jpg`, or
+one `metadata.jsonl` with a line `{"file_name": "name.jpg", "text": "…"}` per picture (Hugging Face's image folders).
+`name.mask.png` is white on the garment. Folders in it are read too: `10_jckt hoodie` repeats its pictures ten times and
+captions them "jckt hoodie" (sd-scripts' layout), `regularisation` (or `reg`) and `validation` hold pictures
+of other garments of the kind, and pictures that are only measured on.
 
-A TOML file in the form of sd-scripts' data sets says it of several folders:
-
-    [general]
-    shuffle_caption = true
-
-    [[datasets]]
-    [[datasets.subsets]]
-    image_dir = "worn"
-    num_repeats = 2
-
-    [[datasets.subsets]]
-    image_dir = "other_jackets"
-    is_reg = true
-    class_tokens = "a photo of a jacket"
+A TOML file says it of several folders, see `twinset.training.lora.dataset_table`.
 """
 
 from __future__ import annotations
 
 import json
-import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
 
-from twinset.common.validation import one_line
 from twinset.errors import InputError
-from twinset.training.core.captions import PICTURES, caption_beside
-from twinset.training.core.options import nearest
+from twinset.training.core.buckets import BucketRule
+from twinset.training.core.picture_files import CAPTIONS, caption_lines, decoded, read_training_picture
+from twinset.training.core.training_run import Report
+from twinset.training.lora.caption_rules import CaptionRule
+from twinset.training.lora.dataset_table import TABLES, Subset, read_table
+from twinset.training.lora.folders import MASK, PassedOver, picture_files, picture_folders
 from twinset.training.lora.options import LoraOptions
 
-MASK, METADATA, TABLE = ".mask.png", "metadata.jsonl", "dataset.toml"
-REGULARISATION, VALIDATION = "regularisation", "validation"
+METADATA, TABLE = "metadata.jsonl", "dataset.toml"
 MOST = 10_000
 """Pictures of one data set."""
-
-
-class Subset(BaseModel):
-    """A folder of a TOML data set; names and meanings are those of sd-scripts.
-
-    Attributes:
-        image_dir: The folder, from the TOML file's.
-        num_repeats: How often each picture comes in an epoch.
-        is_reg: Whether these are regularisation pictures.
-        is_validation: Whether these are only measured on.
-        class_tokens: Caption of pictures that have none.
-        caption_extension: Of the caption files.
-        shuffle_caption, keep_tokens, caption_dropout_rate, flip_aug: In place of the training's own `shuffle`,
-            `keep_tokens`, `caption_dropout` and `flip`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image_dir: Path
-    num_repeats: int = Field(default=1, ge=1, le=10_000)
-    is_reg: bool = False
-    is_validation: bool = False
-    class_tokens: str | None = None
-    caption_extension: str = ".txt"
-    shuffle_caption: bool | None = None
-    keep_tokens: int | None = Field(default=None, ge=0)
-    caption_dropout_rate: float | None = Field(default=None, ge=0, le=1)
-    flip_aug: bool | None = None
+FAULTS_SHOWN = 20
+"""Unreadable pictures that a message names."""
 
 
 @dataclass(frozen=True)
@@ -78,38 +42,55 @@ class Example:
 
     Attributes:
         picture: its file.
-        caption: what somebody wrote of it; None where nobody did.
+        caption: what somebody wrote of it, its lines parted by newlines; None where nobody did.
         mask: a file that is white on the garment, if there is one.
         repeats: how often it comes in an epoch.
         regularisation: whether it keeps the model from drawing the garment unasked.
         validation: whether it is only measured on.
-        shuffle, keep_tokens, caption_dropout, flip: see `LoraOptions`.
+        flip: whether every other time it is mirrored.
+        words: what is done to its caption at a step.
+        frame: what a table says of its bucket, by the names of `BucketRule`.
+        batch: pictures per step with it; the training's own number when None.
     """
 
     picture: Path
-    caption: str | None
-    mask: Path | None
-    repeats: int
-    regularisation: bool
-    validation: bool
-    shuffle: bool
-    keep_tokens: int
-    caption_dropout: float
-    flip: bool
+    caption: str | None = None
+    mask: Path | None = None
+    repeats: int = 1
+    regularisation: bool = False
+    validation: bool = False
+    flip: bool = False
+    words: CaptionRule = field(default_factory=CaptionRule)
+    frame: Mapping[str, Any] = field(default_factory=dict)
+    batch: int | None = None
+
+    def bucket_rule(self, rule: BucketRule) -> BucketRule:
+        """The training's rule with what a table says of this picture."""
+        return replace(rule, **self.frame)
 
 
-def read_examples(options: LoraOptions) -> list[Example]:
-    """The pictures that the options name, in the order of their paths.
+def read_examples(options: LoraOptions, report: Report = lambda line: None) -> list[Example]:
+    """The pictures that the options name, in the order of their paths, all of them readable.
+
+    Args:
+        options: of the training.
+        report: told what was passed over, and captions that are not UTF-8.
 
     Raises:
-        InputError: there is no picture to learn from, or captions or the TOML file cannot be read.
+        InputError: there is no picture to learn from, or captions or the TOML file cannot be read; or pictures or masks
+            cannot, all of which are named, and `skip_bad` does not leave them out.
     """
-    examples = [example for subset in _subsets(options.data) for example in _of(subset, options)]
+    passed = PassedOver()
+    examples = [e for subset in _subsets(options.data) for e in _of(subset, options, passed)]
+    if str(passed):
+        report(f"passed over, since they are no pictures: {passed}")
+    examples = _readable(examples, options, report)
     if not any(not (e.regularisation or e.validation) for e in examples):
         raise InputError(f"data {str(options.data)!r} holds no picture; put 5 to 30 pictures of the garment into it")
     if len(examples) > MOST:
         raise InputError(f"data {str(options.data)!r} holds {len(examples)} pictures; take at most {MOST}")
-    return balanced(examples)
+    _report_encodings(examples, report)
+    return balanced([again for example in examples for again in _at_all_sizes(example, options)])
 
 
 def balanced(examples: list[Example]) -> list[Example]:
@@ -120,104 +101,111 @@ def balanced(examples: list[Example]) -> list[Example]:
     return [replace(e, repeats=e.repeats * times) if e.regularisation else e for e in examples]
 
 
+def _at_all_sizes(example: Example, options: LoraOptions) -> list[Example]:
+    """An example at its own size, and at each of `more_resolutions` too."""
+    sides = () if example.validation else options.more_sides
+    return [example, *(replace(example, frame={**example.frame, "size": (side, side)}) for side in sides)]
+
+
+# Which pictures
+
+
 def _subsets(data: Path) -> list[Subset]:
-    if data.suffix == ".toml":
-        return _table(data)
+    if data.suffix in TABLES:
+        return read_table(data)
     if not data.is_dir():
         raise InputError(f"data {str(data)!r} is neither a folder nor a .toml file; give the folder of your pictures")
     if (data / TABLE).is_file():
-        return _table(data / TABLE)
-    found = [Subset(image_dir=data)]
-    if (data / REGULARISATION).is_dir():
-        found.append(Subset(image_dir=data / REGULARISATION, is_reg=True))
-    if (data / VALIDATION).is_dir():
-        found.append(Subset(image_dir=data / VALIDATION, is_validation=True))
-    return found
-
-
-def _table(path: Path) -> list[Subset]:
-    """The subsets of a TOML data set, the settings of `[general]` and of their data set below their own."""
-    if not path.is_file():
-        raise InputError(f"data {str(path)!r} is not a file; give a folder of pictures or a TOML data set")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"data {str(path)!r} is not TOML ({error}); fix that line") from None
-    _known(table, ["general", "datasets"], path)
-    general, found = _mapping(table.get("general", {}), "general", path), []
-    for dataset in _tables(table.get("datasets", []), "datasets", path):
-        shared = {name: value for name, value in dataset.items() if name != "subsets"}
-        for subset in _tables(dataset.get("subsets", []), "datasets.subsets", path):
-            found.append(_subset({**general, **shared, **subset}, path))
-    return found
-
-
-def _subset(fields: dict[str, Any], path: Path) -> Subset:
-    _known(fields, list(Subset.model_fields), path)
-    try:
-        subset = Subset.model_validate(fields)
-    except ValidationError as error:
-        raise InputError(f"{path}: {one_line(error, 'subset', quote=True)}") from None
-    folder = path.absolute().parent / subset.image_dir
-    if not folder.is_dir():
-        raise InputError(
-            f"{path}: image_dir {str(subset.image_dir)!r} is not a folder; paths are relative to the TOML file"
+        return read_table(data / TABLE)
+    return [
+        Subset(
+            image_dir=folder.path, num_repeats=folder.repeats or 1, class_tokens=folder.words,
+            is_reg=folder.regularisation, is_validation=folder.validation,
         )
-    return subset.model_copy(update={"image_dir": folder})
+        for folder in picture_folders(data)
+    ]  # fmt: skip
 
 
-def _known(table: dict[str, Any], known: list[str], path: Path) -> None:
-    for name in table:
-        if name not in known:
-            raise InputError(
-                f"{path}: key {name!r} is unknown in a data set ({nearest(name, known)}); sizes, batches and rates are "
-                "options of `twinset train lora`"
-            )
-
-
-def _mapping(value: Any, name: str, path: Path) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: {name} is not a table; write [{name}]")
-    return value
-
-
-def _tables(value: Any, name: str, path: Path) -> list[dict[str, Any]]:
-    if not isinstance(value, list):
-        raise InputError(f"{path}: {name} is not a list of tables; write [[{name}]]")
-    return [_mapping(one, name, path) for one in value]
-
-
-def _of(subset: Subset, options: LoraOptions) -> Iterator[Example]:
-    written = _captions(subset.image_dir)
-    own = {
-        "shuffle": subset.shuffle_caption,
-        "keep_tokens": subset.keep_tokens,
-        "caption_dropout": subset.caption_dropout_rate,
-        "flip": subset.flip_aug,
-    }
-    ways: dict[str, Any] = {name: getattr(options, name) if value is None else value for name, value in own.items()}
-    for path in sorted(subset.image_dir.iterdir()):
-        if path.suffix.lower() not in PICTURES or path.name.endswith(MASK):
-            continue
+def _of(subset: Subset, options: LoraOptions, passed: PassedOver) -> Iterator[Example]:
+    written = _captions(subset)
+    paths = written if subset.image_dir is None else picture_files(subset.image_dir, passed)
+    endings = CAPTIONS if subset.caption_extension is None else (_dotted(subset.caption_extension),)
+    words, frame, held_out = _words(subset, options), _frame(subset), _held_out(subset, options, len(list(paths)))
+    for number, path in enumerate(paths):
         mask = path.with_name(path.stem + MASK)
         yield Example(
             picture=path,
-            caption=written.get(path.name) or caption_beside(path, subset.caption_extension) or subset.class_tokens,
+            caption=written.get(path) or "\n".join(caption_lines(path, endings)) or subset.class_tokens,
             mask=mask if mask.is_file() else None,
             repeats=subset.num_repeats,
             regularisation=subset.is_reg,
-            validation=subset.is_validation,
-            **ways,
+            validation=subset.is_validation or number in held_out,
+            flip=options.flip if subset.flip_aug is None else subset.flip_aug,
+            words=words,
+            frame=frame,
+            batch=subset.batch_size,
         )
 
 
-def _captions(folder: Path) -> dict[str, str]:
-    """File name → caption of a folder's `metadata.jsonl`."""
-    path = folder / METADATA
-    if not path.is_file():
+def _dotted(ending: str) -> str:
+    return ending if ending.startswith(".") else f".{ending}"
+
+
+def _words(subset: Subset, options: LoraOptions) -> CaptionRule:
+    """What a table says of the captions, and the training's options where it is silent."""
+    own = {
+        "shuffle": subset.shuffle_caption,
+        "keep": subset.keep_tokens,
+        "keep_separator": subset.keep_tokens_separator,
+        "separator": subset.caption_separator,
+        "secondary": subset.secondary_separator,
+        "wildcards": subset.enable_wildcard,
+        "prefix": subset.caption_prefix,
+        "suffix": subset.caption_suffix,
+        "dropout": subset.caption_dropout_rate,
+        "dropout_epochs": subset.caption_dropout_every_n_epochs,
+        "tag_dropout": subset.caption_tag_dropout_rate,
+    }
+    return replace(options.caption_rule, **{name: value for name, value in own.items() if value is not None})
+
+
+def _frame(subset: Subset) -> dict[str, Any]:
+    own = {
+        "size": subset.resolution,
+        "step": subset.bucket_reso_steps,
+        "several": subset.enable_bucket,
+        "shortest": subset.min_bucket_reso,
+        "longest": subset.max_bucket_reso,
+        "upscale": None if subset.bucket_no_upscale is None else not subset.bucket_no_upscale,
+    }
+    return {name: value for name, value in own.items() if value is not None}
+
+
+def _held_out(subset: Subset, options: LoraOptions, count: int) -> set[int]:
+    """Numbers of the pictures that are only measured on, always the same of the same folder."""
+    share = options.validation_split if subset.validation_split is None else subset.validation_split
+    if subset.is_reg or subset.is_validation or not share:
+        return set()
+    seed = options.seed if subset.validation_seed is None else subset.validation_seed
+    most = max(0, count - 1)  # one is learnt at least
+    return set(np.random.default_rng([4, seed]).permutation(count)[: min(most, max(1, round(share * count)))].tolist())
+
+
+# Captions
+
+
+def _captions(subset: Subset) -> dict[Path, str]:
+    """Picture → caption, of a folder's `metadata.jsonl` or of sd-scripts' JSON."""
+    if subset.metadata_file is not None:
+        return dict(_of_json(subset.metadata_file, subset.image_dir))
+    folder = subset.image_dir
+    if folder is None or not (folder / METADATA).is_file():
         return {}
-    found: dict[str, str] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    return dict(_of_lines(folder / METADATA))
+
+
+def _of_lines(path: Path) -> Iterator[tuple[Path, str]]:
+    for number, line in enumerate(decoded(path.read_bytes())[0].split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -228,7 +216,73 @@ def _captions(folder: Path) -> dict[str, str]:
         if not (isinstance(name, str) and isinstance(text, str)):
             keys = '{"file_name": "a.jpg", "text": "…"}'
             raise InputError(f"{path}: line {number} is not an object such as {keys}; fix or delete it")
-        if not (folder / name).is_file():
+        if not (path.parent / name).is_file():
             raise InputError(f"{path}: line {number}: {name!r} is not a picture in the folder; fix or delete the line")
-        found[name] = text
-    return found
+        yield path.parent / name, text
+
+
+def _of_json(path: Path, folder: Path | None) -> Iterator[tuple[Path, str]]:
+    """Entries `"1.jpg": {"caption": "…", "tags": "…"}`; names count from `image_dir`, else from the file's folder."""
+    try:
+        table = json.loads(decoded(path.read_bytes())[0])
+        entries = {name: [entry.get("caption"), entry.get("tags")] for name, entry in table.items()}
+    except (ValueError, AttributeError) as error:
+        raise InputError(f'{path}: is no table such as {{"a.jpg": {{"caption": "…"}}}} ({error}); fix it') from None
+    by_stem = {found.stem: found for found in picture_files(folder or path.parent)}
+    for name, texts in entries.items():
+        found = by_stem.get(name) or (folder or path.parent) / name
+        if not found.is_file():
+            raise InputError(f"{path}: {name!r} is not a picture in {folder or path.parent}; fix or delete the entry")
+        yield found, ", ".join(text for text in texts if isinstance(text, str) and text)
+
+
+def _report_encodings(examples: Iterable[Example], report: Report) -> None:
+    """Say which captions are not UTF-8, since a wrong guess would be learnt."""
+    found: dict[str, list[Path]] = {}
+    for example in examples:
+        for ending in CAPTIONS:
+            path = example.picture.with_suffix(ending)
+            name = decoded(path.read_bytes())[1] if path.is_file() else "UTF-8"
+            if name != "UTF-8":
+                found.setdefault(name, []).append(path)
+    for name, paths in found.items():
+        report(
+            f"{len(paths)} caption(s) are read as {name}, such as {paths[0].name}; save them as UTF-8 if that is wrong"
+        )
+
+
+# Faults
+
+
+def _readable(examples: list[Example], options: LoraOptions, report: Report) -> list[Example]:
+    """The examples whose pictures and masks can be read; all others in one report."""
+    faults = {example.picture: fault for example in examples if (fault := _fault(example))}
+    if not faults:
+        return examples
+    shown = [*faults.values()][:FAULTS_SHOWN]
+    rest = f"; and {len(faults) - len(shown)} more" if len(faults) > len(shown) else ""
+    if not options.skip_bad:
+        raise InputError(f"{len(faults)} picture(s) cannot be learnt: {'; '.join(shown)}{rest}; or add --skip-bad")
+    report(f"left out: {'; '.join(shown)}{rest}")
+    return [example for example in examples if example.picture not in faults]
+
+
+def _fault(example: Example) -> str | None:
+    return _unreadable(example.picture, "picture", _version(example.picture)) or (
+        None if example.mask is None else _unreadable(example.mask, "mask", _version(example.mask))
+    )
+
+
+def _version(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+@cache
+def _unreadable(path: Path, what: str, version: tuple[int, int]) -> str | None:
+    """What is wrong with a file; looked at once as long as it does not change."""
+    try:
+        picture = read_training_picture(path, what)
+    except InputError as error:
+        return str(error)
+    return f"mask {str(path)!r} is black; paint the garment white" if what == "mask" and picture.max() < 128 else None

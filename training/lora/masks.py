@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from twinset.common.image_io import read_picture
 from twinset.errors import InputError
 from twinset.figure.labels import garment_labels
 from twinset.perception.garments.cutout import CLASSES, KINDS_OF, is_plain, plain_mask
 from twinset.pipelines.families.backend import FamilyBackend
+from twinset.training.core.picture_files import read_training_picture
 from twinset.training.lora.dataset import Example
 
+_WITH_ALPHA = {".png": "PNG", ".webp": "WEBP", ".avif": "AVIF", ".tif": "TIFF", ".tiff": "TIFF"}
 FEWEST = 16
 """Pixels of the smallest garment that counts as seen."""
 
@@ -39,7 +40,7 @@ def read_parsed(example: Example, people: FamilyBackend) -> ParsedPicture:
     Raises:
         InputError: the picture cannot be read.
     """
-    picture = read_picture(example.picture, "picture")
+    picture = read_training_picture(example.picture)
     return ParsedPicture(example, picture, people.worn(picture))
 
 
@@ -97,7 +98,7 @@ def garment_mask(look: ParsedPicture, owned: tuple[int, ...]) -> tuple[np.ndarra
 
 def _from_file(look: ParsedPicture) -> np.ndarray:
     path = look.example.mask
-    mask = read_picture(path, "mask").mean(-1)  # type: ignore[arg-type]
+    mask = read_training_picture(path, "mask").mean(-1)  # type: ignore[arg-type]
     height, width = look.picture.shape[:2]
     if abs(mask.shape[1] / mask.shape[0] - width / height) > 0.05 * width / height:
         raise InputError(f"mask {str(path)!r} differs in size from its picture; draw it on a copy of the picture")
@@ -107,10 +108,10 @@ def _from_file(look: ParsedPicture) -> np.ndarray:
 
 
 def _alpha(look: ParsedPicture) -> np.ndarray | None:
-    """The alpha channel of a PNG or WebP that has holes."""
-    if look.example.picture.suffix.lower() not in (".png", ".webp"):
+    """The alpha channel of a picture that has holes."""
+    if look.example.picture.suffix.lower() not in _WITH_ALPHA:
         return None
-    with Image.open(look.example.picture, formats=("PNG", "WEBP")) as image:  # it was read, so it is sound
+    with Image.open(look.example.picture, formats=tuple(_WITH_ALPHA.values())) as image:  # it was read, so it is sound
         if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
             return None
         alpha = np.asarray(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A"))

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
-from peft import LoraConfig
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from twinset.adapters.condition import Condition, TextConditioning
-from twinset.adapters.lora.files import COMPONENTS, Layers, LowRank
+from twinset.adapters.lora.bases import named_layers
+from twinset.adapters.lora.files import COMPONENTS, Layers, read_lora
 from twinset.adapters.lora.install import remove_lora
 from twinset.errors import InputError
 from twinset.pipelines.joint_pass import JointPass
 from twinset.training.core.forward import Batch, ControlInput
-from twinset.training.core.frozen import PipelineNetworks
+from twinset.training.core.frozen import EightBitWeights, PipelineNetworks
+from twinset.training.lora.additions import NAME, Additions, additions, peft_layers, started
 from twinset.training.lora.options import TEXT_TARGETS, LoraOptions
-
-NAME = "in-training"
 
 
 class LoraNetworks(PipelineNetworks):
-    """Low-rank additions to a pipeline's UNet, and to its text encoders where asked for.
+    """Additions to a pipeline's UNet, and to its text encoders where asked for.
 
     Its parameters and state are the additions alone; the pipeline's own weights are frozen and never written to.
 
@@ -33,49 +32,46 @@ class LoraNetworks(PipelineNetworks):
         options: rank, layers and what else they are made of. The seed decides how they start.
 
     Raises:
-        InputError: no layer has such a name, or the precision does not run here.
+        InputError: no layer has such a name, the precision does not run here, or a file to start from does not fit.
     """
 
     def __init__(self, pipe: JointPass, options: LoraOptions):
         super().__init__(pipe, options)
         self.options = options
         torch.manual_seed(options.seed)
-        self._add("unet", options.layers)
+        self.__dict__["parts"] = {"unet": self._added("unet", options.layers)}
         if options.text_encoder:
-            for component in self._text_encoders():
-                self._add(component, TEXT_TARGETS)
+            self.parts |= {component: self._added(component, TEXT_TARGETS) for component in self._text_encoders()}
         self._checkpoint_gradients()
-        named = {f"{c}.{name}": p for c, name, p in self._additions()}
+        named = {f"{c}.{name}": p for c, part in self.parts.items() for name, p in part.weights().items()}
         self.weights = nn.ParameterDict({name.replace(".", "|"): p for name, p in named.items()})
+        if options.start is not None:
+            self._start(options.start)
+        self.__dict__["narrow"] = EightBitWeights(pipe.unet) if options.fp8_base else None
         self.attention.inject()
+
+    parts: dict[str, Additions]
+    narrow: EightBitWeights | None
 
     def _text_encoders(self) -> list[str]:
         return [name for name in COMPONENTS[1:] if getattr(self.pipe, name, None) is not None]
 
-    def _add(self, component: str, targets: tuple[str, ...]) -> None:
+    def _added(self, component: str, targets: tuple[str, ...]) -> Additions:
         model, o = getattr(self.pipe, component), self.options
         names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d) and _ends(n, targets)]
         if not names:
             raise InputError(
                 f"targets {o.targets!r} name no layer of the {component}; take attention, attention-mlp or all"
             )
-        config = LoraConfig(
-            r=o.rank, lora_alpha=o.scale, target_modules=names, use_dora=o.dora, lora_dropout=o.dropout,  # type: ignore[arg-type]
-            init_lora_weights=True,
-        )  # fmt: skip
-        model.add_adapter(config, adapter_name=NAME)
-        for layer in _layers(model).values():
-            for parameter in cast(nn.Module, layer).parameters():
-                if parameter.requires_grad:
-                    parameter.data = parameter.data.float()
+        return additions(model, names, o)
 
-    def _additions(self) -> Iterator[tuple[str, str, nn.Parameter]]:
-        """Component, name and weight of everything that is trained."""
-        for component in COMPONENTS:
-            model = getattr(self.pipe, component, None)
-            for name, parameter in [] if model is None else model.named_parameters():
-                if parameter.requires_grad:
-                    yield component, name, parameter
+    def _start(self, path: Path) -> None:
+        models: dict[str, Any] = {c: m for c in COMPONENTS if (m := getattr(self.pipe, c, None)) is not None}
+        try:
+            started(self.parts, named_layers(read_lora(path), models), path)
+        except BaseException:
+            self._remove()
+            raise
 
     def _checkpoint_gradients(self, switch: str = "enable") -> None:
         """Enable or disable it in all networks that are trained."""
@@ -88,22 +84,21 @@ class LoraNetworks(PipelineNetworks):
             (later_name or getattr(model, f"gradient_checkpointing_{switch}"))()
 
     def groups(self) -> list[dict[str, Any]]:
-        """Optimiser groups: the UNet's and the text encoders' additions at their own rates."""
+        """Optimiser groups: the UNet's blocks and the text encoders' additions at their own rates."""
         o = self.options
         text = o.learning_rate / 2 if o.text_learning_rate is None else o.text_learning_rate
-        by_part = {"unet": o.learning_rate, "text": text}
-        found: dict[str, list[nn.Parameter]] = {"unet": [], "text": []}
+        found: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for name, parameter in self.weights.items():
-            found["unet" if name.startswith("unet|") else "text"].append(parameter)
-        return [{"params": found[part], "lr": rate} for part, rate in by_part.items() if found[part]]
+            component, _, layer = name.replace("|", ".").partition(".")
+            rate = o.learning_rate * o.rate_of(layer) if component == "unet" else text
+            found.setdefault((component != "unet", rate), []).append(parameter)
+        return [{"params": found[key], "lr": key[1]} for key in sorted(found) if key[1] > 0]
 
     def train(self, mode: bool = True) -> LoraNetworks:
         """Dropout of the additions on or off; the frozen networks stay as in use."""
         super().train(mode)
-        for component in COMPONENTS:
-            model = getattr(self.pipe, component, None)
-            for layer in () if model is None else _layers(model).values():
-                layer.lora_dropout.train(mode)  # type: ignore[attr-defined]
+        for part in self.parts.values():
+            part.train(mode)
         return self
 
     def conditions(self, batch: Batch) -> list[Condition]:
@@ -125,48 +120,37 @@ class LoraNetworks(PipelineNetworks):
     @contextmanager
     def as_base(self, batch: Batch) -> Iterator[Batch]:
         """The base model's own prediction: additions are left out while this is open."""
-        layers = [
-            layer for c in COMPONENTS if (m := getattr(self.pipe, c, None)) is not None for layer in _layers(m).values()
-        ]
-        for layer in layers:
-            layer._disable_adapters = True
-        try:
+        with ExitStack() as stack:
+            for part in self.parts.values():
+                stack.enter_context(part.without())
             yield batch
-        finally:
-            for layer in layers:
-                layer._disable_adapters = False
+
+    def limit(self) -> None:
+        """Bring additions over `max_norm` down to it."""
+        if self.options.max_norm is not None:
+            for part in self.parts.values():
+                part.limit(self.options.max_norm)
 
     @torch.no_grad()
     def layers(self) -> dict[str, Layers]:
         """Component → module name → addition, copies in float32 on the CPU; after `take_off` too."""
-        parts: dict[tuple[str, str], dict[str, Tensor]] = {}
+        copies: dict[str, dict[str, Tensor]] = {}
         for name, weight in self.weights.items():
             component, _, path = name.replace("|", ".").partition(".")
-            module, _, part = path.removesuffix(f".{NAME}.weight").rpartition(".")
-            parts.setdefault((component, module), {})[part] = weight.detach().float().cpu().clone()
-        found: dict[str, Layers] = {}
-        for (component, module), part in parts.items():
-            lengths = part.get("lora_magnitude_vector")
-            magnitude = None if lengths is None else lengths.flatten()
-            low = LowRank(part["lora_A"], part["lora_B"], self.options.scale, magnitude)
-            found.setdefault(component, {})[module] = low
-        return found
+            copies.setdefault(component, {})[path] = weight.detach().float().cpu().clone()
+        return {component: self.parts[component].layers(found) for component, found in copies.items()}
 
     def _remove(self) -> None:
         """Take the additions out."""
         self._checkpoint_gradients("disable")
         pipe: Any = self.pipe
-        remove_lora(pipe, NAME)
+        if self.__dict__.get("narrow") is not None:
+            self.narrow.widen()
+        for part in self.parts.values():
+            part.remove()
+        if any(peft_layers(getattr(pipe, component)) for component in self.parts):
+            remove_lora(pipe, NAME)
 
 
 def _ends(name: str, targets: tuple[str, ...]) -> bool:
     return any(name == target or name.endswith(f".{target}") for target in targets)
-
-
-def _layers(model: nn.Module) -> dict[str, BaseTunerLayer]:
-    """Layers that hold an addition in training, by name."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, BaseTunerLayer) and NAME in getattr(module, "scaling", {})
-    }

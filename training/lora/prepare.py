@@ -51,7 +51,7 @@ class EncodedExample(EncodedPicture):
     @property
     def content(self) -> tuple[Any, ...]:
         """What tells one data set from another, for a run that goes on."""
-        return *super().content, self.repeats, self.example.regularisation
+        return *super().content, self.repeats, self.example.regularisation, self.example.words, self.batch
 
 
 def sees_layouts(pipe: JointPass) -> bool:
@@ -74,13 +74,17 @@ def encode_examples(
         InputError: a picture, mask or caption cannot be used.
     """
     people = backend_of(pipe)
-    looks = [read_parsed(example, people) for example in read_examples(options)]
+    looks = [read_parsed(example, people) for example in read_examples(options, report)]
     learnt = [look for look in looks if not look.example.regularisation]
     found = likeliest_class(learnt)
-    if options.kind is None and found is not None:
+    told = options.garment_kind
+    if told is None and found is not None:
         report(f"the garment was recognised as {found}, which covers most of the pictures; use --kind to override")
-    owned, kind = owned_labels(options.kind, found), said_kind(options.kind, found)
+    owned, kind = owned_labels(told, found), said_kind(told, found)
     encoder = ExampleEncoder(pipe, options, store)
+    if encoder.one_frame and any(look.example.frame for look in looks):
+        width, height = encoder.rule.size
+        report(f"the bundled model draws {width} x {height} px alone: sizes and buckets of the data set are left aside")
     rows = [encoder.row(look, *garment_mask(look, owned), kind) for look in looks]
     _report_masks(rows, options, report)
     return rows
@@ -115,7 +119,8 @@ class ExampleEncoder(PictureEncoder):
 
     def row(self, look: ParsedPicture, mask: np.ndarray | None, way: str, kind: str) -> EncodedExample:
         """One picture, encoded as it is, and mirrored where it may be."""
-        fit = self.fit(look.picture, mask)
+        rule = self.rule if self.one_frame else look.example.bucket_rule(self.rule)
+        fit = self.fit(look.picture, mask, rule)
         ways = (False, True) if look.example.flip else (False,)
         return EncodedExample(
             caption=self._caption(look, mask, kind),
@@ -123,6 +128,7 @@ class ExampleEncoder(PictureEncoder):
             keys=tuple(self._encoded(look, mask, fit, mirrored) for mirrored in ways),
             repeats=look.example.repeats,
             validation=look.example.validation,
+            batch=look.example.batch,
             example=look.example,
             mask=way,
         )

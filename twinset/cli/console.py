@@ -57,10 +57,12 @@ def load(
     device: str | None = None,
     memory: str | None = None,
     request: Request | None = None,
+    parts: Sequence[str] | None = None,
 ) -> JointPass:
     """The pipeline of a profile or a folder, with one status line while it loads.
 
-    Parts of a profile come in that `request` needs; without one, those that it usually draws and measures with.
+    Parts of a profile come in that `request` needs, or that `parts` names; without either, those that it usually draws
+    and measures with.
     """
     import diffusers
     import transformers
@@ -82,7 +84,7 @@ def load(
         options: dict[str, Any] = {"device": device, "memory": memory, "say": told, "announce": announce}
         pipe: Any = load_pipeline(model, commercial=commercial, offline=offline, request=request, **options)
         if request is None and pipe.parts_on_demand is not None:
-            pipe.parts_on_demand.prepare_usual()
+            pipe.parts_on_demand.prepare_parts(parts)
     say_licences(pipe.licences)
     pipe.set_progress_bar_config(disable=True)  # the command shows its own
     pipe.perception_cache = PerceptionCache(default_folder())

@@ -14,9 +14,10 @@ from twinset.errors import InputError
 if TYPE_CHECKING:
     from twinset.adapters.lora.files import LoraFile
 
+LOST_IN_COMFYUI = "ComfyUI reads diffusers' form without the attention layers; give it kohya's form"
 lora_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
-Source = Annotated[Path, typer.Argument(help="A LoRA file in diffusers', PEFT's or kohya's form.")]
+Source = Annotated[Path, typer.Argument(help="A LoRA file in diffusers', PEFT's, kohya's or LyCORIS' form.")]
 Form = Annotated[str, typer.Option("--to", help="kohya (ComfyUI, A1111, diffusers) or diffusers.")]
 Family = Annotated[str | None, typer.Option(help="sd15, sdxl or studio; detected from the layers when absent.")]
 Precision = Annotated[str, typer.Option("--dtype", help="fp16, bf16 or fp32.")]
@@ -32,8 +33,8 @@ def lora() -> None:
 def info(source: Source, as_json: Json = False) -> None:
     """Show what a LoRA file holds: form, family, layers, ranks, alphas, trigger word, header.
 
-    JSON: `{file, form, family, trigger, components, metadata}`; a component is `{layers, ranks, alphas, dora}`, the
-    family null where it is none of sd15, sdxl and studio.
+    JSON: `{file, form, family, trigger, embeddings, components, metadata}`; a component is `{layers, ranks, alphas,
+    dora, kinds}`, the family null where it is none of sd15, sdxl and studio.
 
     Example: `twinset lora info jacket.safetensors`
     """
@@ -47,10 +48,12 @@ def info(source: Source, as_json: Json = False) -> None:
         f"{keys['file']}: {keys['form']} form, family {keys['family'] or 'unknown'}, trigger {keys['trigger'] or '-'}"
     )
     for name, part in keys["components"].items():
-        kind = "DoRA" if part["dora"] else "LoRA"
+        kind = ", ".join(part["kinds"])
         print(
             f"  {name}: {part['layers']} layers, {kind}, rank {_listed(part['ranks'])}, alpha {_listed(part['alphas'])}"
         )
+    for word in keys["embeddings"]:
+        print(f"  embedding {word!r} is bundled; it is left aside")
     for key, value in sorted(keys["metadata"].items()):
         print(f"  {key} = {value.replace(chr(10), ' ')[:100]}")
 
@@ -83,6 +86,8 @@ def convert(
     kept = {key: value for key, value in read.metadata.items() if key not in ("format", "lora_adapter_metadata")}
     write_lora(out, named_layers(read, models), models, form, kept, precision)
     say.print(f"{out}: {read.form} → {form}", markup=False)
+    if form == "diffusers" and "unet" in read.components:
+        say.print(f"note: {LOST_IN_COMFYUI}", markup=False)
 
 
 @lora_app.command()
@@ -116,7 +121,7 @@ def merge(
     base = _family(family) or lora_family(files[0])
     models = base_models(base)
     parts: list[Any] = [(c.weight, named_layers(file, models)) for c, file in zip(choices, files, strict=True)]
-    joined = merged(parts, rank)
+    joined = merged(parts, rank, models)
     triggers = ", ".join(dict.fromkeys(word for file in files if (word := trigger_word(file.metadata))))
     write_lora(out, joined, models, form, standard_metadata(joined, base, out.stem, triggers), precision)
     say.print(f"{out}: {len(files)} LoRA(s), rank {max(low.rank for x in joined.values() for low in x.values())}")
@@ -135,12 +140,13 @@ def _keys(file: LoraFile) -> dict[str, Any]:
             "layers": len(layers),
             "ranks": sorted({low.rank for low in layers.values()}),
             "alphas": sorted({low.alpha for low in layers.values()}),
-            "dora": any(low.magnitude is not None for low in layers.values()),
+            "dora": any("DoRA" in low.kind for low in layers.values()),
+            "kinds": sorted({low.kind for low in layers.values()}),
         }
         for name, layers in file.components.items()
     }
     keys = {"file": str(file.path), "form": file.form, "family": family, "trigger": trigger_word(file.metadata)}
-    return keys | {"components": components, "metadata": file.metadata}
+    return keys | {"embeddings": file.embeddings, "components": components, "metadata": file.metadata}
 
 
 def _listed(values: list[float]) -> str:

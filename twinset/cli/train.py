@@ -89,9 +89,11 @@ def train_lora_command(
 ) -> None:
     """Train a LoRA of one garment from 5 to 30 pictures of it, to be worn by anybody.
 
-    The folder holds pictures, and if you like name.txt (captions) and name.mask.png (white on the garment). What is
-    interrupted goes on where it stopped when the same command is given again. Beside the file its recipe is written,
-    which gives the same LoRA again. JSON: `{file, recipe, run, steps, seconds, loss, trigger}`.
+    The folder holds pictures, and if you like name.txt or name.caption (captions) and name.mask.png (white on the
+    garment); folders of sd-scripts (`10_jckt coat`) and its data set tables (TOML) are read as they are. What is
+    interrupted goes on where it stopped when the same command is given again, and with more --steps after its end.
+    Beside the file its recipe is written, which gives the same LoRA again.
+    JSON: `{file, recipe, run, steps, seconds, loss, trigger}`.
 
     Examples:
 
@@ -106,12 +108,14 @@ def train_lora_command(
         twinset generate --prompt "wearing jckt coat, in the park" --selfie me.png --lora jacket.safetensors
     """
     options, folder = _begun(LoraOptions, "lora", chosen, recipe, out, run, fresh)
-    from twinset.training.lora.train import train_lora
+    from twinset.training.lora.train import check_before_loading, train_lora
 
+    check_before_loading(options, out, folder)
     with _stoppable(folder):
-        trained = train_lora(load(options.model, commercial, offline), options, out, folder, _print_line)
+        pipe = load(options.model, commercial, offline, parts=options.needed_parts or None)
+        trained = train_lora(pipe, options, out, folder, _print_line)
     result = _result(trained.out, trained.recipe, folder, trained.fit) | {"trigger": options.word}
-    called = " ".join(filter(None, (options.word, (options.kind or "").replace("_", " "))))
+    called = " ".join(filter(None, (options.word, (options.garment_kind or "").replace("_", " "))))
     _report(result, f'twinset generate --prompt "wearing {called}" --lora {trained.out}', as_json)
 
 
