@@ -155,9 +155,21 @@ def read_marks(plain: str) -> tuple[tuple[Mark, ...], tuple[Mark, ...], tuple[Ma
     """The marks of a normalised text; those that it refuses; and those that it asks for."""
     marks = find_marks(plain)
     refused = refused_marks(plain, marks)
-    without = {*refused, *dropped_marks(plain, marks)}
+    spans = [(found.start, found.end) for found in find_refusals(plain, marks)]
+    inside = (mark for mark in marks if any(start <= mark.start < end for start, end in spans))
+    without = {*refused, *inside, *dropped_marks(plain, marks)}
     wanted = (mark for mark in marks if mark not in without and not mark.meaning("not") and not mark.meaning("instead"))
-    return marks, refused, _without_attributes(plain, tuple(wanted))
+    people = tuple(mark for mark in wanted if not _is_old_thing(plain, mark, marks))
+    return marks, refused, _without_attributes(plain, people)
+
+
+def _is_old_thing(text: str, mark: Mark, marks: tuple[Mark, ...]) -> bool:
+    """Whether "old" is said of a thing: "my old blue jeans"."""
+    if text[mark.start : mark.end] != "old":
+        return False
+    following = next((other for other in marks if other.start >= mark.end), None)
+    near = following is not None and text[mark.end : following.start] == " "
+    return near and any(following.meaning(field) for field in ("colour", "garment", "material", "pattern"))
 
 
 _COMPOUND_HEADS = ("dress", "vest", "jacket", "coat", "skirt", "上衣", "外套", "上装")

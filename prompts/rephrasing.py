@@ -12,6 +12,8 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bclean[- ]shaven\b|刮了胡子|刮干净胡子", " no beard, "),
         (r"([红白黑蓝灰粉绿黄紫橙棕])[tT](?![a-zA-Z恤])", r"\1色T恤"),
         (r"黑长直", "黑色长直发"),
+        (r"\b(?!long|short)([a-z]+)-haired\b", r"\1 hair"),
+        (r"(?<!碎)花(?=衬衫|裙子|裙|上衣|短裤|裤子|t恤|T恤)", "碎花"),
         (r"\b([2-9])\s*\+?\s*(girls|boys|women|men|people|ladies|guys|kids|children|friends|persons)\b", r"\1 \2"),
         (r"\bw/o\b", "without"),
         (r"\bw/\s*", "with "),
@@ -21,6 +23,15 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(\w+)[- ]and[- ](white|black) (?=strip|check|plaid|dot)", r"\1 and \2 "),
     )
 )
+_YEARS = re.compile(r"\b(\d{1,2})[- ]?(?:(?:years?|yrs?|y)[- ]old|yo|y/o)\b|(\d{1,2})岁", re.I)
+_AGES = (
+    (12, "child", "小孩"),
+    (17, "teenage", "青少年"),
+    (35, "young", "年轻"),
+    (59, "middle-aged", "中年"),
+    (99, "elderly", "老年"),
+)
+"""Years up to which an age is called so."""
 _SEPARATORS = "[,.;\n，。；|]"
 _FIELDS = {
     "hair": r"hair(?:style)?|发型|头发|髮型",
@@ -39,7 +50,15 @@ def rephrased(text: str) -> str:
     """A sentence with the turns of phrase above in plain words, and lists of fields ("Hair: short") as phrases."""
     for pattern, words in _PHRASES:
         text = pattern.sub(words, text)
+    text = _YEARS.sub(_age, text)
     return _LABEL.sub(_field, text) if re.search("[:：=]", text) else text
+
+
+def _age(found: re.Match[str]) -> str:
+    """ "5 year old" → "child", 20岁 → 年轻."""
+    years = int(found[1] or found[2])
+    english, chinese = next(words for most, *words in _AGES if years <= most)
+    return english if found[1] else chinese
 
 
 def _field(found: re.Match[str]) -> str:

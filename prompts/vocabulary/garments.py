@@ -32,8 +32,8 @@ GARMENT_WORDS: Words = {
         "polo neck shirt=shirt", "oxford shirt", "overshirt", "hawaiian shirt", "tunic", "scrubs", "chambray shirt",
         "pyjamas", "pajamas", "button-down=shirt", "button-down shirt=shirt", "collared shirt=shirt",
         "button up=shirt", "sailor shirt", "sailor top=sailor shirt", "sailor uniform", "peasant blouse=blouse",
-        "水手服=sailor shirt", "睡衣=pyjamas", "花衬衫=shirt", "夏威夷衫=hawaiian shirt", "布衫=shirt", "罩衫=blouse",
-        "雪纺衫=blouse", "长衫=shirt", "上衫=shirt", "小衫=blouse",
+        "水手服=sailor shirt", "睡衣=pyjamas", "夏威夷衫=hawaiian shirt", "布衫=shirt", "罩衫=blouse", "雪纺衫=blouse",
+        "长衫=shirt", "上衫=shirt", "小衫=blouse",
     ),
     "hoodie": (
         "hoodie", "hooded sweatshirt", "sweatshirt", "卫衣=hoodie", "连帽衫=hoodie", "连帽卫衣=hoodie", "hoody=hoodie",
