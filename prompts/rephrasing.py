@@ -11,6 +11,13 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bbare-?(?: )?foot(?:ed)?\b|光着?脚丫?|赤脚|赤足", " no shoes, "),
         (r"\bclean[- ]shaven\b|刮了胡子|刮干净胡子", " no beard, "),
         (r"([红白黑蓝灰粉绿黄紫橙棕])[tT](?![a-zA-Z恤])", r"\1色T恤"),
+        (r"\btak(?:e|es|ing) (?:the |her |his |my |your )?([a-z]+) off\b", r"no \1,"),
+        (r"\b(hat|cap|glasses|sunglasses|coat|jacket|scarf|shoes|boots|gloves) (?:off|removed)\b", r"no \1,"),
+        (
+            r"(^|[,，。;；!！])\s*(?:把|将)?([^,，。;；!！]{1,8}?)(?:也|都|就)?(?:去掉|拿掉|摘掉|脱掉|去除|删掉|不要了?|不需要)"
+            r"(?=$|[,，。;；!！])",
+            r"\1不要\2",
+        ),
         (r"黑长直", "黑色长直发"),
         (r"(?:头发|秀发)(?:很|比较|超|非常|留得很)?长(?=$|[,，。、;；])", "长发"),
         (r"(?:头发|秀发)(?:很|比较|超|非常|剪得很)?短(?=$|[,，。、;；])", "短发"),

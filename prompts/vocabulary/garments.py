@@ -39,7 +39,8 @@ GARMENT_WORDS: Words = {
         "hoodie", "hooded sweatshirt", "sweatshirt", "卫衣=hoodie", "连帽衫=hoodie", "连帽卫衣=hoodie", "hoody=hoodie",
         "zip-up hoodie=hoodie", "zip hoodie=hoodie", "sweat top=sweatshirt", "crewneck=sweatshirt",
         "crewneck sweatshirt=sweatshirt", "tracksuit", "帽衫=hoodie", "套头卫衣=hoodie", "帽t=hoodie",
-        "连帽t恤=hoodie", "运动衫=sweatshirt", "帽踢=hoodie", "运动服=tracksuit", "大学t=sweatshirt",
+        "连帽t恤=hoodie", "运动衫=sweatshirt", "帽踢=hoodie", "运动服=tracksuit", "运动套装=tracksuit",
+        "运动装=tracksuit", "瑜伽服=tracksuit", "大学t=sweatshirt",
     ),
     "jumper": (
         "jumper", "sweater", "pullover", "turtleneck", "turtleneck sweater", "knitted sweater=sweater",
@@ -74,7 +75,7 @@ GARMENT_WORDS: Words = {
         "白大褂=lab coat", "大褂=lab coat", "机车夹克=biker jacket", "飞行员夹克=bomber jacket",
         "飞行夹克=bomber jacket", "雨披=poncho", "罩袍=cloak", "毛衣开衫=cardigan", "开襟毛衣=cardigan",
         "开襟衫=cardigan", "棉袄=padded coat", "棉大衣=padded coat", "羽绒衣=down jacket", "羽绒外套=down jacket",
-        "防晒衣=windbreaker", "马褂=jacket",
+        "防晒衣=windbreaker", "马褂=jacket", "唐装=jacket",
     ),
     "dress": (
         "dress", "gown", "sundress", "wedding dress", "cheongsam", "qipao", "evening dress", "long dress",
@@ -91,10 +92,10 @@ GARMENT_WORDS: Words = {
         "lolita裙=lolita dress", "lo裙=lolita dress", "礼服裙=evening gown", "晚礼裙=evening gown",
         "晚装=evening gown", "洋装=dress", "背心裙=pinafore", "吊带长裙=slip dress", "女仆装=maid dress",
         "连体裤=jumpsuit", "纱丽=sari", "睡裙=nightdress", "毛衣裙=sweater dress", "针织裙=sweater dress",
-        "韩服=hanbok", "奥黛=ao dai", "太阳裙=sundress", "沙滩裙=sundress", "伴娘服=gown", "小礼服=cocktail dress",
-        "古装=hanfu", "长袍=robe", "战袍=robe", "龙袍=robe", "布拉吉=dress", "娃娃装=dress", "道袍=robe", "袍子=robe",
-        "睡袍=robe", "主纱=wedding dress", "婚裙=wedding dress", "连衣长裙=dress", "连衣短裙=minidress",
-        "鱼尾礼服=gown", "吊带连衣裙=slip dress",
+        "韩服=hanbok", "奥黛=ao dai", "太阳裙=sundress", "背带裙=pinafore", "沙滩裙=sundress", "伴娘服=gown",
+        "小礼服=cocktail dress", "古装=hanfu", "长袍=robe", "战袍=robe", "龙袍=robe", "布拉吉=dress", "娃娃装=dress",
+        "道袍=robe", "袍子=robe", "睡袍=robe", "主纱=wedding dress", "婚裙=wedding dress", "连衣长裙=dress",
+        "连衣短裙=minidress", "鱼尾礼服=gown", "吊带连衣裙=slip dress",
     ),
     "skirt": (
         "skirt", "pleated skirt", "pencil skirt", "miniskirt", "mini skirt", "半身裙=skirt", "短裙=short skirt",
@@ -286,8 +287,10 @@ ACCESSORY_WORDS: Words = {
     ),
     "uniform": (
         "uniform", "school uniform=uniform", "military uniform=uniform", "costume", "spacesuit=space suit",
-        "space suit", "制服=uniform", "校服=school uniform", "军装=military uniform", "jk制服=school uniform",
-        "宇航服=space suit", "潜水服=diving suit", "防护服=protective suit", "太空服=space suit", "戏服=costume",
+        "space suit", "制服=uniform", "工作服=uniform", "护士服=nurse uniform", "厨师服=chef uniform",
+        "警服=police uniform", "演出服=costume", "校服=school uniform", "军装=military uniform",
+        "jk制服=school uniform", "宇航服=space suit", "潜水服=diving suit", "防护服=protective suit",
+        "太空服=space suit", "戏服=costume",
     ),
     "underwear": (
         "underwear", "lingerie", "bra", "briefs", "boxers=boxer shorts", "内衣=underwear", "乳罩=bra", "奶罩=bra",
