@@ -280,9 +280,18 @@ def _owner(
     if after and not _broken(text, marks, mark, after):
         return after
     before = [head for head in looks if head.end <= mark.start]
-    if not before or re.search(r"[,.;:!?、。\n]", text[before[-1].end : mark.start]):
+    if not before or _apart(text, before[-1], mark):
         return None
     return None if field in looks[before[-1]] else before[-1]
+
+
+def _apart(text: str, head: Mark, mark: Mark) -> bool:
+    """Whether a head before a word is of another phrase; "a hoodie, grey, and shorts" is one."""
+    between = text[head.end : mark.start]
+    alone = mark.meaning("colour") and re.match(r"\s*(?:$|[,.;!])", text[mark.end :])
+    if between.strip() == "," and alone and head.meaning("garment"):
+        return False
+    return re.search(r"[,.;:!?、。\n]", between) is not None
 
 
 def _broken(text: str, marks: tuple[Mark, ...], mark: Mark, head: Mark) -> bool:
