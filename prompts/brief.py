@@ -155,9 +155,21 @@ def read_marks(plain: str) -> tuple[tuple[Mark, ...], tuple[Mark, ...], tuple[Ma
     """The marks of a normalised text; those that it refuses; and those that it asks for."""
     marks = find_marks(plain)
     refused = refused_marks(plain, marks)
-    without = {*refused, *dropped_marks(plain, marks)}
+    spans = [(found.start, found.end) for found in find_refusals(plain, marks)]
+    inside = (mark for mark in marks if any(start <= mark.start < end for start, end in spans))
+    without = {*refused, *inside, *dropped_marks(plain, marks)}
     wanted = (mark for mark in marks if mark not in without and not mark.meaning("not") and not mark.meaning("instead"))
-    return marks, refused, _without_attributes(plain, tuple(wanted))
+    people = tuple(mark for mark in wanted if not _is_old_thing(plain, mark, marks))
+    return marks, refused, _without_attributes(plain, people)
+
+
+def _is_old_thing(text: str, mark: Mark, marks: tuple[Mark, ...]) -> bool:
+    """Whether "old" is said of a thing: "my old blue jeans"."""
+    if text[mark.start : mark.end] != "old":
+        return False
+    following = next((other for other in marks if other.start >= mark.end), None)
+    near = following is not None and text[mark.end : following.start] == " "
+    return near and any(following.meaning(field) for field in ("colour", "garment", "material", "pattern"))
 
 
 _COMPOUND_HEADS = ("dress", "vest", "jacket", "coat", "skirt", "上衣", "外套", "上装")
@@ -268,9 +280,18 @@ def _owner(
     if after and not _broken(text, marks, mark, after):
         return after
     before = [head for head in looks if head.end <= mark.start]
-    if not before or re.search(r"[,.;:!?、。\n]", text[before[-1].end : mark.start]):
+    if not before or _apart(text, before[-1], mark):
         return None
     return None if field in looks[before[-1]] else before[-1]
+
+
+def _apart(text: str, head: Mark, mark: Mark) -> bool:
+    """Whether a head before a word is of another phrase; "a hoodie, grey, and shorts" is one."""
+    between = text[head.end : mark.start]
+    alone = mark.meaning("colour") and re.match(r"\s*(?:$|[,.;!])", text[mark.end :])
+    if between.strip() == "," and alone and head.meaning("garment"):
+        return False
+    return re.search(r"[,.;:!?、。\n]", between) is not None
 
 
 def _broken(text: str, marks: tuple[Mark, ...], mark: Mark, head: Mark) -> bool:

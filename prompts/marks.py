@@ -11,16 +11,21 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from PIL import ImageColor
 from rapidfuzz.distance import OSA
 
 from twinset.prompts.glossary import FIELDS
 from twinset.prompts.languages import simplified
+from twinset.prompts.notation import nearest_colour
 
 #: English words that are one slip away from a glossary word and yet mean what they say.
 ORDINARY = frozenset((
     "back", "line", "brow", "sort", "sorts", "coast", "boost", "scar", "lack", "reed", "tope", "chins", "place",
     "plate", "coal", "overcast", "overcome", "forecast", "foremost", "shoppers", "slippery",
 ))  # fmt: skip
+_COMPOUND_COLOUR = re.compile(
+    r"\w(?:red|blue|green|yellow|pink|purple|violet|orange|brown|white|black|gr[ea]y|goldenrod)$"
+)
 #: Fields whose words are recognised when misspelt.
 MENDED = ("garment", "accessory", "colour", "pattern", "material")
 
@@ -91,8 +96,8 @@ def mend(word: str) -> str:
     known, targets = _english_words()
     if word in known or word.rstrip("s") in known or word.removesuffix("es") in known:
         return word
-    if parts := _run_together(word):
-        return parts
+    if found := _css_colour(word) or _run_together(word):
+        return found
     if word in ORDINARY or word in _frequent_words():
         return word
     allowed = 2 if len(word) >= 8 else 1
@@ -100,6 +105,12 @@ def mend(word: str) -> str:
     distance, best = min(near, default=(99, ""))
     substituted = len(word) == len(best) and sorted(word) != sorted(best)
     return word if distance > allowed or (len(word) <= 5 and substituted) else best
+
+
+def _css_colour(word: str) -> str:
+    """ "mediumseagreen" → the nearest colour with a name; "" for other words, and for those that mean other things."""
+    code = ImageColor.colormap.get(word) if _COMPOUND_COLOUR.search(word) else None
+    return nearest_colour(code) if isinstance(code, str) else ""
 
 
 def _run_together(word: str) -> str:

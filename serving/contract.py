@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
 
 from twinset.common.validation import one_line
 from twinset.compliance.consent import Purpose
@@ -17,6 +17,7 @@ from twinset.errors import InputError
 from twinset.figure.poses import NAMED
 from twinset.pipelines.options import option_of
 from twinset.pipelines.request import Request
+from twinset.prompts.wildcards import one_of
 from twinset.serving.repository import Job, Progress, State, WebhookState
 
 UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", description="Id that POST /v1/uploads gave.")]
@@ -60,6 +61,13 @@ class JobRequest(_Fields):
     """An order for pictures: the options of the command line, with uploads in the place of files."""
 
     webhook: str | None = Field(default=None, max_length=1000, pattern=r"^https?://[^\s@]+$", description=WEBHOOK)
+
+    @field_validator("prompt")
+    @classmethod
+    def _template_can_be_read(cls, prompt: str) -> str:
+        """A prompt whose template cannot be read is refused when it is ordered, not when its turn comes."""
+        one_of(prompt, 0)
+        return prompt
 
 
 def form_fields(text: str) -> dict[str, Any]:

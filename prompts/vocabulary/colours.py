@@ -234,7 +234,7 @@ MATERIAL_WORDS: Words = {
         "denim", "牛仔", "jean", "丹宁", "牛仔布", "牛仔面料",
     ),
     "leather": (
-        "leather", "皮", "皮革", "皮质", "真皮", "leathery", "faux leather", "patent leather", "suede", "皮衣质感",
+        "leather", "皮", "皮革", "皮质", "真皮", "leathery", "faux leather", "patent leather", "suede", "皮衣",
         "漆皮", "麂皮", "皮制", "牛皮", "仿皮",
     ),
     "silk": (

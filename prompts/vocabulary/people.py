@@ -106,7 +106,7 @@ POSE_WORDS: Words = {
     ),
     "running": (
         "running", "runs", "jogging", "跑步", "奔跑", "跑在", "run", "jog", "jogs", "sprinting", "sprints", "慢跑",
-        "飞奔", "跑着", "奔跑着", "狂奔", "跑动", "冲刺",
+        "晨跑", "夜跑", "小跑", "跑起来", "飞奔", "跑着", "奔跑着", "狂奔", "跑动", "冲刺",
     ),
     "waving": (
         "waving", "waves hello", "waves at", "waving a hand", "挥手", "招手", "挥着手", "waving hello", "waves hi",
@@ -168,6 +168,11 @@ POSE_WORDS: Words = {
         "hand on his chest", "hands on heart", "hands on chest", "手按胸口", "捂着胸口", "手捂胸口", "手放心口",
         "手按在胸前", "手抚胸口",
     ),
+    "arms_out": (
+        "arms out", "arms outstretched", "arms wide open", "open arms", "t-pose", "arms spread", "张开双臂",
+        "双臂张开", "伸开双臂", "张开手臂",
+    ),
+    "star": ("star pose", "star jump", "arms and legs spread", "大字型"),
     "standing": (
         "standing", "stands", "站在", "站着", "站立", "stand", "standing up", "standing pose", "upright", "stood",
         "站姿", "立正", "站", "直立", "站直", "伫立", "亭亭玉立",
@@ -206,8 +211,8 @@ EXPRESSION_WORDS: Words = {
     "sad": (
         "sad", "crying", "unhappy", "难过", "悲伤", "伤心", "忧伤", "tearful", "weeping", "in tears", "sorrowful",
         "depressed", "sadness", "melancholic", "melancholy", "gloomy", "cries", "teary", "sobbing", "heartbroken",
-        "哭泣", "流泪", "哭", "难受", "忧郁", "沮丧", "落泪", "泪流满面", "含泪", "忧愁", "眼泪", "悲痛", "心碎",
-        "失落", "愁容",
+        "哭泣", "流泪", "哭", "难受", "忧郁", "沮丧", "落泪", "泪流满面", "含泪", "忧愁", "眼泪", "泪水", "泪光",
+        "哭脸", "愁眉苦脸", "悲痛", "心碎", "失落", "愁容",
     ),
 }  # fmt: skip
 GENDER_WORDS: Words = {

@@ -9,7 +9,7 @@ SCENE_WORDS: Words = {
         "beach", "seaside", "shore", "by the sea", "at the sea", "海边", "海滩", "沙滩", "ocean", "seashore",
         "beachfront", "sandy shore", "seafront", "beachside", "oceanside", "seacoast", "tropical island", "the sea",
         "sea", "seascape", "by the ocean", "海岸", "海滨", "大海", "海滩上", "海岛", "海边沙滩", "沙滩上", "海岸线",
-        "海里", "海景", "海風", "三亚", "夏威夷",
+        "海上", "海里", "海景", "海風", "三亚", "夏威夷",
     ),
     "city": (
         "city", "city street", "street", "streets", "downtown", "城市", "城市街道", "街头", "街上", "街道", "都市",
@@ -66,8 +66,8 @@ SCENE_WORDS: Words = {
         "snow", "snowy", "in the snow", "snowfield", "snowy landscape", "snowy mountains", "winter landscape",
         "snowing", "雪地", "雪景", "雪山", "下雪", "白雪", "冰天雪地", "雪中", "雪", "ski slope", "snowfall",
         "blizzard", "snowstorm", "snow-covered", "snow covered", "snowdrifts", "in snow", "ski resort",
-        "snow mountain", "snow field", "snowflakes", "雪天", "雪地里", "滑雪场", "飘雪", "下着雪", "雪花", "雪原",
-        "大雪", "雪中漫步", "雪白的世界", "风雪", "雪后",
+        "snow mountain", "snow field", "snowflakes", "雪天", "雪地里", "滑雪场", "滑雪", "飘雪", "下着雪", "雪花",
+        "雪原", "大雪", "雪中漫步", "雪白的世界", "风雪", "雪后",
     ),
     "studio": (
         "studio", "studio backdrop", "plain background", "white background", "摄影棚", "影棚", "工作室", "纯色背景",

@@ -64,7 +64,8 @@ def test_ranges_defaults_and_choices_are_the_services(node: str, described: dict
             assert kind == [*sorted(nothing), *schema["enum"]], name
         if kind in ("INT", "FLOAT"):
             assert told["min"] == min({schema["minimum"], *nothing}), name
-            assert told["max"] == schema.get("maximum", 86400.0), name  # ComfyUI's numbers must end somewhere
+            # ComfyUI's numbers must end somewhere, and the description has them as floats
+            assert float(told["max"]) == schema.get("maximum", 86400.0), name
 
 
 def test_choices_that_the_description_does_not_list() -> None:
