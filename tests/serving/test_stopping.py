@@ -37,7 +37,7 @@ def serving(root: Path, drain: float) -> Iterator[tuple[str, psutil.Process]]:
     start = f"import sys; sys.argv[1:] = {arguments!r}; from twinset.cli import main; main()"
     with (root.parent / "log").open("w") as log:
         process = subprocess.Popen([sys.executable, "-c", start], stdout=log, stderr=log)
-    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 300
     try:
         while not ready(url):
             assert process.poll() is None and time.monotonic() < deadline, (root.parent / "log").read_text()
