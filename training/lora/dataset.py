@@ -3,8 +3,8 @@
 A folder holds pictures and, as far as somebody wrote them, captions: `name.txt` or `name.caption` beside `name.jpg`, or
 one `metadata.jsonl` with a line `{"file_name": "name.jpg", "text": "…"}` per picture (Hugging Face's image folders).
 `name.mask.png` is white on the garment. Folders in it are read too: `10_jckt hoodie` repeats its pictures ten times and
-captions them "jckt hoodie" (sd-scripts' layout), `regularisation` (or `reg`) and `validation` hold pictures
-of other garments of the kind, and pictures that are only measured on.
+captions them "jckt hoodie" (sd-scripts' layout), `regularisation` (or `reg`) and `validation` hold pictures of other
+garments of the kind, and pictures that are only measured on.
 
 A TOML file says it of several folders, see `twinset.training.lora.dataset_table`.
 """
