@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from twinset.adapters.lora.files import LoraFile, LowRank
+from twinset.adapters.lora.files import Layers, LoraFile, LowRank
 from twinset.adapters.public.sites import Site
 from twinset.adapters.state_tables import Shapes
 from twinset.adapters.weights import Weights
@@ -44,5 +44,5 @@ def own_lora(path: Path, state: Weights) -> LoraFile:
     """What `lora_state` gave, as a LoRA file of its own, for `twinset.adapters.lora.install.install_lora`."""
     names = sorted({key.rsplit(".", 2)[0] for key in state})
     pairs = {name: (state[f"{name}.lora_A.weight"], state[f"{name}.lora_B.weight"]) for name in names}
-    layers = {name: LowRank(down, up, float(len(down))) for name, (down, up) in pairs.items()}
+    layers: Layers = {name: LowRank(down, up, float(len(down))) for name, (down, up) in pairs.items()}
     return LoraFile(path, "peft", {"unet": layers}, {})

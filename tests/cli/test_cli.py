@@ -31,6 +31,7 @@ from twinset.pipelines.record import load_record
 from twinset.pipelines.replay import replay
 from twinset.pipelines.request import Request, read_request
 from twinset.pipelines.studio import StudioPipeline
+from twinset.pipelines.wardrobe import slots
 from twinset.prompts.brief import read_brief
 
 
@@ -140,7 +141,7 @@ def test_photographs_come_before_words_and_words_before_the_seed() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_everybody_is_dressed(seed: int) -> None:
     worn = composing.dress_person((), read_brief("beach").garments, np.random.default_rng(seed))
-    assert set.union(*map(composing.slots, worn)) == {"upper", "lower", "shoes"}
+    assert set.union(*map(slots, worn)) == {"upper", "lower", "shoes"}
 
 
 def test_mirror_twice_is_the_pose_itself() -> None:

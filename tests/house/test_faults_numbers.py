@@ -14,6 +14,7 @@ from tests.cli.test_lora_commands import low
 from tests.helpers.tiny import dressed, save_tiny, seeded
 from tests.pipelines.test_joint import both_conditions
 from twinset import cli
+from twinset.adapters.lora.files import Layers
 from twinset.adapters.lora.write import write_lora
 from twinset.errors import InputError
 from twinset.pipelines.generate import generate
@@ -106,7 +107,7 @@ def test_requests_of_two_threads_give_the_bytes_of_a_serial_run(pipe: Any, tmp_p
     """One of them brings a LoRA, of which nothing must be in the other's picture."""
     lora = tmp_path / "x.safetensors"
     named = {name: module for name, module in pipe.unet.named_modules() if name.endswith(("attn1.to_q", "ff.net.2"))}
-    layers = {"unet": {name: low(module, 2, 1.0) for name, module in named.items()}}
+    layers: dict[str, Layers] = {"unet": {name: low(module, 2, 1.0) for name, module in named.items()}}
     write_lora(lora, layers, {"unet": pipe.unet}, "diffusers", {})
     worn = Request(**HAT, loras=(LoraChoice(path=lora, weight=2.0),), labels=False)
     plain = Request(**HAT, labels=False)
