@@ -19,7 +19,7 @@ from twinset.figure.drawing.flat_garments import render_flat
 from twinset.figure.keypoints import KEYPOINT_NAMES
 from twinset.models.face_finder import TEMPLATE, Face
 from twinset.models.figure_reader import Figure
-from twinset.pipelines.inspection import WORN, inspect_picture, inspection_sheet, marked, worn_pieces
+from twinset.pipelines.families.inspection import WORN, inspect_picture, inspection_sheet, marked, worn_pieces
 from twinset.training.mannequin import render
 from twinset.training.mannequin.spec import draw_plain_spec
 

@@ -38,8 +38,8 @@ def inspect_command(
     choices = {name: value for name, value in fields.items() if value is not None}
     request = read_request({"prompt": "inspect", "model": model} | choices)
     from twinset.pipelines.compose import backend_of
-    from twinset.pipelines.inspection import inspect_picture as look
-    from twinset.pipelines.inspection import inspection_sheet
+    from twinset.pipelines.families.inspection import inspect_picture as look
+    from twinset.pipelines.families.inspection import inspection_sheet
     from twinset.pipelines.loading.packages import packages_on, require_choices
 
     require_choices(request)
