@@ -136,6 +136,7 @@ def test_drawn_people_are_read_by_the_models_own_networks(
 def test_the_services_own_choices_reach_every_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: dict[str, Any] = {}
     monkeypatch.setattr("twinset.serving.launcher.run_service", lambda *_, **settings: started.update(settings))
+    monkeypatch.setattr("twinset.cli.serve._pull_parts", lambda *_: None)
     line = ["serve", "--open", "--model", "sd15", "--parser", "schp=a.onnx", "--root", str(tmp_path)]
     assert CliRunner().invoke(app, line).exit_code == 0
     chosen = started["choices"]

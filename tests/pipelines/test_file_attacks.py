@@ -118,15 +118,15 @@ def draw_into(out: Path, prompt: str, start: Any) -> None:
     """As `generate` writes, without a model."""
     request = Request(prompt=prompt, seed=7, labels=False)
     session: Any = SimpleNamespace(
-        out=out, request=request, composition=None, began=generation.time.time(),
+        out=out, request=request, began=generation.time.time(),
         _record=lambda drawn, name, file: stored(request, name),
     )  # fmt: skip
-    session._claimed = lambda seed, picture: generation.Session._claimed(session, seed, picture)
+    session._claimed = lambda drawn, picture: generation.Session._claimed(session, drawn, picture)
     start.wait()
     picture = Image.fromarray(np.full((32, 32, 3), sum(prompt.encode()) % 256, np.uint8))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generation, "finished", lambda *_: picture)
-        generation.Session.write_one(session, SimpleNamespace(index=0, outcome=None))  # type: ignore[arg-type]
+        generation.Session.write_one(session, SimpleNamespace(index=0, composition=None, outcome=None))  # type: ignore[arg-type]
 
 
 def stored(request: Request, name: str) -> Record:

@@ -274,7 +274,8 @@ def test_health_and_readiness(tmp_path: Path) -> None:
 
 
 def test_one_set_of_options() -> None:
-    own = {"model", "loras", "show_regions", "safety", "faces", "pose_estimator", "parser", "attention"}
+    own = {"model", "loras", "embeddings", "people", "show_regions", "safety"}
+    own |= {"faces", "pose_estimator", "parser", "attention"}
     assert set(JobRequest.model_fields) - {"webhook"} == set(Request.model_fields) - own
     for name, field in JobRequest.model_fields.items():
         if name not in ("prompt", "selfies", "garments", "photo", "pose", "webhook"):

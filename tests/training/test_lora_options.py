@@ -365,7 +365,7 @@ def rows_of(rows: Any, **words: Any) -> list[Any]:
 
 def test_only_the_parts_that_a_training_needs_are_loaded(data: Path) -> None:
     assert small(data, samples=0).needed_parts == ("vae",)
-    assert small(data, samples=2).needed_parts == ("vae", "pose_controlnet")
+    assert small(data, samples=2).needed_parts == ("vae", "pose_controlnet", "union_controlnet")
     assert small(data, samples=2, sample_selfie=Path("me.png")).needed_parts == ()  # all
 
 
