@@ -87,9 +87,10 @@ class JobQueue:
 
     def claim(self, worker: str) -> Job | None:
         """Take the oldest job that waits or whose worker was lost; None when there is none."""
-        now, ticks = self.repository.clock(), self.repository.ticks()
         aside = JobResult(error=f"set aside after {MOST_ATTEMPTS} attempts; its workers died")
         with self.repository.transaction():
+            # read once the lock is held: a lease given meanwhile would else seem to be of the future
+            now, ticks = self.repository.clock(), self.repository.ticks()
             self.jobs.fail_lost(ticks, ticks + self.lease, MOST_ATTEMPTS, now, aside)
             return self.jobs.claim_oldest(worker, ticks, ticks + self.lease)
 

@@ -141,6 +141,8 @@ def _change_faults(change: WeightChange, layer: nn.Linear | nn.Conv2d, spelled: 
 
 def _shaped(low: LowRank, layer: nn.Linear | nn.Conv2d) -> LowRank:
     """The halves with or without the 1 × 1 kernel that a projection has as a convolution: files differ in it."""
+    if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1):
+        return low
     down, up = _shapes(layer, low.rank)
     if low.down.ndim == len(down) or low.down.numel() != math.prod(down) or low.up.numel() != math.prod(up):
         return low

@@ -202,7 +202,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(studio_tiny: Any, tmp_path: Path) -> 
     gone_on = train_adapter(studio_tiny, options, tmp_path / "parts")
     assert same(state(whole.run), state(gone_on.run))
     again = checked(IdentityOptions, read_recipe(whole.recipe, IdentityOptions), "recipe")
-    assert again == options.located()
+    assert again == options.located().model_copy(update={"precision": "no"})  # "auto", as it was settled on the CPU
     with pytest.raises(InputError, match="was started with seed = 0, not 1"):
         train_adapter(studio_tiny, asked("identity", model="studio", seed=1), tmp_path / "parts")
 
