@@ -151,17 +151,18 @@ def test_what_is_missing_is_one_line(
 ) -> None:
     """The parts by name, and the command that pulls them; nothing is written."""
     profile, face = ON_HUB[bases.family], ["identity_adapter", "buffalo_l", "buffalo_l_detector"]
+    nets = {"sd15": ["pose_controlnet", "parsing_controlnet"], "sdxl": ["union_controlnet"]}[bases.family]
     cases: list[tuple[list[object], list[str]]] = [
-        (["--pose", "waving"], ["pose_controlnet"]),
-        (["--selfie", selfie], ["pose_controlnet", *face, "image_encoder"]),
-        (["--garment", f"dress={dress}"], ["pose_controlnet", "garment_adapter", "image_encoder"]),
-        (["--pose", dress], ["pose_controlnet", "person_detector", "pose_estimator", "parser"]),
+        (["--pose", "waving"], nets),
+        (["--selfie", selfie], [*nets, *face, "image_encoder"]),
+        (["--garment", f"dress={dress}"], [*nets, "garment_adapter", "image_encoder"]),
+        (["--pose", dress], [*nets, "person_detector", "pose_estimator", "parser"]),
         (["--selfie", selfie, "--pose", "waving"], face),
     ]
     for more, parts in cases:
         gone = (replace(p, file=f"no-{p.file}") if p.name in parts and p.repo is None else p for p in profile.parts)
         monkeypatch.setitem(ON_HUB, bases.family, replace(profile, parts=tuple(gone)))
-        asked = ["generate", "--model", bases.file, "--prompt", PROMPT, "-o", tmp_path / "out", *more]
+        asked = ["generate", "--model", bases.file, "--prompt", PROMPT, "-o", tmp_path / "out", "--offline", *more]
         assert run(monkeypatch, *asked) == 2
         line = capsys.readouterr().err.strip().splitlines()[-1]
         assert f"not here: {', '.join(parts)}; run: twinset models pull {bases.family} --part " in line
@@ -194,7 +195,8 @@ def test_another_base_or_another_part_is_noticed(
     scheduler.write_text(scheduler.read_text().replace("0.02", "0.021").replace("0.00085", "0.00086"))
     assert run(monkeypatch, "replay", tmp_path / "out" / "0007.json") == 2
     assert "the record was made with" in capsys.readouterr().err
-    net = Path(shutil.copytree(bases.parts, tmp_path / "parts")) / "pose_controlnet/diffusion_pytorch_model.safetensors"
+    name = {"sd15": "pose_controlnet", "sdxl": "union_controlnet"}[bases.family]
+    net = Path(shutil.copytree(bases.parts, tmp_path / "parts")) / name / "diffusion_pytorch_model.safetensors"
     save_file({name: value * 1.01 for name, value in load_file(net).items()}, net)
     shutil.rmtree(model)
     shutil.copytree(bases.folder, model)
