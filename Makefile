@@ -26,7 +26,7 @@ demo: $(READY)  ## Draw the bundled example into out/demo
 		--selfie examples/selfie.png --garment examples/garment.png --pose walking \
 		--num 4 --seed 7 -o out/demo
 
-test: $(READY)  ## Run the quick tests on two cores, about eight minutes
+test: $(READY)  ## Run the quick tests on two cores, about six minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not long" -n 2 --dist worksteal
 
 test-long: $(READY)  ## Run those that take longer: trainings, notebooks, browsers, full runs
