@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 
 from tests.helpers.full_size import SIZE, family_on_disk
+from tests.pipelines.test_load import dress as dress
+from tests.pipelines.test_load import selfie as selfie
 from twinset.errors import InputError
 from twinset.figure.labels import FACE, garment_labels
 from twinset.models.hub.parts import Profile
@@ -35,20 +37,6 @@ FACE_PARTS = ["buffalo_l", "buffalo_l_detector"]
 @pytest.fixture(scope="module")
 def profiles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Profile]:
     return {name: family_on_disk(name, tmp_path_factory.mktemp(name)) for name in ("sd15", "sdxl")}
-
-
-@pytest.fixture
-def selfie(tmp_path: Path) -> Path:
-    Image.new("RGB", (640, 640), "white").save(tmp_path / "me.png")  # where the detector's graph finds two faces
-    return tmp_path / "me.png"
-
-
-@pytest.fixture
-def dress(tmp_path: Path) -> Path:
-    picture = Image.new("RGB", (100, 150), "white")
-    picture.paste((200, 20, 30), (20, 20, 80, 130))
-    picture.save(tmp_path / "dress.png")
-    return tmp_path / "dress.png"
 
 
 def loaded(profile: Profile) -> Any:
