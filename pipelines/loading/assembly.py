@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,8 +53,7 @@ class Parts:
         detector: finds the faces that the recogniser measures.
         notes: one line each, of what a user of these parts must know.
         variant: of the base's weight files, as `from_pretrained` takes it: "fp16" or None.
-        revision: one SHA-256 over all files of all parts, names included.
-        files: "part/path" of each of these files to its SHA-256.
+        files: "part/path" of each file of all parts to its SHA-256.
         licences: of each part, by its name.
     """
 
@@ -67,7 +65,6 @@ class Parts:
     notes: tuple[str, ...] = ()
     loras: Mapping[str, Path] = field(default_factory=dict)
     variant: str | None = None
-    revision: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
 
@@ -124,7 +121,6 @@ def load_parts(
         detector=_load_detector(reports[detector]) if detector else None,
         notes=notes,
         variant=_variant(profile.part("base")) if base else None,
-        revision=_revision(reports),
         files={f"{name}/{file.path}": str(file.sha256) for name, part in reports.items() for file in part.files},
         licences={part.name: part.licence for part in wanted},
     )
@@ -198,11 +194,6 @@ def _pull_all(
         say(f"part {number} of {len(parts)}: {part.name}")
         reports[part.name] = next(pulling)
     return reports
-
-
-def _revision(reports: Mapping[str, PartReport]) -> str:
-    files = sorted(f"{name}/{file.path} {file.sha256}" for name, part in reports.items() for file in part.files)
-    return hashlib.sha256("\n".join(files).encode()).hexdigest()
 
 
 def _weights(report: PartReport) -> tuple[Path, str]:
